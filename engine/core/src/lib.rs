@@ -1,0 +1,1 @@
+//! The switch as a pure state machine.
