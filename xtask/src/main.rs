@@ -1,3 +1,76 @@
-//! Entry point.
+//! `cargo xtask`: everything that is done to this repository, as one program.
+//!
+//! It needs Rust and Node on the machine and nothing else; what it builds or fetches goes under
+//! `target/`. A missing tool is a failure with a sentence that says what to install, never a skip.
 
-fn main() {}
+mod bench;
+mod command;
+mod edges;
+mod interop;
+mod pages;
+mod rules;
+mod source;
+mod suite;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::suite::Check;
+use crate::workspace::Workspace;
+
+/// A failure as the sentence that the user reads.
+type Result<T> = std::result::Result<T, String>;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Runs what this repository can do", version)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Every check and every test: one part after the other, each with its time
+    Test,
+    /// Each rule of docs/protocol.md has a test that bears its id, or a reason why not
+    Rules,
+    /// Which crate may import which, and where `unsafe` may stand
+    Edges,
+    /// Third-party clients from npm against the switch
+    Interop,
+    /// Runs one bench and keeps its result in bench/results/NAME.json
+    Bench {
+        /// A binary of the package m2-bench
+        name: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let workspace = Workspace::here();
+    let outcome = match Arguments::parse().task {
+        Task::Test => suite::run(&workspace),
+        Task::Rules => report(rules::check(&workspace)),
+        Task::Edges => report(edges::check(&workspace)),
+        Task::Interop => interop::run(&workspace).and_then(|count| match count.failed {
+            0 => Ok(()),
+            failed => Err(format!("{failed} of the interop tests failed")),
+        }),
+        Task::Bench { name } => bench::run(&workspace, &name),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("error: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints each check that failed; fails if one did.
+fn report(checks: Result<Vec<Check>>) -> Result<()> {
+    let count = suite::print_checks(&checks?);
+    println!("{} passed, {} failed", count.passed, count.failed);
+    if count.failed == 0 { Ok(()) } else { Err("not every check passed".into()) }
+}

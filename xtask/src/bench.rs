@@ -1,0 +1,130 @@
+//! `cargo xtask bench NAME`: runs a bench and keeps what it found.
+//!
+//! A bench is a binary of the package m2-bench. It writes its report as it likes and its result as
+//! one JSON object on one line of stdout; the result is kept in `bench/results/NAME.json` with
+//! what makes it comparable: machine, toolchain, commit, date and command.
+
+use std::fs;
+use std::process::Command;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::command::{self, Show};
+use crate::workspace::Workspace;
+
+/// Runs the bench `name` and writes its result.
+///
+/// # Errors
+///
+/// When it does not build, fails, or prints no result.
+pub(crate) fn run(workspace: &Workspace, name: &str) -> Result<()> {
+    let arguments = ["run", "--release", "-p", "m2-bench", "--bin", name];
+    let output = command::run(&mut command::cargo(workspace, &arguments), Show::Lines)?;
+    if !output.success {
+        return Err(format!("the bench {name} failed; its binaries are in bench/"));
+    }
+    let result = result(&output.lines)
+        .ok_or_else(|| format!("the bench {name} printed no JSON object, so nothing is kept"))?;
+    let kept = json!({
+        "bench": name,
+        "command": format!("cargo xtask bench {name}"),
+        "commit": commit(workspace),
+        "date": date(SystemTime::now()),
+        "machine": machine(),
+        "result": result,
+    });
+    let folder = workspace.path("bench/results");
+    let file = folder.join(format!("{name}.json"));
+    let text = serde_json::to_string_pretty(&kept).expect("a value of strings") + "\n";
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::write(&file, text))
+        .map_err(|error| format!("{}: {error}", file.display()))?;
+    println!("kept in bench/results/{name}.json");
+    Ok(())
+}
+
+/// The last line that is a JSON object.
+fn result(lines: &[String]) -> Option<Value> {
+    lines.iter().rev().find_map(|line| serde_json::from_str(line).ok().filter(Value::is_object))
+}
+
+/// The commit, with a mark if the tree differs from it.
+fn commit(workspace: &Workspace) -> String {
+    let arguments = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
+    first_line(Command::new("git").current_dir(workspace.root()).args(arguments))
+}
+
+fn machine() -> Value {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':']));
+    json!({
+        "cpu": model,
+        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "kernel": first_line(Command::new("uname").arg("-sr")),
+        "rustc": first_line(Command::new("rustc").arg("--version")),
+    })
+}
+
+fn first_line(command: &mut Command) -> String {
+    let output = command.output().map(|output| output.stdout).unwrap_or_default();
+    let line = String::from_utf8_lossy(&output).lines().next().map(str::to_owned);
+    line.unwrap_or_else(|| "unknown".into())
+}
+
+/// The UTC day as YYYY-MM-DD, by counting the days of years and months since 1970.
+fn date(now: SystemTime) -> String {
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let mut day = seconds / 86_400;
+    let mut year = 1970;
+    while day >= 365 + leap(year) {
+        day -= 365 + leap(year);
+        year += 1;
+    }
+    let mut month = 1;
+    for len in [31, 28 + leap(year), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if day < len {
+            break;
+        }
+        day -= len;
+        month += 1;
+    }
+    format!("{year}-{month:02}-{:02}", day + 1)
+}
+
+fn leap(year: u64) -> u64 {
+    u64::from(year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn days_are_named_as_the_calendar_does() {
+        for (seconds, day) in [
+            (0, "1970-01-01"),
+            (951_782_399, "2000-02-28"),
+            (951_782_400, "2000-02-29"),
+            (1_709_251_199, "2024-02-29"),
+            (1_735_689_599, "2024-12-31"),
+            (1_735_689_600, "2025-01-01"),
+            (1_740_787_200, "2025-03-01"),
+        ] {
+            assert_eq!(date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)), day);
+        }
+    }
+
+    #[test]
+    fn the_result_is_the_last_object_among_the_lines() {
+        let lines = ["words", "{\"a\":1}", "7", "{\"a\":2}", "more words"].map(str::to_owned);
+        assert_eq!(result(&lines), Some(json!({ "a": 2 })));
+        assert_eq!(result(&lines[..1]), None);
+    }
+}

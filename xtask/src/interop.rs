@@ -1,0 +1,146 @@
+//! `cargo xtask interop`: Interledger clients that none of us wrote, from npm, against the real
+//! switch.
+//!
+//! `interop/` is copied to `target/interop/`, where `npm ci` puts what its lock file names. Each
+//! test starts `m2-switch` itself; where that binary is stands in `M2_SWITCH`.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Result;
+use crate::command::{self, Show};
+use crate::suite::Count;
+use crate::workspace::Workspace;
+
+/// The oldest Node whose test runner has what we use.
+const NODE_MAJOR_MIN: u32 = 20;
+
+/// Builds the switch, installs the clients, runs the tests.
+///
+/// # Errors
+///
+/// When a tool is missing or a step before the tests fails.
+pub(crate) fn run(workspace: &Workspace) -> Result<Count> {
+    need_node()?;
+    build_switch(workspace)?;
+    let folder = install(workspace)?;
+    let tests: Vec<_> = files(&folder, "mjs")?.into_iter().filter(|file| is_test(file)).collect();
+    if tests.is_empty() {
+        return Err("interop/ holds no *.test.mjs".into());
+    }
+    let output = command::run(
+        Command::new("node")
+            .current_dir(&folder)
+            .args(["--test", "--test-reporter=spec"])
+            .args(tests.iter().filter_map(|file| file.file_name()))
+            .env("NO_COLOR", "1")
+            .env("M2_SWITCH", workspace.target().join("debug/m2-switch")),
+        Show::Lines,
+    )?;
+    let count = node_count(&output.lines);
+    let is_silent_failure = !output.success && count.failed == 0;
+    Ok(Count { failed: count.failed + usize::from(is_silent_failure), ..count })
+}
+
+fn need_node() -> Result<()> {
+    let advice = format!("Node {NODE_MAJOR_MIN} or newer is missing: install it with its npm");
+    let version = command::need(&mut Command::new("node"), &advice)?;
+    let major = version.trim_start_matches('v').split('.').next().and_then(|m| m.parse().ok());
+    if major.is_none_or(|major: u32| major < NODE_MAJOR_MIN) {
+        return Err(format!("{advice}; this one is {version}"));
+    }
+    command::need(&mut Command::new("npm"), "npm is missing: install it beside Node").map(drop)
+}
+
+fn build_switch(workspace: &Workspace) -> Result<()> {
+    let arguments = ["build", "--package", "m2-engine", "--bin", "m2-switch"];
+    match command::run(&mut command::cargo(workspace, &arguments), Show::Lines)?.success {
+        true => Ok(()),
+        false => Err("m2-switch does not build".into()),
+    }
+}
+
+/// Copies the tests, and installs the clients unless the lock file is the one installed last.
+fn install(workspace: &Workspace) -> Result<PathBuf> {
+    let source = workspace.path("interop");
+    let folder = workspace.target().join("interop");
+    let lock = copy(&source, &folder)?;
+    let installed = folder.join("node_modules/.m2m-installed");
+    if fs::read(&installed).is_ok_and(|last| last == lock) {
+        return Ok(folder);
+    }
+    let mut npm = Command::new("npm");
+    let arguments = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
+    if !command::run(npm.current_dir(&folder).args(arguments), Show::Lines)?.success {
+        return Err("npm ci failed: are the package registries within reach?".into());
+    }
+    fs::write(&installed, lock).map_err(|error| format!("{}: {error}", installed.display()))?;
+    Ok(folder)
+}
+
+/// Copies every file of `source`, after removing test files of an earlier copy. Gives the bytes of
+/// the lock file.
+fn copy(source: &Path, folder: &Path) -> Result<Vec<u8>> {
+    let failed = |error| format!("{}: {error}", folder.display());
+    fs::create_dir_all(folder).map_err(failed)?;
+    for stale in files(folder, "mjs")? {
+        fs::remove_file(stale).map_err(failed)?;
+    }
+    for entry in fs::read_dir(source).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if let (true, Some(name)) = (path.is_file(), path.file_name()) {
+            fs::copy(&path, folder.join(name)).map_err(failed)?;
+        }
+    }
+    fs::read(folder.join("package-lock.json")).map_err(failed)
+}
+
+fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+    let failed = |error| format!("{}: {error}", folder.display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension() == Some(OsStr::new(extension)) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn is_test(file: &Path) -> bool {
+    file.to_string_lossy().ends_with(".test.mjs")
+}
+
+/// The counts of Node's summary. What was skipped, cancelled or put off has not passed.
+fn node_count(lines: &[String]) -> Count {
+    let number = |word: &str| -> usize {
+        let rows = lines.iter().rev().map(|line| line.trim_start_matches(['ℹ', '#', ' ']));
+        let found =
+            rows.filter_map(|row| row.strip_prefix(word)).find_map(|n| n.trim().parse().ok());
+        found.unwrap_or(0)
+    };
+    let failed = ["fail ", "cancelled ", "skipped ", "todo "].into_iter().map(number).sum();
+    Count { passed: number("pass "), failed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_of_node_are_read_from_its_summary() {
+        let report = "✔ pass 7 times (1 ms)\nℹ tests 9\nℹ suites 0\nℹ pass 8\nℹ fail 1\n\
+                      ℹ cancelled 0\nℹ skipped 0\nℹ todo 0\nℹ duration_ms 62.5";
+        let lines: Vec<_> = report.lines().map(str::to_owned).collect();
+        assert_eq!(node_count(&lines), Count { passed: 8, failed: 1 });
+    }
+
+    #[test]
+    fn a_skipped_client_counts_as_failed() {
+        let lines = ["# pass 3", "# fail 0", "# cancelled 0", "# skipped 2"].map(str::to_owned);
+        assert_eq!(node_count(&lines), Count { passed: 3, failed: 2 });
+    }
+}
