@@ -14,5 +14,6 @@
 //!
 //! The rules are in `docs/protocol.md`; the name of a test begins with the id of the rule it holds.
 
+pub mod address;
 pub mod limits;
 pub mod oer;
