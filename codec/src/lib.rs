@@ -17,3 +17,4 @@
 pub mod address;
 pub mod limits;
 pub mod oer;
+pub mod timestamp;
