@@ -15,6 +15,7 @@
 //! The rules are in `docs/protocol.md`; the name of a test begins with the id of the rule it holds.
 
 pub mod address;
+pub mod btp;
 pub mod ilp;
 pub mod limits;
 pub mod oer;

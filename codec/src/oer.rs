@@ -128,6 +128,18 @@ pub const fn length_size(len: usize) -> usize {
     if len < 0x80 { 1 } else { 1 + significant_bytes(len as u64) }
 }
 
+/// Bytes that a string of `len` bytes takes with its prefix.
+#[must_use]
+pub const fn string_size(len: usize) -> usize {
+    length_size(len) + len
+}
+
+/// Bytes that `value` takes as an integer of variable size, with their number.
+#[must_use]
+pub const fn var_uint_size(value: u64) -> usize {
+    1 + significant_bytes(value)
+}
+
 /// Bytes that `value` takes without leading zeros, at least one.
 const fn significant_bytes(value: u64) -> usize {
     // `| 1` changes no size and gives 0 the one byte that it takes.
@@ -212,7 +224,7 @@ mod tests {
                 if digits[..8 - count].iter().any(|&digit| digit != 0) {
                     continue;
                 }
-                let mut bytes = vec![0x80 | count as u8];
+                let mut bytes = vec![0x80 | u8::try_from(count).unwrap()];
                 bytes.extend_from_slice(&digits[8 - count..]);
                 let expected = if count == canonical {
                     Ok((len, 1 + count))

@@ -13,8 +13,8 @@
 use core::ops::Range;
 
 use super::{ANSWER_DATA_LEN_MAX, ANSWER_LEN_MAX, DecodeError, PacketType};
-use super::{envelope, field, put_envelope, string_size};
-use crate::oer;
+use super::{envelope, field, put_envelope};
+use crate::oer::{self, string_size};
 
 /// A FULFILL in the caller's bytes.
 #[derive(Clone, Debug)]

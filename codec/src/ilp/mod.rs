@@ -136,8 +136,3 @@ fn put_envelope(out: &mut Vec<u8>, packet_type: PacketType, contents_len: usize)
     out.push(packet_type as u8);
     oer::put_length(out, contents_len);
 }
-
-/// Bytes of a string with its prefix.
-const fn string_size(len: usize) -> usize {
-    oer::length_size(len) + len
-}

@@ -15,8 +15,9 @@
 use core::ops::Range;
 
 use super::{DATA_LEN_MAX, DecodeError, PREPARE_LEN_MAX, PacketType};
-use super::{envelope, field, put_envelope, string_size};
+use super::{envelope, field, put_envelope};
 use crate::address::{self, Address};
+use crate::oer::{self, string_size};
 use crate::timestamp;
 
 /// Offsets from the first byte of the contents.
@@ -230,8 +231,8 @@ pub fn put_prepare(
     out.extend_from_slice(&amount.to_be_bytes());
     out.extend_from_slice(expires_at);
     out.extend_from_slice(condition);
-    crate::oer::put_octet_string(out, destination);
-    crate::oer::put_octet_string(out, data);
+    oer::put_octet_string(out, destination);
+    oer::put_octet_string(out, data);
 }
 
 /// A PREPARE that owns its fields, to be built.

@@ -14,9 +14,9 @@
 use core::ops::Range;
 
 use super::{ANSWER_DATA_LEN_MAX, ANSWER_LEN_MAX, MESSAGE_LEN_MAX};
-use super::{DecodeError, ErrorCode, PacketType, envelope, field, put_envelope, string_size};
+use super::{DecodeError, ErrorCode, PacketType, envelope, field, put_envelope};
 use crate::address::{self, Address};
-use crate::oer;
+use crate::oer::{self, string_size};
 
 const CODE_LEN: usize = 3;
 

@@ -1,0 +1,136 @@
+//! Frames, appended to a buffer of the caller.
+
+use super::{
+    AMOUNT_LEN, CODE_LEN, ERROR_DATA_LEN_MAX, Entry, FRAME_LEN_MAX, FrameType, ILP, OCTET_STREAM,
+    time,
+};
+use crate::limits::PACKET_LEN_MAX;
+use crate::oer::{self, string_size};
+
+/// Appends all of a frame that carries one ILP packet but the packet; its bytes are to follow.
+///
+/// # Panics
+///
+/// If `packet_len` is beyond [`PACKET_LEN_MAX`]: no packet that was checked is.
+#[inline]
+pub fn put_ilp_header(
+    out: &mut Vec<u8>,
+    frame_type: FrameType,
+    request_id: u32,
+    packet_len: usize,
+) {
+    assert!(packet_len <= PACKET_LEN_MAX, "a checked packet has a bounded length");
+    debug_assert!(matches!(frame_type, FrameType::Message | FrameType::Response));
+    let len = 2 + string_size(ILP.len()) + 1 + string_size(packet_len);
+    put_header(out, frame_type, request_id, len);
+    out.extend_from_slice(b"\x01\x01\x03ilp\x00");
+    oer::put_length(out, packet_len);
+}
+
+const _: () = assert!(OCTET_STREAM == 0);
+
+/// Appends a frame that carries one ILP packet.
+///
+/// # Panics
+///
+/// If the packet is longer than [`PACKET_LEN_MAX`].
+#[inline]
+pub fn put_ilp(out: &mut Vec<u8>, frame_type: FrameType, request_id: u32, packet: &[u8]) {
+    put_ilp_header(out, frame_type, request_id, packet.len());
+    out.extend_from_slice(packet);
+}
+
+/// Appends a MESSAGE.
+///
+/// # Panics
+///
+/// If the frame would be longer than [`FRAME_LEN_MAX`].
+pub fn put_message(out: &mut Vec<u8>, request_id: u32, entries: &[Entry<'_>]) {
+    put_header(out, FrameType::Message, request_id, entries_size(entries));
+    put_entries(out, entries);
+}
+
+/// Appends a RESPONSE.
+///
+/// # Panics
+///
+/// If the frame would be longer than [`FRAME_LEN_MAX`].
+pub fn put_response(out: &mut Vec<u8>, request_id: u32, entries: &[Entry<'_>]) {
+    put_header(out, FrameType::Response, request_id, entries_size(entries));
+    put_entries(out, entries);
+}
+
+/// Appends a TRANSFER.
+///
+/// # Panics
+///
+/// If the frame would be longer than [`FRAME_LEN_MAX`].
+pub fn put_transfer(out: &mut Vec<u8>, request_id: u32, amount: u64, entries: &[Entry<'_>]) {
+    put_header(out, FrameType::Transfer, request_id, AMOUNT_LEN + entries_size(entries));
+    out.extend_from_slice(&amount.to_be_bytes());
+    put_entries(out, entries);
+}
+
+/// Appends an ERROR.
+///
+/// # Panics
+///
+/// If `data` is longer than [`ERROR_DATA_LEN_MAX`], or the frame longer than [`FRAME_LEN_MAX`].
+pub fn put_error(
+    out: &mut Vec<u8>,
+    request_id: u32,
+    code: &[u8; 3],
+    name: &str,
+    triggered_at_ms: u64,
+    data: &[u8],
+    entries: &[Entry<'_>],
+) {
+    assert!(data.len() <= ERROR_DATA_LEN_MAX, "the caller bounds the data");
+    let triggered_at = time::write(triggered_at_ms);
+    let len = CODE_LEN
+        + string_size(name.len())
+        + string_size(triggered_at.len())
+        + string_size(data.len())
+        + entries_size(entries);
+    put_header(out, FrameType::Error, request_id, len);
+    out.extend_from_slice(code);
+    oer::put_octet_string(out, name.as_bytes());
+    oer::put_octet_string(out, &triggered_at);
+    oer::put_octet_string(out, data);
+    put_entries(out, entries);
+}
+
+/// Rewrites the request id of a frame: four bytes change.
+///
+/// # Panics
+///
+/// If `frame` has no header.
+#[inline]
+pub fn set_request_id(frame: &mut [u8], request_id: u32) {
+    frame[1..5].copy_from_slice(&request_id.to_be_bytes());
+}
+
+#[inline]
+fn put_header(out: &mut Vec<u8>, frame_type: FrameType, request_id: u32, contents_len: usize) {
+    let len = super::LENGTH_OFFSET + string_size(contents_len);
+    assert!(len <= FRAME_LEN_MAX, "no frame of ours is longer than we accept");
+    out.reserve(len);
+    let [a, b, c, d] = request_id.to_be_bytes();
+    out.extend_from_slice(&[frame_type as u8, a, b, c, d]);
+    oer::put_length(out, contents_len);
+}
+
+fn put_entries(out: &mut Vec<u8>, entries: &[Entry<'_>]) {
+    oer::put_var_uint(out, entries.len() as u64);
+    for entry in entries {
+        oer::put_octet_string(out, entry.name);
+        out.push(entry.content_type);
+        oer::put_octet_string(out, entry.data);
+    }
+}
+
+fn entries_size(entries: &[Entry<'_>]) -> usize {
+    let size =
+        |entry: &Entry<'_>| string_size(entry.name.len()) + 1 + string_size(entry.data.len());
+    oer::var_uint_size(entries.len() as u64) + entries.iter().map(size).sum::<usize>()
+}
