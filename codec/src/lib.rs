@@ -16,6 +16,7 @@
 
 pub mod address;
 pub mod btp;
+pub mod ildcp;
 pub mod ilp;
 pub mod limits;
 pub mod oer;
