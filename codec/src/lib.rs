@@ -21,3 +21,4 @@ pub mod ilp;
 pub mod limits;
 pub mod oer;
 pub mod timestamp;
+pub mod url;
