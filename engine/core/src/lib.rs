@@ -1,1 +1,28 @@
-//! The switch as a pure state machine.
+//! The switch as a pure state machine: what happens to packets and to money, and nothing else.
+//!
+//! ```text
+//!   PREPARE from A                                                       PREPARE to B
+//!  ---------------> [ incoming half of A ] == Forward ==> [ outgoing half of B ] ---------->
+//!  <--------------- [ hold on A          ] <== Answer === [ hold on B, slot     ] <---------
+//!   answer to A                                                          answer from B
+//! ```
+//!
+//! The incoming half owns what concerns the peer who sent the PREPARE, the outgoing half what
+//! concerns the next hop. They talk by [`message::Forward`] and [`message::Answer`] alone, also
+//! when one shard owns both. Each half checks everything it owns, each check with a refusal of its
+//! own, and only then writes; below its last check nothing fails.
+//!
+//! The core knows no socket and no clock: packets come as vectors of borrowed bytes, `now` is an
+//! argument, bytes leave through [`Egress`]. So a simulator runs the very code that production
+//! runs.
+//!
+//! Invariants, asserted in release builds too: `held_in` of an account is the sum over packets it
+//! sent that have no answer yet; `held_out` is the sum over slots toward it; a hold is spent once;
+//! nothing counted is negative. No assertion states a limit that a peer, an operator or a chain
+//! could cross.
+
+#![forbid(unsafe_code)]
+
+pub mod ids;
+pub mod ledger;
+pub mod limits;
