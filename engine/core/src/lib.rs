@@ -26,3 +26,4 @@
 pub mod ids;
 pub mod ledger;
 pub mod limits;
+pub mod rates;
