@@ -27,3 +27,4 @@ pub mod ids;
 pub mod ledger;
 pub mod limits;
 pub mod rates;
+pub mod routes;

@@ -1,0 +1,292 @@
+//! Which account is the next hop: longest-prefix match on segment boundaries.
+//!
+//! A table of hashed prefixes. One pass over the address hashes it segment by segment, and notes
+//! the hash at each dot where some prefix of that depth exists; the deepest that is in the table
+//! wins. `test.alice` leads to `test.alice` and `test.alice.bob`, never to `test.alicebob` (RFC 15;
+//! protocol rule B44).
+//!
+//! ```text
+//!   test . m2m . alice . wallet
+//!       ^     ^       ^        ^     candidates, tried from the right
+//! ```
+//!
+//! The hash is seeded at random and a hit is compared byte by byte: a tag alone could be forged by
+//! a peer who chooses addresses.
+//!
+//! Invariant: the snapshot never changes; a change of routes is a new snapshot.
+
+use core::fmt;
+
+use arrayvec::ArrayVec;
+use m2_codec::address::Prefix;
+
+use crate::ids::AccountId;
+
+/// Deepest prefix, in segments. Addresses may go deeper.
+pub const ROUTE_SEGMENTS_MAX: usize = 32;
+
+/// Why a list of routes is not one we can use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RouteError {
+    /// The same prefix stands twice.
+    Duplicate,
+    /// The prefix has more than [`ROUTE_SEGMENTS_MAX`] segments.
+    TooDeep,
+}
+
+impl fmt::Display for RouteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Duplicate => f.write_str("stands twice: one prefix leads to one account"),
+            Self::TooDeep => write!(f, "has more than {ROUTE_SEGMENTS_MAX} segments"),
+        }
+    }
+}
+
+/// A prefix in the table. `key_len` 0 is a free place: no prefix is empty.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hash: u64,
+    key_start: u32,
+    key_len: u16,
+    next_hop: AccountId,
+}
+
+const FREE: Entry = Entry { hash: 0, key_start: 0, key_len: 0, next_hop: AccountId(u32::MAX) };
+
+/// All routes at one moment. Built whole, replaced whole.
+#[derive(Debug)]
+pub struct Routes {
+    seed: u64,
+    /// Open addressing, at most half full.
+    table: Vec<Entry>,
+    keys: Vec<u8>,
+    /// Bit d: some prefix has d segments.
+    depths: u64,
+}
+
+/// The hash of a leading part of an address, and where that part ends.
+type Candidates = ArrayVec<(u64, u16), ROUTE_SEGMENTS_MAX>;
+
+impl Routes {
+    /// A table of `routes`; `seed` must be unknown to peers.
+    ///
+    /// # Errors
+    ///
+    /// Which route (by position) cannot be used, and why.
+    pub fn build(
+        seed: u64,
+        routes: impl IntoIterator<Item = (Prefix, AccountId)>,
+    ) -> Result<Self, (usize, RouteError)> {
+        let routes: Vec<_> = routes.into_iter().collect();
+        let capacity = (routes.len() * 2).next_power_of_two().max(16);
+        let mut table = Self { seed, table: vec![FREE; capacity], keys: Vec::new(), depths: 0 };
+        for (position, (prefix, next_hop)) in routes.iter().enumerate() {
+            table.insert(prefix.as_bytes(), *next_hop).map_err(|error| (position, error))?;
+        }
+        Ok(table)
+    }
+
+    /// The account that the longest prefix of `address` names. The address has been checked.
+    #[must_use]
+    pub fn next_hop(&self, address: &[u8]) -> Option<AccountId> {
+        let candidates = hashes_at_dots(self.seed, address, self.depths);
+        candidates
+            .iter()
+            .rev()
+            .find_map(|&(hash, end)| self.find(hash, &address[..usize::from(end)]))
+    }
+
+    fn find(&self, hash: u64, key: &[u8]) -> Option<AccountId> {
+        let mask = self.table.len() - 1;
+        // Ends at a free place: the table is at most half full.
+        let mut at = index_of(hash) & mask;
+        loop {
+            let entry = &self.table[at];
+            if entry.key_len == 0 {
+                return None;
+            }
+            if entry.hash == hash && self.key(entry) == key {
+                return Some(entry.next_hop);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    fn insert(&mut self, key: &[u8], next_hop: AccountId) -> Result<(), RouteError> {
+        let depth = 1 + key.iter().filter(|&&byte| byte == b'.').count();
+        if depth > ROUTE_SEGMENTS_MAX {
+            return Err(RouteError::TooDeep);
+        }
+        let hash = hashes_at_dots(self.seed, key, 1 << depth)
+            .last()
+            .map(|&(hash, _)| hash)
+            .expect("the whole key is its own candidate");
+        if self.find(hash, key).is_some() {
+            return Err(RouteError::Duplicate);
+        }
+        let key_start = u32::try_from(self.keys.len()).expect("routes of 4 GiB fit no memory");
+        self.keys.extend_from_slice(key);
+        let key_len = u16::try_from(key.len()).expect("a prefix has 1,023 bytes at most");
+        let mask = self.table.len() - 1;
+        let mut at = index_of(hash) & mask;
+        while self.table[at].key_len != 0 {
+            at = (at + 1) & mask;
+        }
+        self.table[at] = Entry { hash, key_start, key_len, next_hop };
+        self.depths |= 1 << depth;
+        Ok(())
+    }
+
+    fn key(&self, entry: &Entry) -> &[u8] {
+        let start = entry.key_start as usize;
+        &self.keys[start..start + usize::from(entry.key_len)]
+    }
+}
+
+/// Hashes every leading part of `address` that ends at a segment and whose depth is in `depths`.
+///
+/// Eight bytes at a time; a word that holds a dot, or the end, closes its segment: its bytes before
+/// the dot are mixed in with their count in the top byte, which they never reach.
+fn hashes_at_dots(seed: u64, address: &[u8], depths: u64) -> Candidates {
+    let mut candidates = Candidates::new();
+    let depth_max = 63 - depths.leading_zeros().min(63);
+    let (mut hash, mut start, mut depth) = (seed, 0, 0);
+    while start <= address.len() && depth < depth_max {
+        let word = word_at(address, start);
+        let dot = first_dot(word).min(address.len() - start);
+        if dot >= 8 {
+            hash = mix(hash ^ word, 0xa076_1d64_78bd_642f);
+            start += 8;
+            continue;
+        }
+        let kept = word & !(u64::MAX << (8 * dot));
+        hash = mix(hash ^ kept ^ ((dot as u64 + 1) << 56), 0xe703_7ed1_a0b4_28db);
+        depth += 1;
+        let end = start + dot;
+        if depths >> depth & 1 == 1 {
+            let end = u16::try_from(end).expect("an address has 1,023 bytes at most");
+            candidates.push((hash, end));
+        }
+        start = end + 1;
+    }
+    candidates
+}
+
+/// The up to eight bytes from `start` on, first byte lowest, the rest zero.
+fn word_at(bytes: &[u8], start: usize) -> u64 {
+    if let Some(chunk) = bytes[start..].first_chunk::<8>() {
+        return u64::from_le_bytes(*chunk);
+    }
+    let mut padded = [0; 8];
+    padded[..bytes.len() - start].copy_from_slice(&bytes[start..]);
+    u64::from_le_bytes(padded)
+}
+
+/// Position of the first dot in a word, 8 if there is none (zero bytes found by subtraction).
+fn first_dot(word: u64) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let differs = word ^ (ONES * b'.' as u64);
+    let zeros = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
+    (zeros.trailing_zeros() / 8) as usize
+}
+
+/// Multiplies to 128 bits and folds: every bit of the input reaches every bit of the output.
+fn mix(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    #[expect(clippy::cast_possible_truncation, reason = "folding takes both halves")]
+    let folded = product as u64 ^ (product >> 64) as u64;
+    folded
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the caller masks it to the table")]
+fn index_of(hash: u64) -> usize {
+    hash as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn routes(prefixes: &[&str]) -> Routes {
+        let numbered = prefixes
+            .iter()
+            .zip(0..)
+            .map(|(prefix, number)| (prefix.parse::<Prefix>().unwrap(), AccountId(number)));
+        Routes::build(0x5eed, numbered).unwrap()
+    }
+
+    fn hop(routes: &Routes, address: &str) -> Option<u32> {
+        routes.next_hop(address.as_bytes()).map(|account| account.0)
+    }
+
+    #[test]
+    fn the_longest_prefix_wins_and_only_on_segment_boundaries() {
+        let routes = routes(&["test", "test.alice", "test.alice.shop.till", "g.bob"]);
+        assert_eq!(hop(&routes, "test.alice"), Some(1));
+        assert_eq!(hop(&routes, "test.alice.shop"), Some(1));
+        assert_eq!(hop(&routes, "test.alice.shop.till.7"), Some(2));
+        assert_eq!(hop(&routes, "test.alicebob"), Some(0));
+        assert_eq!(hop(&routes, "test.alic"), Some(0));
+        assert_eq!(hop(&routes, "g.bob"), Some(3));
+        assert_eq!(hop(&routes, "g.bobby"), None);
+        assert_eq!(hop(&routes, "g"), None);
+        assert_eq!(hop(&routes, "private.alice"), None);
+    }
+
+    #[test]
+    fn segments_of_every_length_around_a_word_are_told_apart() {
+        let names: Vec<String> = (1..40).map(|len| format!("g.{}.x", "a".repeat(len))).collect();
+        let prefixes: Vec<&str> = names.iter().map(String::as_str).collect();
+        let routes = routes(&prefixes);
+        for (number, name) in names.iter().enumerate() {
+            assert_eq!(hop(&routes, &format!("{name}.y")), u32::try_from(number).ok());
+            assert_eq!(hop(&routes, &name[..name.len() - 2]), None);
+        }
+    }
+
+    #[test]
+    fn a_prefix_twice_or_too_deep_is_refused_by_its_position() {
+        let build = |prefixes: &[&str]| {
+            let list = prefixes.iter().map(|text| (text.parse().unwrap(), AccountId(0)));
+            Routes::build(1, list.collect::<Vec<_>>()).unwrap_err()
+        };
+        assert_eq!(build(&["g.a", "g.b", "g.a"]), (2, RouteError::Duplicate));
+        let deep = format!("g{}", ".a".repeat(ROUTE_SEGMENTS_MAX));
+        assert_eq!(build(&[&deep]), (0, RouteError::TooDeep));
+        let longest = format!("g{}", ".a".repeat(ROUTE_SEGMENTS_MAX - 1));
+        assert_eq!(hop(&routes(&[&longest]), &format!("{longest}.b")), Some(0));
+    }
+
+    #[test]
+    fn an_address_of_five_hundred_segments_is_looked_up() {
+        let routes = routes(&["g.a"]);
+        assert_eq!(hop(&routes, &format!("g{}", ".a".repeat(500))), Some(0));
+    }
+
+    proptest! {
+        /// Against the definition: the longest of the prefixes that equal the address or are
+        /// followed in it by a dot.
+        #[test]
+        fn the_table_finds_what_the_definition_says(
+            prefixes in prop::collection::hash_set("(g|test)(\\.[ab]{1,10}){0,4}", 1..60),
+            address in "(g|test)(\\.[ab]{1,10}){1,6}",
+            seed in any::<u64>(),
+        ) {
+            let prefixes: Vec<String> = prefixes.into_iter().collect();
+            let list = prefixes.iter().zip(0..).map(|(text, number)| {
+                (text.parse::<Prefix>().unwrap(), AccountId(number))
+            });
+            let routes = Routes::build(seed, list).unwrap();
+            let wanted = prefixes.iter().enumerate().filter(|(_, prefix)| {
+                address == **prefix || address.starts_with(&format!("{prefix}."))
+            });
+            let wanted = wanted.max_by_key(|(_, prefix)| prefix.len());
+            prop_assert_eq!(
+                hop(&routes, &address),
+                wanted.map(|(number, _)| u32::try_from(number).unwrap())
+            );
+        }
+    }
+}
