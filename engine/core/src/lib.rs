@@ -23,8 +23,32 @@
 
 #![forbid(unsafe_code)]
 
+pub mod account;
+mod bucket;
+pub mod counters;
 pub mod ids;
+mod incoming;
 pub mod ledger;
 pub mod limits;
+pub mod message;
+mod outgoing;
+mod own;
 pub mod rates;
+pub mod refusal;
+mod ring;
 pub mod routes;
+mod slots;
+mod switch;
+mod verify;
+mod wheel;
+
+pub use account::{AccountConfig, AccountView, Limits, RateLimit, Relation};
+pub use counters::{AccountCounters, Counters, PairTotal};
+pub use ids::{AccountId, AssetIndex, ConnectionId, Now};
+pub use ledger::Ledger;
+pub use message::{Notice, PairRecord, Record};
+pub use rates::{Asset, RateEntry, Rates};
+pub use refusal::Refusal;
+pub use routes::Routes;
+pub use switch::{Egress, Network, Request, Response, ResponseBody, Rings, Switch, SwitchConfig};
+pub use verify::sha256_of_32;

@@ -1,0 +1,153 @@
+//! One peer's account: its ledger, its limits, its link, its counters.
+
+use core::num::NonZeroU32;
+
+use m2_codec::address::Address;
+
+use crate::bucket::Bucket;
+use crate::counters::AccountCounters;
+use crate::ids::{AccountId, AssetIndex, ConnectionId};
+use crate::ledger::{Ledger, Words};
+use crate::limits;
+
+/// What the peer is to us (RFC 34). Only a child is told its address by IL-DCP.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Relation {
+    /// It gives us our address.
+    Parent,
+    /// Neither above nor below us.
+    Peer,
+    /// It takes its address from us.
+    Child,
+}
+
+/// How much may pass a second, and how much at once after a pause.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RateLimit {
+    /// Packets, or units of the account, a second.
+    pub per_s: u64,
+    /// Packets, or units, at once.
+    pub burst: u64,
+}
+
+/// What binds one account. Amounts are units of the account's asset scale.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most the peer may come to owe us. 0: no PREPARE of it with an amount.
+    pub balance_max: u64,
+    /// The most we may come to owe the peer. 0: no PREPARE to it with an amount.
+    pub payable_max: u64,
+    /// The largest PREPARE from the peer, inclusive (F08 above).
+    pub packet_amount_max: u64,
+    /// Requests from the peer, whatever they are (T05 beyond).
+    pub packets: Option<RateLimit>,
+    /// Money in PREPAREs from the peer, fulfilled or not (T04 beyond).
+    pub amount: Option<RateLimit>,
+    /// PREPAREs without an answer, in each direction (T03 beyond).
+    pub in_flight_packets_max: u32,
+    /// Money in PREPAREs without an answer, in each direction (T04 beyond).
+    pub in_flight_value_max: Option<u64>,
+}
+
+/// An account as the configuration states it.
+#[derive(Clone, Debug)]
+pub struct AccountConfig {
+    /// The next free number: accounts are added in order.
+    pub id: AccountId,
+    /// What the peer is to us.
+    pub relation: Relation,
+    /// The account's asset and scale, in the list that the rates were built from.
+    pub asset: AssetIndex,
+    /// Told to a child by IL-DCP.
+    pub asset_code: String,
+    /// Told to a child by IL-DCP.
+    pub asset_scale: u8,
+    /// What stands behind our own address in the address of a child. Must make a valid address.
+    pub ildcp_segment: String,
+    /// What binds the account.
+    pub limits: Limits,
+}
+
+/// An account at one moment, for operators and tests.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountView {
+    /// All words of the ledger.
+    pub words: Words,
+    /// PREPAREs from the peer without an answer.
+    pub in_flight_in: u32,
+    /// PREPAREs to the peer without an answer.
+    pub in_flight_out: u32,
+    /// It has a link now.
+    pub connected: bool,
+    /// What has happened on it since the start.
+    pub counters: AccountCounters,
+}
+
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) config: AccountConfig,
+    /// What a child is told by IL-DCP.
+    pub(crate) child_address: Option<Address>,
+    pub(crate) ledger: Ledger,
+    /// PREPAREs from the peer, from their hold until their `Answer` is taken.
+    pub(crate) in_flight_in: u32,
+    /// Slots toward the peer.
+    pub(crate) in_flight_out: u32,
+    pub(crate) packets: Option<Bucket>,
+    pub(crate) amount: Option<Bucket>,
+    /// Requests that we answer ourselves.
+    pub(crate) own_answers: Bucket,
+    pub(crate) link: Option<NonZeroU32>,
+    epoch: u32,
+    pub(crate) counters: AccountCounters,
+}
+
+impl Account {
+    pub(crate) fn new(config: AccountConfig, own_address: &Address, now_ns: u64) -> Self {
+        let is_child = config.relation == Relation::Child;
+        let child_address = is_child.then(|| {
+            own_address.child(&config.ildcp_segment).expect("segments are checked when configured")
+        });
+        let own = u64::from(limits::OWN_ANSWERS_PER_S);
+        let Limits { balance_max, payable_max, packets, amount, .. } = config.limits;
+        Self {
+            ledger: Ledger::new(config.id, balance_max, payable_max),
+            in_flight_in: 0,
+            in_flight_out: 0,
+            packets: packets.map(|limit| Bucket::new(limit, now_ns)),
+            amount: amount.map(|limit| Bucket::new(limit, now_ns)),
+            own_answers: Bucket::new(RateLimit { per_s: own, burst: own }, now_ns),
+            link: None,
+            child_address,
+            epoch: 0,
+            counters: AccountCounters::default(),
+            config,
+        }
+    }
+
+    /// A new connection; what an older one is asked or answers counts no more.
+    pub(crate) fn link_up(&mut self) -> ConnectionId {
+        self.epoch += 1;
+        let epoch = NonZeroU32::new(self.epoch).expect("it was just raised above 0");
+        self.link = Some(epoch);
+        ConnectionId { account: self.config.id, epoch }
+    }
+
+    pub(crate) fn connection(&self) -> Option<ConnectionId> {
+        self.link.map(|epoch| ConnectionId { account: self.config.id, epoch })
+    }
+
+    pub(crate) fn is_live(&self, connection: ConnectionId) -> bool {
+        self.link == Some(connection.epoch)
+    }
+
+    pub(crate) fn view(&self) -> AccountView {
+        AccountView {
+            words: self.ledger.words(),
+            in_flight_in: self.in_flight_in,
+            in_flight_out: self.in_flight_out,
+            connected: self.link.is_some(),
+            counters: self.counters,
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The incoming half: everything that concerns the peer who sent the PREPARE.
+//!
+//! A request is admitted by one straight list of checks, each a refusal of its own; then money is
+//! held and a `Forward` handed to the outgoing half. When its `Answer` comes back, the hold becomes
+//! balance or is released, and the answer goes to the very connection that asked.
+//!
+//! Invariant: an account's `in_flight_in` counts the packets whose `Forward` or `Answer` exists.
+
+use m2_codec::address;
+use m2_codec::ilp::{self, Prepare};
+
+use crate::account::Account;
+use crate::ids::{AccountId, ConnectionId, Now};
+use crate::message::{Answer, AnswerBytes, Conversion, Forward, Notice, Outcome, PrepareBytes};
+use crate::own;
+use crate::rates::ConversionError;
+use crate::refusal::Refusal;
+use crate::switch::{Egress, Request, Response, ResponseBody, Switch};
+
+/// A PREPARE that is well-formed, in time, and to be routed: what the further checks look at.
+struct Routable<'a> {
+    connection: ConnectionId,
+    request_id: u32,
+    amount: u64,
+    expires_at_ms: u64,
+    condition: &'a [u8; 32],
+    destination: &'a [u8],
+    /// An echo goes back to whom it came from.
+    may_reflect: bool,
+    bytes: PrepareBytes,
+}
+
+/// What admitting a PREPARE was decided with, and what its `Forward` will say.
+struct Admission {
+    account_out: AccountId,
+    amount_out: u64,
+    conversion: Conversion,
+    expires_at_ms: u64,
+}
+
+impl Switch {
+    /// Takes the `index`th request of the vector: a `Forward`, or an answer of ours.
+    pub(crate) fn take_request(
+        &mut self,
+        now: Now,
+        index: usize,
+        request: &Request<'_>,
+        egress: &mut impl Egress,
+    ) {
+        let &Request { connection, request_id, .. } = request;
+        let account = &mut self.accounts[connection.account.index()];
+        if !account.is_live(connection) {
+            self.counters.requests_stale += 1;
+            return;
+        }
+        account.counters.requests_in += 1;
+        match self.admit(now, index, request) {
+            Ok(Admitted::Forwarded) => {}
+            Ok(Admitted::Answered) => {
+                self.counters.own_fulfills += 1;
+                egress.answer(connection, request_id, &self.scratch);
+            }
+            Err(refusal) => self.refuse(refusal, connection, request_id, egress),
+        }
+    }
+
+    /// The checks that come before routing; requests to ourselves part here.
+    fn admit(
+        &mut self,
+        now: Now,
+        index: usize,
+        request: &Request<'_>,
+    ) -> Result<Admitted, Refusal> {
+        let &Request { connection, request_id, ref packet } = request;
+        let account = &mut self.accounts[connection.account.index()];
+        if account.packets.as_mut().is_some_and(|bucket| !bucket.try_take(1, now.mono_ns)) {
+            return Err(Refusal::PacketRate);
+        }
+        let prepare = Prepare::new_checked_cached(&packet[..], &mut self.timestamps)
+            .map_err(|error| Refusal::InvalidPacket { error })?;
+        if now.utc_ms >= prepare.expires_at_ms() {
+            return Err(Refusal::ExpiredOnArrival);
+        }
+
+        let destination = prepare.destination();
+        let is_peer_request = destination.starts_with(b"peer.");
+        let is_to_us = destination == self.config.own_address.as_bytes();
+        if (is_peer_request || is_to_us) && !account.own_answers.try_take(1, now.mono_ns) {
+            return Err(Refusal::OwnAnswerRate);
+        }
+        if is_peer_request {
+            self.answer_peer_request(connection, &prepare)?;
+            return Ok(Admitted::Answered);
+        }
+        let routable = Routable {
+            connection,
+            request_id,
+            amount: prepare.amount(),
+            expires_at_ms: prepare.expires_at_ms(),
+            condition: prepare.condition(),
+            destination,
+            may_reflect: self.config.reflect,
+            bytes: PrepareBytes::Request { index, len: prepare.packet_len() },
+        };
+        if is_to_us {
+            let routable = self.echo(&prepare, routable)?;
+            self.forward(now, routable)?;
+        } else {
+            self.forward(now, routable)?;
+        }
+        Ok(Admitted::Forwarded)
+    }
+
+    /// Checks, holds, and hands the packet to the outgoing half.
+    fn forward(&mut self, now: Now, packet: Routable<'_>) -> Result<(), Refusal> {
+        let admission = self.check_forward(now, &packet)?;
+
+        let Routable { connection, request_id, amount, .. } = packet;
+        let Admission { account_out, amount_out, conversion, expires_at_ms } = admission;
+        let remaining_ns = (expires_at_ms - now.utc_ms) * 1_000_000;
+        let account = &mut self.accounts[connection.account.index()];
+        if let Some(bucket) = &mut account.amount {
+            bucket.take(amount);
+        }
+        account.in_flight_in += 1;
+        let forward = Forward {
+            hold_in: account.ledger.hold_in(amount),
+            answer_place: self.answers.reserve().expect("check_forward() found room"),
+            connection_in: connection,
+            request_id_in: request_id,
+            account_out,
+            amount_out,
+            conversion,
+            condition: *packet.condition,
+            expires_at_ms,
+            deadline_ns: now.mono_ns + remaining_ns,
+            bytes: packet.bytes,
+        };
+        let place = self.forwards.reserve().expect("check_forward() found room");
+        self.forwards.push(place, forward);
+        Ok(())
+    }
+
+    /// Every check of the incoming half, in order. Writes nothing.
+    fn check_forward(&mut self, now: Now, packet: &Routable<'_>) -> Result<Admission, Refusal> {
+        let &Routable { connection, amount, destination, .. } = packet;
+        if !self.config.network.serves(address::scheme(destination)) {
+            return Err(Refusal::SchemeNotServed);
+        }
+        let limits = self.accounts[connection.account.index()].config.limits;
+        let maximum = limits.packet_amount_max;
+        if amount > maximum {
+            return Err(Refusal::PacketAmount { received: amount, maximum });
+        }
+        let account_out = self.routes.next_hop(destination).ok_or(Refusal::NoRoute)?;
+        if account_out == connection.account && !packet.may_reflect {
+            return Err(Refusal::BackToSender);
+        }
+        let (amount_out, conversion) = self.convert(connection, account_out, amount)?;
+        let expires_at_ms = self.shortened_expiry(now, packet.expires_at_ms)?;
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        let account = &mut self.accounts[connection.account.index()];
+        if account.in_flight_in >= limits.in_flight_packets_max {
+            return Err(Refusal::CountInFull);
+        }
+        if past_value_cap(account.ledger.held_in(), amount, limits.in_flight_value_max) {
+            return Err(Refusal::ValueInFull);
+        }
+        if !self.forwards.has_room() {
+            return Err(Refusal::ForwardRingFull);
+        }
+        if !self.answers.has_room() {
+            return Err(Refusal::AnswerRingFull);
+        }
+        account.ledger.check_hold_in(amount).map_err(|_| Refusal::CreditExhausted)?;
+        if account.amount.as_mut().is_some_and(|bucket| !bucket.has(amount, now.mono_ns)) {
+            return Err(Refusal::MoneyRate);
+        }
+        Ok(Admission { account_out, amount_out, conversion, expires_at_ms })
+    }
+
+    fn convert(
+        &self,
+        connection: ConnectionId,
+        account_out: AccountId,
+        amount: u64,
+    ) -> Result<(u64, Conversion), Refusal> {
+        let from = self.accounts[connection.account.index()].config.asset;
+        let to = self.accounts[account_out.index()].config.asset;
+        let rates = &self.rate_books.back().expect("one snapshot is always there").rates;
+        if rates.pair_count() == 0 {
+            return Err(Refusal::NoRate);
+        }
+        let amount_out = rates.convert(from, to, amount).map_err(|error| match error {
+            ConversionError::NoRate => Refusal::NoRate,
+            ConversionError::TooSmall => Refusal::ConvertedTooSmall,
+            ConversionError::TooLarge { maximum } => {
+                Refusal::ConvertedTooLarge { received: amount, maximum }
+            }
+        })?;
+        let pair = u32::try_from(rates.pair(from, to)).expect("u16 x u16 pairs at most");
+        Ok((amount_out, Conversion { rate_version: rates.version(), pair }))
+    }
+
+    /// What the next hop is given: the margin is ours, to bring the FULFILL back in time.
+    fn shortened_expiry(&self, now: Now, expires_at_ms: u64) -> Result<u64, Refusal> {
+        let margin_ms = u64::from(self.config.expiry_margin_ms);
+        let hold_ms_max = u64::from(self.config.hold_ms_max);
+        let shortened = expires_at_ms.saturating_sub(margin_ms).min(now.utc_ms + hold_ms_max);
+        let earliest = now.utc_ms + u64::from(self.config.remaining_ms_min);
+        if shortened < earliest || shortened <= now.utc_ms {
+            return Err(Refusal::ExpiryTooShort);
+        }
+        Ok(shortened)
+    }
+
+    /// Puts the FULFILL for a `peer.*` request into the scratch buffer.
+    fn answer_peer_request(
+        &mut self,
+        connection: ConnectionId,
+        prepare: &Prepare<&[u8]>,
+    ) -> Result<(), Refusal> {
+        let account = &self.accounts[connection.account.index()];
+        let mut data = Vec::new();
+        own::answer_peer_request(prepare, account, &mut data)?;
+        self.scratch.clear();
+        ilp::put_fulfill(&mut self.scratch, &m2_codec::ildcp::PEER_FULFILLMENT, &data);
+        Ok(())
+    }
+
+    /// Turns an echo request into the PREPARE that goes back: same money, same lock, same time.
+    fn echo<'a>(
+        &mut self,
+        prepare: &'a Prepare<&[u8]>,
+        request: Routable<'a>,
+    ) -> Result<Routable<'a>, Refusal> {
+        let source = own::echo_source(prepare.data(), self.config.own_address.as_bytes())?;
+        let start = self.built.len();
+        ilp::put_prepare(
+            &mut self.built,
+            prepare.amount(),
+            prepare.expires_at(),
+            prepare.condition(),
+            source,
+            own::ECHO_ANSWER,
+        );
+        let bytes = PrepareBytes::Built(start..self.built.len());
+        Ok(Routable { destination: source, may_reflect: true, bytes, ..request })
+    }
+
+    /// Ends every packet that has its `Answer`. `batch` is where answers point into.
+    pub(crate) fn apply_answers(&mut self, batch: &[Response<'_>], egress: &mut impl Egress) {
+        while let Some(answer) = self.answers.pop() {
+            self.apply_answer(answer, batch, egress);
+        }
+    }
+
+    fn apply_answer(&mut self, answer: Answer, batch: &[Response<'_>], egress: &mut impl Egress) {
+        let Answer { hold_in, connection_in, request_id_in, outcome } = answer;
+        let amount = hold_in.amount();
+        let account = &mut self.accounts[connection_in.account.index()];
+        assert!(account.in_flight_in > 0, "a packet counts until its answer is taken");
+        account.in_flight_in -= 1;
+        let is_live = account.is_live(connection_in);
+        match outcome {
+            Outcome::Fulfilled(bytes) => {
+                account.ledger.commit_in(hold_in);
+                count_fulfilled(account, amount);
+                if is_live {
+                    egress.answer(connection_in, request_id_in, packet_of(batch, bytes));
+                } else {
+                    account.counters.undelivered_fulfills += 1;
+                    self.counters.undelivered_fulfills += 1;
+                    self.note(Notice::Undelivered {
+                        connection: connection_in,
+                        request_id: request_id_in,
+                        amount,
+                    });
+                }
+            }
+            Outcome::Rejected(bytes) => {
+                account.ledger.release_in(hold_in);
+                if is_live {
+                    account.counters.rejects_out += 1;
+                    egress.answer(connection_in, request_id_in, packet_of(batch, bytes));
+                }
+            }
+            Outcome::Refused(refusal) => {
+                account.ledger.release_in(hold_in);
+                if is_live {
+                    self.refuse(refusal, connection_in, request_id_in, egress);
+                } else {
+                    self.counters.count(&refusal);
+                }
+            }
+        }
+    }
+}
+
+/// What became of a request at once.
+enum Admitted {
+    /// A `Forward` is on its way.
+    Forwarded,
+    /// The scratch buffer has its FULFILL.
+    Answered,
+}
+
+fn past_value_cap(held: i128, amount: u64, cap: Option<u64>) -> bool {
+    amount != 0 && cap.is_some_and(|cap| held + i128::from(amount) > i128::from(cap))
+}
+
+fn count_fulfilled(account: &mut Account, amount: u64) {
+    account.counters.fulfills_out += 1;
+    account.counters.amount_fulfilled_in += u128::from(amount);
+}
+
+/// The FULFILL or REJECT that a response was judged to carry, without bytes that follow it.
+fn packet_of<'a>(batch: &[Response<'a>], bytes: AnswerBytes) -> &'a [u8] {
+    let ResponseBody::Packet(packet) = batch[bytes.index].body else {
+        unreachable!("only a response with a packet is passed on");
+    };
+    &packet[..bytes.len]
+}

@@ -1,0 +1,138 @@
+//! What the two halves say to each other, and what leaves the core as a value.
+//!
+//! A `Forward` or an `Answer` carries the holds and the reserved places of its packet, each to be
+//! spent once, so neither can be dropped, copied or applied twice. They name the packet's bytes by
+//! its place in the vector at hand; a ring between cores carries the bytes behind the message.
+
+use core::ops::Range;
+
+use crate::ids::{AccountId, ConnectionId};
+use crate::ledger::HoldIn;
+use crate::refusal::Refusal;
+use crate::ring::Place;
+
+/// A PREPARE that the incoming half has admitted and holds money for.
+#[derive(Debug)]
+#[must_use = "a Forward holds money and a place for its answer"]
+pub(crate) struct Forward {
+    pub(crate) hold_in: HoldIn,
+    pub(crate) answer_place: Place<Answer>,
+    pub(crate) connection_in: ConnectionId,
+    pub(crate) request_id_in: u32,
+    pub(crate) account_out: AccountId,
+    pub(crate) amount_out: u64,
+    pub(crate) conversion: Conversion,
+    pub(crate) condition: [u8; 32],
+    /// What the next hop is told, in UTC.
+    pub(crate) expires_at_ms: u64,
+    /// The same moment on the monotonic clock.
+    pub(crate) deadline_ns: u64,
+    pub(crate) bytes: PrepareBytes,
+}
+
+/// Where the bytes of a PREPARE on its way to the outgoing half are.
+#[derive(Clone, Debug)]
+pub(crate) enum PrepareBytes {
+    /// The leading `len` bytes of the `index`th request of the vector.
+    Request { index: usize, len: usize },
+    /// Made by us (an echo), in the buffer for such.
+    Built(Range<usize>),
+}
+
+/// At which rate an amount was converted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Conversion {
+    pub(crate) rate_version: u32,
+    /// Position of the pair of assets in tables of all pairs.
+    pub(crate) pair: u32,
+}
+
+/// How a packet ended, told by the outgoing half, exactly once for each `Forward`.
+#[derive(Debug)]
+#[must_use = "an Answer ends a hold"]
+pub(crate) struct Answer {
+    pub(crate) hold_in: HoldIn,
+    pub(crate) connection_in: ConnectionId,
+    pub(crate) request_id_in: u32,
+    pub(crate) outcome: Outcome,
+}
+
+/// What an [`Answer`] says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outcome {
+    Fulfilled(AnswerBytes),
+    Rejected(AnswerBytes),
+    Refused(Refusal),
+}
+
+/// The leading `len` bytes of the `index`th response of the vector at hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AnswerBytes {
+    pub(crate) index: usize,
+    pub(crate) len: usize,
+}
+
+/// What must outlive the process, as it leaves the core.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Record {
+    /// Both legs of a fulfilled pair.
+    Pair(PairRecord),
+    /// A FULFILL that came too late to count.
+    LateFulfill(LateFulfill),
+}
+
+/// A fulfilled pair: both legs or neither.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PairRecord {
+    /// Units of `account_in` that its peer owes us more, or had prepaid.
+    pub amount_in: u64,
+    /// Units of `account_out` that we owe its peer more.
+    pub amount_out: u64,
+    /// When it was decided: milliseconds since 1970, UTC.
+    pub decided_at_ms: u64,
+    /// The first half of the condition, to find the packet again.
+    pub condition_head: [u8; 16],
+    /// Who sent the PREPARE.
+    pub account_in: AccountId,
+    /// Who fulfilled it.
+    pub account_out: AccountId,
+    /// The snapshot of rates that converted `amount_in` to `amount_out`.
+    pub rate_version: u32,
+}
+
+// With a kind and a spare word it fills the 64 bytes that a journal's record has.
+const _: () = assert!(size_of::<PairRecord>() <= 56);
+
+/// Evidence that a peer knew the preimage, though it told it too late.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LateFulfill {
+    /// Who sent the FULFILL, and on which connection.
+    pub connection: ConnectionId,
+    /// The id that its PREPARE had on that connection.
+    pub request_id: u32,
+    /// When it came: milliseconds since 1970, UTC.
+    pub came_at_ms: u64,
+    /// The preimage; its SHA-256 is the condition.
+    pub fulfillment: [u8; 32],
+}
+
+/// Something for the log. It changes nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Notice {
+    /// A FULFILL came too late to count; `recorded` unless no record was free.
+    LateFulfill {
+        /// What came.
+        evidence: LateFulfill,
+        /// It also left as a record.
+        recorded: bool,
+    },
+    /// A fulfilled packet's FULFILL could not be given to its sender: the connection was gone.
+    Undelivered {
+        /// Where the PREPARE came from.
+        connection: ConnectionId,
+        /// Under which id.
+        request_id: u32,
+        /// What its sender owes us all the same.
+        amount: u64,
+    },
+}

@@ -1,0 +1,316 @@
+//! The outgoing half: everything that concerns the next hop, and who alone decides how a packet
+//! ends.
+//!
+//! A `Forward` is checked, gets a hold, a slot and a record reserved, and leaves with its amount,
+//! expiry and request id rewritten. Its answer, its expiry or the loss of an unsent frame ends it,
+//! whichever comes first, and every `Forward` gets exactly one `Answer`.
+//!
+//! Invariants: an account's `in_flight_out` counts the slots toward it; a commit needs nothing that
+//! was not reserved before the hold.
+
+use m2_codec::ilp::{self, Fulfill, PacketType, Reject};
+
+use crate::ids::{ConnectionId, Now};
+use crate::message::{
+    Answer, AnswerBytes, Forward, LateFulfill, Notice, Outcome, PairRecord, PrepareBytes, Record,
+};
+use crate::refusal::Refusal;
+use crate::slots::{After, Pending};
+use crate::switch::{Egress, Request, Response, ResponseBody, Switch};
+use crate::verify;
+
+impl Switch {
+    /// Sends the packet of a `Forward` to its next hop, or answers why not.
+    pub(crate) fn take_forward(
+        &mut self,
+        forward: Forward,
+        batch: &mut [Request<'_>],
+        egress: &mut impl Egress,
+    ) {
+        match self.check_outgoing(&forward, egress) {
+            Ok(connection_out) => match forward.bytes.clone() {
+                PrepareBytes::Request { index, len } => {
+                    let packet = &mut batch[index].packet[..len];
+                    self.send_prepare(forward, connection_out, packet, egress);
+                }
+                PrepareBytes::Built(range) => {
+                    let mut built = core::mem::take(&mut self.built);
+                    self.send_prepare(forward, connection_out, &mut built[range], egress);
+                    self.built = built;
+                }
+            },
+            Err(refusal) => {
+                let Forward { hold_in, answer_place, connection_in, request_id_in, .. } = forward;
+                let outcome = Outcome::Refused(refusal);
+                let answer = Answer { hold_in, connection_in, request_id_in, outcome };
+                self.answers.push(answer_place, answer);
+            }
+        }
+    }
+
+    /// Every check of the outgoing half, in order. Writes nothing.
+    fn check_outgoing(
+        &self,
+        forward: &Forward,
+        egress: &impl Egress,
+    ) -> Result<ConnectionId, Refusal> {
+        let account = &self.accounts[forward.account_out.index()];
+        let limits = &account.config.limits;
+        let amount = forward.amount_out;
+        let connection_out = account.connection().ok_or(Refusal::LinkDown)?;
+        if !egress.below_half(connection_out) {
+            return Err(Refusal::EgressBusy);
+        }
+        if account.in_flight_out >= limits.in_flight_packets_max {
+            return Err(Refusal::CountOutFull);
+        }
+        let held = account.ledger.held_out() + i128::from(amount);
+        if amount != 0 && limits.in_flight_value_max.is_some_and(|cap| held > i128::from(cap)) {
+            return Err(Refusal::ValueOutFull);
+        }
+        if !self.slots.has_room() {
+            return Err(Refusal::NoSlot);
+        }
+        if !self.records.has_room() {
+            return Err(Refusal::NoRecord);
+        }
+        account.ledger.check_hold_out(amount).map_err(|_| Refusal::PayableExceeded)?;
+        Ok(connection_out)
+    }
+
+    /// Holds, takes a slot, rewrites and sends: nothing here fails.
+    fn send_prepare(
+        &mut self,
+        forward: Forward,
+        connection_out: ConnectionId,
+        packet: &mut [u8],
+        egress: &mut impl Egress,
+    ) {
+        let account = &mut self.accounts[forward.account_out.index()];
+        account.in_flight_out += 1;
+        account.counters.prepares_out += 1;
+        let pending = Pending {
+            hold_in: forward.hold_in,
+            hold_out: account.ledger.hold_out(forward.amount_out),
+            answer_place: forward.answer_place,
+            record_place: self.records.reserve().expect("check_outgoing() found room"),
+            connection_in: forward.connection_in,
+            request_id_in: forward.request_id_in,
+            conversion: forward.conversion,
+        };
+        let expires_at = self.timestamps.write(forward.expires_at_ms);
+        ilp::rewrite_prepare(packet, forward.amount_out, &expires_at);
+        let id = self.slots.insert(forward.condition, forward.deadline_ns, connection_out, pending);
+        egress.prepare(connection_out, id, packet);
+    }
+
+    /// Takes the `index`th answer of the vector: it ends its packet, or changes nothing.
+    pub(crate) fn take_response(&mut self, now: Now, index: usize, response: &Response<'_>) {
+        let account = response.connection.account.index();
+        let Some(slot_index) = self.slots.find(response.request_id) else {
+            self.counters.answers_unknown += 1;
+            self.accounts[account].counters.unmatched_answers += 1;
+            return;
+        };
+        let slot = self.slots.get(slot_index);
+        if slot.connection_out != response.connection {
+            self.counters.answers_foreign += 1;
+            self.accounts[account].counters.unmatched_answers += 1;
+            return;
+        }
+        if !slot.in_flight() {
+            self.take_late(now, slot_index, response);
+        } else if now.mono_ns >= slot.deadline_ns {
+            // Its time is up, though the wheel has not come to it yet.
+            let pending = self.slots.take(slot_index, After::Evidence);
+            self.release(pending, Refusal::TimedOut);
+            self.accounts[account].counters.expired += 1;
+            self.take_late(now, slot_index, response);
+        } else {
+            self.decide(now, slot_index, index, response);
+        }
+    }
+
+    /// An answer in time, on the right connection, for a packet in flight.
+    fn decide(&mut self, now: Now, slot_index: u32, index: usize, response: &Response<'_>) {
+        let counters = &mut self.accounts[response.connection.account.index()].counters;
+        match judge(&response.body, &self.slots.get(slot_index).condition) {
+            Ok(Verdict::Fulfill { len }) => {
+                counters.fulfills_in += 1;
+                let condition = self.slots.get(slot_index).condition;
+                let pending = self.slots.take(slot_index, After::Nothing);
+                self.commit(now, pending, &condition, AnswerBytes { index, len });
+            }
+            Ok(Verdict::Reject { len }) => {
+                counters.rejects_in += 1;
+                let pending = self.slots.take(slot_index, After::Evidence);
+                self.end(pending, Outcome::Rejected(AnswerBytes { index, len }));
+            }
+            Err(refusal) => {
+                counters.wrong_fulfillments += u64::from(refusal == Refusal::WrongFulfillment);
+                let pending = self.slots.take(slot_index, After::Evidence);
+                self.release(pending, refusal);
+            }
+        }
+    }
+
+    /// Both legs become balance: this one here, the other where the `Answer` is taken; one record.
+    fn commit(&mut self, now: Now, pending: Pending, condition: &[u8; 32], bytes: AnswerBytes) {
+        let Pending { hold_in, hold_out, answer_place, record_place, .. } = pending;
+        let Pending { connection_in, request_id_in, conversion, .. } = pending;
+        let (amount_in, amount_out) = (hold_in.amount(), hold_out.amount());
+        let (account_in, account_out) = (hold_in.account(), hold_out.account());
+        let account = &mut self.accounts[account_out.index()];
+        account.in_flight_out -= 1;
+        account.counters.amount_fulfilled_out += u128::from(amount_out);
+        account.ledger.commit_out(hold_out);
+
+        let [condition_head, _] = condition.as_chunks::<16>().0 else {
+            unreachable!("32 bytes are two chunks of 16");
+        };
+        let record = PairRecord {
+            amount_in,
+            amount_out,
+            decided_at_ms: now.utc_ms,
+            condition_head: *condition_head,
+            account_in,
+            account_out,
+            rate_version: conversion.rate_version,
+        };
+        self.records.push(record_place, Record::Pair(record));
+        self.counters.pairs_fulfilled += 1;
+        self.count_pair(&record, conversion.pair as usize);
+
+        let outcome = Outcome::Fulfilled(bytes);
+        let answer = Answer { hold_in, connection_in, request_id_in, outcome };
+        self.answers.push(answer_place, answer);
+    }
+
+    /// Adds a pair to the totals of its two assets, with what rounding kept of it.
+    fn count_pair(&mut self, record: &PairRecord, pair: usize) {
+        let total = &mut self.pair_totals[pair];
+        total.amount_in += u128::from(record.amount_in);
+        total.amount_out += u128::from(record.amount_out);
+        let book = self
+            .rate_books
+            .iter_mut()
+            .rev()
+            .find(|book| book.rates.version() == record.rate_version)
+            .expect("a snapshot stays while packets converted by it are in flight");
+        let remainder = book.rates.remainder(pair, record.amount_in, record.amount_out);
+        book.remainders[pair] += u128::from(remainder);
+    }
+
+    /// Nothing is owed on either leg, and we say why.
+    fn release(&mut self, pending: Pending, refusal: Refusal) {
+        self.end(pending, Outcome::Refused(refusal));
+    }
+
+    /// Nothing is owed on either leg.
+    fn end(&mut self, pending: Pending, outcome: Outcome) {
+        let Pending { hold_in, hold_out, answer_place, record_place, .. } = pending;
+        let Pending { connection_in, request_id_in, .. } = pending;
+        let account = &mut self.accounts[hold_out.account().index()];
+        account.in_flight_out -= 1;
+        account.ledger.release_out(hold_out);
+        self.records.give_back(record_place);
+        let answer = Answer { hold_in, connection_in, request_id_in, outcome };
+        self.answers.push(answer_place, answer);
+    }
+
+    /// An answer for a packet that has ended. It changes no ledger; a FULFILL that hashes right for
+    /// a packet that we did not pay is kept as evidence, once.
+    fn take_late(&mut self, now: Now, slot_index: u32, response: &Response<'_>) {
+        let slot = self.slots.get(slot_index);
+        let fulfillment = match judge(&response.body, &slot.condition) {
+            Ok(Verdict::Fulfill { .. }) if slot.after == After::Evidence => {
+                fulfillment_of(&response.body)
+            }
+            _ => {
+                self.counters.answers_duplicate += 1;
+                self.accounts[response.connection.account.index()].counters.unmatched_answers += 1;
+                return;
+            }
+        };
+        self.slots.close(slot_index);
+        let evidence = LateFulfill {
+            connection: response.connection,
+            request_id: self.slots.id_of(slot_index),
+            came_at_ms: now.utc_ms,
+            fulfillment,
+        };
+        self.counters.late_fulfills += 1;
+        self.accounts[response.connection.account.index()].counters.late_fulfills += 1;
+        let place = self.records.reserve();
+        let recorded = place.is_some();
+        match place {
+            Some(place) => self.records.push(place, Record::LateFulfill(evidence)),
+            None => self.counters.late_fulfills_unrecorded += 1,
+        }
+        self.note(Notice::LateFulfill { evidence, recorded });
+    }
+
+    /// Ends every packet whose deadline has passed.
+    pub(crate) fn expire_due(&mut self, now: Now) {
+        while let Some((_, pending)) = self.slots.take_due(now.mono_ns) {
+            self.accounts[pending.hold_out.account().index()].counters.expired += 1;
+            self.release(pending, Refusal::TimedOut);
+        }
+    }
+
+    /// Ends a packet that never left.
+    pub(crate) fn unsent_out(&mut self, now: Now, connection: ConnectionId, request_id: u32) {
+        let Some(index) = self.slots.find(request_id) else { return };
+        let slot = self.slots.get(index);
+        if slot.connection_out != connection || !slot.in_flight() {
+            return;
+        }
+        let refusal = if now.mono_ns >= slot.deadline_ns {
+            self.accounts[connection.account.index()].counters.expired += 1;
+            Refusal::TimedOut
+        } else {
+            Refusal::NotSent
+        };
+        let pending = self.slots.take(index, After::Nothing);
+        self.release(pending, refusal);
+    }
+}
+
+/// `len` is that of the packet; bytes that follow it go no further (protocol rule A7).
+enum Verdict {
+    Fulfill { len: usize },
+    Reject { len: usize },
+}
+
+/// What an answer says, by its bytes and the hash lock alone.
+fn judge(body: &ResponseBody<'_>, condition: &[u8; 32]) -> Result<Verdict, Refusal> {
+    let bytes = match body {
+        ResponseBody::Packet(bytes) => *bytes,
+        ResponseBody::Empty => return Err(Refusal::MalformedAnswer),
+        ResponseBody::ErrorTemporary => return Err(Refusal::LinkErrorTemporary),
+        ResponseBody::ErrorOther => return Err(Refusal::LinkErrorOther),
+    };
+    match ilp::packet_type(bytes) {
+        Some(PacketType::Fulfill) => {
+            let fulfill = Fulfill::new_checked(bytes).map_err(|_| Refusal::MalformedAnswer)?;
+            if verify::fulfills(fulfill.fulfillment(), condition) {
+                Ok(Verdict::Fulfill { len: fulfill.packet_len() })
+            } else {
+                Err(Refusal::WrongFulfillment)
+            }
+        }
+        Some(PacketType::Reject) => {
+            let reject = Reject::new_checked(bytes).map_err(|_| Refusal::MalformedAnswer)?;
+            Ok(Verdict::Reject { len: reject.packet_len() })
+        }
+        _ => Err(Refusal::MalformedAnswer),
+    }
+}
+
+/// The preimage of a response that was judged to be a FULFILL.
+fn fulfillment_of(body: &ResponseBody<'_>) -> [u8; 32] {
+    let ResponseBody::Packet(bytes) = body else {
+        unreachable!("a FULFILL has bytes");
+    };
+    *Fulfill::new_checked(bytes).expect("judge() has read it").fulfillment()
+}

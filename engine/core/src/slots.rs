@@ -1,0 +1,316 @@
+//! The in-flight slots of a shard: what must be known of a PREPARE until it is answered.
+//!
+//! ```text
+//!   request id on the next hop's link = generation << index_bits | index
+//!
+//!   fresh --insert--> in flight --take--> freed (keeps generation, connection, condition)
+//!                         ^                 |
+//!                         +-----insert------+   oldest first, generation + 1
+//! ```
+//!
+//! Slots are reused oldest first, so an id comes round as late as it can; a freed slot remembers
+//! enough to know a late FULFILL until then.
+//!
+//! Invariant: a slot is in flight, with a deadline in the wheel, or waits exactly once in `free`,
+//! or was never used.
+
+use std::collections::VecDeque;
+
+use crate::ids::ConnectionId;
+use crate::ledger::{HoldIn, HoldOut};
+use crate::limits::IN_FLIGHT_SLOTS_MAX;
+use crate::message::{Answer, Conversion, Record};
+use crate::ring::Place;
+use crate::wheel::Wheel;
+
+/// What a packet in flight will need when it ends. Taken out once.
+#[derive(Debug)]
+#[must_use = "it holds money on two ledgers"]
+pub(crate) struct Pending {
+    pub(crate) hold_in: HoldIn,
+    pub(crate) hold_out: HoldOut,
+    pub(crate) answer_place: Place<Answer>,
+    pub(crate) record_place: Place<Record>,
+    pub(crate) connection_in: ConnectionId,
+    pub(crate) request_id_in: u32,
+    pub(crate) conversion: Conversion,
+}
+
+/// What may still come for a packet that has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum After {
+    /// It was not fulfilled: a FULFILL that hashes right is evidence, once.
+    Evidence,
+    /// It was fulfilled, or the evidence is taken: whatever comes is a duplicate.
+    Nothing,
+}
+
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) condition: [u8; 32],
+    pub(crate) deadline_ns: u64,
+    /// The connection that the PREPARE left on.
+    pub(crate) connection_out: ConnectionId,
+    generation: u32,
+    pub(crate) after: After,
+    pending: Option<Pending>,
+}
+
+impl Slot {
+    pub(crate) fn in_flight(&self) -> bool {
+        self.pending.is_some()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Slots {
+    slots: Vec<Slot>,
+    /// Freed slots, oldest first.
+    free: VecDeque<u32>,
+    slots_max: u32,
+    index_bits: u32,
+    seed: u64,
+    wheel: Wheel,
+    in_flight: u32,
+}
+
+impl Slots {
+    /// Room for `slots_max` packets in flight. `seed` makes the first ids unforeseeable.
+    pub(crate) fn new(slots_max: u32, seed: u64, now_ns: u64) -> Self {
+        assert!((1..=IN_FLIGHT_SLOTS_MAX).contains(&slots_max), "a shard has 1 to 2^24 slots");
+        Self {
+            slots: Vec::new(),
+            free: VecDeque::new(),
+            slots_max,
+            index_bits: slots_max.next_power_of_two().trailing_zeros(),
+            seed,
+            wheel: Wheel::new(slots_max as usize, now_ns),
+            in_flight: 0,
+        }
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.in_flight < self.slots_max
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// Puts a packet in flight and gives the request id for the next hop. [`Self::has_room`] comes
+    /// before.
+    pub(crate) fn insert(
+        &mut self,
+        condition: [u8; 32],
+        deadline_ns: u64,
+        connection_out: ConnectionId,
+        pending: Pending,
+    ) -> u32 {
+        let (index, generation) = self.next_free();
+        let slot = Slot {
+            condition,
+            deadline_ns,
+            connection_out,
+            generation,
+            after: After::Evidence,
+            pending: Some(pending),
+        };
+        if index as usize == self.slots.len() {
+            self.slots.push(slot);
+        } else {
+            self.slots[index as usize] = slot;
+        }
+        self.wheel.insert(index, deadline_ns);
+        self.in_flight += 1;
+        self.request_id(index, generation)
+    }
+
+    /// The slot that gave out `request_id` last, be it in flight or freed.
+    pub(crate) fn find(&self, request_id: u32) -> Option<u32> {
+        let index = request_id & !(u32::MAX.checked_shl(self.index_bits).unwrap_or(0));
+        let slot = self.slots.get(index as usize)?;
+        (self.request_id(index, slot.generation) == request_id).then_some(index)
+    }
+
+    /// The id under which the packet of the slot at `index` last left.
+    pub(crate) fn id_of(&self, index: u32) -> u32 {
+        self.request_id(index, self.slots[index as usize].generation)
+    }
+
+    pub(crate) fn get(&self, index: u32) -> &Slot {
+        &self.slots[index as usize]
+    }
+
+    /// Ends the packet at `index` and frees its slot.
+    pub(crate) fn take(&mut self, index: u32, after: After) -> Pending {
+        self.wheel.remove(index);
+        self.free_slot(index, after)
+    }
+
+    /// Ends one packet whose deadline has passed, if there is one.
+    pub(crate) fn take_due(&mut self, now_ns: u64) -> Option<(u32, Pending)> {
+        let index = self.wheel.take_due(now_ns)?;
+        Some((index, self.free_slot(index, After::Evidence)))
+    }
+
+    /// The evidence for the freed slot at `index` has been taken: from now on duplicates alone.
+    pub(crate) fn close(&mut self, index: u32) {
+        self.slots[index as usize].after = After::Nothing;
+    }
+
+    pub(crate) fn next_deadline_ns(&self) -> Option<u64> {
+        self.wheel.next_deadline_ns()
+    }
+
+    fn free_slot(&mut self, index: u32, after: After) -> Pending {
+        let slot = &mut self.slots[index as usize];
+        slot.after = after;
+        let pending = slot.pending.take().expect("a slot with a deadline is in flight");
+        self.free.push_back(index);
+        self.in_flight -= 1;
+        pending
+    }
+
+    /// A slot never used while there is one, else the one freed longest ago; and its generation.
+    fn next_free(&mut self) -> (u32, u32) {
+        assert!(self.has_room(), "room is checked before the hold");
+        let used = u32::try_from(self.slots.len()).expect("at most 2^24 slots");
+        if used < self.slots_max {
+            return (used, self.first_generation(used));
+        }
+        let index = self.free.pop_front().expect("a slot that is not in flight waits in free");
+        (index, self.slots[index as usize].generation.wrapping_add(1))
+    }
+
+    fn request_id(&self, index: u32, generation: u32) -> u32 {
+        generation.checked_shl(self.index_bits).unwrap_or(0) | index
+    }
+
+    /// Where the generations of a slot start: unlike from slot to slot and from run to run.
+    fn first_generation(&self, index: u32) -> u32 {
+        let mixed = (self.seed ^ u64::from(index)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 32) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::AccountId;
+    use crate::ledger::Ledger;
+    use crate::ring::Ring;
+    use core::num::NonZeroU32;
+
+    const CONNECTION: ConnectionId = ConnectionId { account: AccountId(0), epoch: NonZeroU32::MIN };
+    const MS: u64 = 1_000_000;
+
+    /// Slots with what a `Pending` is made of.
+    struct Bench {
+        slots: Slots,
+        ledger: Ledger,
+        answers: Ring<Answer>,
+        records: Ring<Record>,
+    }
+
+    impl Bench {
+        fn new(slots_max: u32) -> Self {
+            Self {
+                slots: Slots::new(slots_max, 99, 0),
+                ledger: Ledger::new(AccountId(0), 0, 0),
+                answers: Ring::new(99),
+                records: Ring::new(99),
+            }
+        }
+
+        fn insert(&mut self, deadline_ns: u64) -> u32 {
+            let pending = Pending {
+                hold_in: self.ledger.hold_in(1),
+                hold_out: self.ledger.hold_out(1),
+                answer_place: self.answers.reserve().unwrap(),
+                record_place: self.records.reserve().unwrap(),
+                connection_in: CONNECTION,
+                request_id_in: 5,
+                conversion: Conversion { rate_version: 1, pair: 0 },
+            };
+            self.slots.insert([7; 32], deadline_ns, CONNECTION, pending)
+        }
+
+        fn spend(&mut self, pending: Pending) {
+            self.ledger.release_in(pending.hold_in);
+            self.ledger.release_out(pending.hold_out);
+            self.answers.give_back(pending.answer_place);
+            self.records.give_back(pending.record_place);
+        }
+    }
+
+    #[test]
+    fn a_freed_slot_is_known_until_it_is_reused_and_no_longer() {
+        let mut bench = Bench::new(1);
+        let id = bench.insert(MS);
+        let index = bench.slots.find(id).unwrap();
+        let pending = bench.slots.take(index, After::Evidence);
+        bench.spend(pending);
+        assert_eq!(bench.slots.find(id), Some(index));
+        assert_eq!(bench.slots.get(index).condition, [7; 32]);
+        let next = bench.insert(MS);
+        assert_ne!(next, id);
+        assert_eq!(bench.slots.find(id), None);
+        assert_eq!(bench.slots.find(next), Some(index));
+    }
+
+    #[test]
+    fn slots_are_reused_oldest_first() {
+        let mut bench = Bench::new(4);
+        let ids: Vec<u32> = (0..4).map(|_| bench.insert(MS)).collect();
+        assert!(!bench.slots.has_room());
+        for place in [2, 0, 3, 1] {
+            let index = bench.slots.find(ids[place]).unwrap();
+            let pending = bench.slots.take(index, After::Nothing);
+            bench.spend(pending);
+        }
+        let ids_again: Vec<u32> = (0..4).map(|_| bench.insert(MS)).collect();
+        let reused: Vec<u32> = ids_again.iter().map(|id| bench.slots.find(*id).unwrap()).collect();
+        assert_eq!(reused, [2, 0, 3, 1]);
+    }
+
+    #[test]
+    fn an_id_comes_round_only_after_all_generations_of_its_slot() {
+        let mut bench = Bench::new(1 << 3);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..10_000 {
+            let id = bench.insert(MS);
+            assert!(seen.insert(id));
+            let index = bench.slots.find(id).unwrap();
+            let pending = bench.slots.take(index, After::Nothing);
+            bench.spend(pending);
+        }
+    }
+
+    #[test]
+    fn one_slot_alone_has_all_generations_there_are() {
+        let mut bench = Bench::new(1);
+        let first = bench.insert(MS);
+        let index = bench.slots.find(first).unwrap();
+        let pending = bench.slots.take(index, After::Nothing);
+        bench.spend(pending);
+        assert_eq!(bench.insert(MS), first.wrapping_add(1));
+    }
+
+    #[test]
+    fn what_is_due_comes_out_and_what_was_answered_does_not() {
+        let mut bench = Bench::new(4);
+        let answered = bench.insert(3 * MS);
+        let due = bench.insert(3 * MS);
+        let later = bench.insert(9 * MS);
+        let index = bench.slots.find(answered).unwrap();
+        let pending = bench.slots.take(index, After::Nothing);
+        bench.spend(pending);
+        let (index, pending) = bench.slots.take_due(5 * MS).unwrap();
+        assert_eq!(bench.slots.find(due), Some(index));
+        bench.spend(pending);
+        assert!(bench.slots.take_due(5 * MS).is_none());
+        assert_eq!(bench.slots.next_deadline_ns(), Some(9 * MS));
+        assert!(bench.slots.get(bench.slots.find(later).unwrap()).in_flight());
+        assert_eq!(bench.slots.in_flight(), 1);
+    }
+}

@@ -1,0 +1,471 @@
+//! One shard's switch: its state, and the functions that a shell calls.
+//!
+//! A shell hands in vectors of requests and of responses, the moment, and an [`Egress`]; it calls
+//! [`Switch::tick`] when [`Switch::next_deadline_ns`] is reached, and takes records and notices out
+//! after each call. Nothing here waits, reads a clock or knows a socket.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use m2_codec::address::{Address, Scheme};
+use m2_codec::{ilp, timestamp};
+
+use crate::account::{Account, AccountConfig, AccountView};
+use crate::counters::{Counters, PairTotal};
+use crate::ids::{AccountId, AssetIndex, ConnectionId, Now};
+use crate::ledger::{Frozen, Ledger};
+use crate::limits::{BATCH_MAX, NOTICES_MAX};
+use crate::message::{Answer, Forward, Notice, Record};
+use crate::rates::Rates;
+use crate::refusal::Refusal;
+use crate::ring::Ring;
+use crate::routes::Routes;
+use crate::slots::Slots;
+
+/// Where a shard's packets leave. The shell's links are one, a simulator's another.
+///
+/// Both senders take the bytes before they return, and cannot fail: a link that is lost or full is
+/// the shell's to deal with, the money has been decided.
+pub trait Egress {
+    /// Whether the bytes waiting for this connection are under half of their cap. The other half
+    /// is kept for answers.
+    fn below_half(&self, to: ConnectionId) -> bool;
+
+    /// Sends a PREPARE to a next hop, as a request under `request_id`.
+    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]);
+
+    /// Sends a FULFILL or REJECT to whom the request `request_id` of this connection came from.
+    fn answer(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]);
+}
+
+/// A request as it came: the bytes of its ILP packet, whatever they are.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Where it came from.
+    pub connection: ConnectionId,
+    /// What the sender calls it on that connection.
+    pub request_id: u32,
+    /// Rewritten in place when it is forwarded.
+    pub packet: &'a mut [u8],
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub struct Response<'a> {
+    /// Where it came from.
+    pub connection: ConnectionId,
+    /// Which of our requests it answers.
+    pub request_id: u32,
+    /// What it says.
+    pub body: ResponseBody<'a>,
+}
+
+/// What a link may answer to a PREPARE.
+#[derive(Clone, Copy, Debug)]
+pub enum ResponseBody<'a> {
+    /// The bytes of an ILP packet, whatever they are.
+    Packet(&'a [u8]),
+    /// An answer without an ILP packet.
+    Empty,
+    /// The link's own error, of a kind that may pass (BTP ERROR T00).
+    ErrorTemporary,
+    /// Any other error of the link.
+    ErrorOther,
+}
+
+/// Which addresses are ours to forward (RFC 15).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Network {
+    /// The live network: `g.`
+    G,
+    /// Test networks: `test.`, `test1.`, `test2.`, `test3.`
+    Test,
+    /// A private network: `private.`
+    Private,
+}
+
+impl Network {
+    /// Whether destinations of this scheme are forwarded here.
+    #[must_use]
+    pub fn serves(self, scheme: Scheme) -> bool {
+        matches!(
+            (self, scheme),
+            (Self::G, Scheme::G) | (Self::Test, Scheme::Test) | (Self::Private, Scheme::Private)
+        )
+    }
+}
+
+/// How much the rings between the two halves, and the one of records, can take.
+#[derive(Clone, Copy, Debug)]
+pub struct Rings {
+    /// Forwards between two looks of the outgoing half.
+    pub forwards: usize,
+    /// Answers, also those reserved: as many packets as may be in flight from a shard's accounts.
+    pub answers: usize,
+    /// Records, also those reserved.
+    pub records: usize,
+}
+
+impl Rings {
+    /// Rings that are never the reason of a refusal while there is a slot.
+    #[must_use]
+    pub fn for_slots(slots: u32) -> Self {
+        let in_flight = slots as usize + BATCH_MAX;
+        Self { forwards: BATCH_MAX, answers: in_flight, records: 2 * in_flight }
+    }
+}
+
+/// What a switch is made with.
+#[derive(Clone, Debug)]
+pub struct SwitchConfig {
+    /// Our own ILP address.
+    pub own_address: Address,
+    /// Which destinations are forwarded.
+    pub network: Network,
+    /// What a hop takes off a packet's expiry.
+    pub expiry_margin_ms: u32,
+    /// What must be left for the next hop.
+    pub remaining_ms_min: u32,
+    /// Longest that a PREPARE is held; at most [`crate::limits::HOLD_MS_MAX`].
+    pub hold_ms_max: u32,
+    /// Most packets in flight.
+    pub in_flight_slots: u32,
+    /// Whether a packet may go back to whom it came from.
+    pub reflect: bool,
+    /// Random: makes request ids unforeseeable.
+    pub seed: u64,
+    /// Room in the rings; [`Rings::for_slots`] unless a test wants them full.
+    pub rings: Rings,
+    /// When it starts.
+    pub start: Now,
+}
+
+/// A snapshot of rates and what its conversions have rounded off.
+#[derive(Debug)]
+pub(crate) struct RateBook {
+    pub(crate) rates: Arc<Rates>,
+    /// By pair, in parts of the pair's denominator.
+    pub(crate) remainders: Vec<u128>,
+    /// When it was replaced; packets converted by it end within the longest hold after.
+    retired_at_ns: u64,
+}
+
+impl RateBook {
+    fn new(rates: Arc<Rates>) -> Self {
+        let remainders = vec![0; rates.pair_count()];
+        Self { rates, remainders, retired_at_ns: u64::MAX }
+    }
+}
+
+/// The decision maker of one shard. See the crate's documentation.
+#[derive(Debug)]
+pub struct Switch {
+    pub(crate) config: SwitchConfig,
+    pub(crate) accounts: Vec<Account>,
+    pub(crate) routes: Arc<Routes>,
+    /// Newest last.
+    pub(crate) rate_books: VecDeque<RateBook>,
+    pub(crate) pair_totals: Vec<PairTotal>,
+    pub(crate) slots: Slots,
+    pub(crate) forwards: Ring<Forward>,
+    pub(crate) answers: Ring<Answer>,
+    pub(crate) records: Ring<Record>,
+    pub(crate) notices: Vec<Notice>,
+    pub(crate) counters: Counters,
+    pub(crate) timestamps: timestamp::Cache,
+    pub(crate) draining: bool,
+    /// PREPAREs of ours (echoes) for the vector at hand.
+    pub(crate) built: Vec<u8>,
+    /// The FULFILL or REJECT being made.
+    pub(crate) scratch: Vec<u8>,
+}
+
+impl Switch {
+    /// A switch without accounts, routes or rates.
+    ///
+    /// # Panics
+    ///
+    /// If the longest hold or the number of slots is beyond [`crate::limits`]: the configuration is
+    /// checked before it gets here.
+    #[must_use]
+    pub fn new(config: SwitchConfig) -> Self {
+        assert!(config.hold_ms_max <= crate::limits::HOLD_MS_MAX, "holds fit the wheel");
+        let rates = Rates::build(0, &[], &[]).expect("no entry can be wrong");
+        let routes = Routes::build(config.seed, []).expect("no route can be wrong");
+        Self {
+            accounts: Vec::new(),
+            routes: Arc::new(routes),
+            rate_books: VecDeque::from([RateBook::new(Arc::new(rates))]),
+            pair_totals: Vec::new(),
+            slots: Slots::new(config.in_flight_slots, config.seed, config.start.mono_ns),
+            forwards: Ring::new(config.rings.forwards),
+            answers: Ring::new(config.rings.answers),
+            records: Ring::new(config.rings.records),
+            notices: Vec::new(),
+            counters: Counters::default(),
+            timestamps: timestamp::Cache::new(),
+            draining: false,
+            built: Vec::new(),
+            scratch: Vec::new(),
+            config,
+        }
+    }
+
+    /// Adds an account with nothing owed and no link.
+    ///
+    /// # Panics
+    ///
+    /// If its id is not the next one (numbers are dense and never used again), or if it is a child
+    /// whose segment makes no address.
+    pub fn add_account(&mut self, config: AccountConfig) {
+        assert!(config.id.index() == self.accounts.len(), "accounts are added in order");
+        let SwitchConfig { own_address, start, .. } = &self.config;
+        self.accounts.push(Account::new(config, own_address, start.mono_ns));
+    }
+
+    /// Replaces the routes. Packets in flight keep their next hop.
+    ///
+    /// # Panics
+    ///
+    /// In [`Self::requests`] if a route names an account that was not added.
+    pub fn set_routes(&mut self, routes: Arc<Routes>) {
+        self.routes = routes;
+    }
+
+    /// Replaces the rates. Packets in flight keep their amounts.
+    ///
+    /// # Panics
+    ///
+    /// If the list of assets got shorter or the version did not rise.
+    pub fn set_rates(&mut self, now: Now, rates: Arc<Rates>) {
+        let newest = self.rate_books.back_mut().expect("one snapshot is always there");
+        assert!(rates.version() > newest.rates.version(), "versions of rates rise");
+        assert!(
+            newest.rates.pair_count() == 0 || rates.pair_count() == newest.rates.pair_count(),
+            "the list of assets is fixed"
+        );
+        newest.retired_at_ns = now.mono_ns;
+        if newest.rates.pair_count() == 0 {
+            self.rate_books.clear();
+        }
+        self.pair_totals.resize(rates.pair_count(), PairTotal::default());
+        self.rate_books.push_back(RateBook::new(rates));
+        self.fold_old_rates(now);
+    }
+
+    /// A new connection of the account. What an older one is still asked or answers counts no more.
+    pub fn link_up(&mut self, account: AccountId) -> ConnectionId {
+        self.accounts[account.index()].link_up()
+    }
+
+    /// The connection is gone. This decides nothing about packets in flight: what left may be
+    /// fulfilled unseen, so each waits for its expiry. For frames that never left, the shell calls
+    /// [`Self::unsent`].
+    pub fn link_down(&mut self, connection: ConnectionId) {
+        let account = &mut self.accounts[connection.account.index()];
+        if account.is_live(connection) {
+            account.link = None;
+        }
+    }
+
+    /// Of the PREPARE sent as `request_id` on this connection not a byte reached the kernel, and
+    /// none will: its sender is told so at once (T01).
+    pub fn unsent(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        request_id: u32,
+        egress: &mut impl Egress,
+    ) {
+        self.unsent_out(now, connection, request_id);
+        self.apply_answers(&[], egress);
+    }
+
+    /// Takes a vector of requests: each is answered, or forwarded, before this returns.
+    ///
+    /// # Panics
+    ///
+    /// If there are more than [`BATCH_MAX`].
+    pub fn requests(&mut self, now: Now, batch: &mut [Request<'_>], egress: &mut impl Egress) {
+        assert!(batch.len() <= BATCH_MAX, "vectors are bounded");
+        self.built.clear();
+        for (index, request) in batch.iter().enumerate() {
+            self.take_request(now, index, request, egress);
+        }
+        while let Some(forward) = self.forwards.pop() {
+            self.take_forward(forward, batch, egress);
+        }
+        self.apply_answers(&[], egress);
+    }
+
+    /// Takes a vector of answers: each ends its packet, or is counted, before this returns.
+    ///
+    /// # Panics
+    ///
+    /// If there are more than [`BATCH_MAX`].
+    pub fn responses(&mut self, now: Now, batch: &[Response<'_>], egress: &mut impl Egress) {
+        assert!(batch.len() <= BATCH_MAX, "vectors are bounded");
+        for (index, response) in batch.iter().enumerate() {
+            self.take_response(now, index, response);
+        }
+        self.apply_answers(batch, egress);
+    }
+
+    /// Ends every packet whose time is up.
+    pub fn tick(&mut self, now: Now, egress: &mut impl Egress) {
+        self.expire_due(now);
+        self.apply_answers(&[], egress);
+    }
+
+    /// When [`Self::tick`] has something to do next, on the monotonic clock.
+    #[must_use]
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        self.slots.next_deadline_ns()
+    }
+
+    /// Packets without an answer.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.slots.in_flight()
+    }
+
+    /// While draining no new PREPARE is admitted (T03); what is in flight ends as ever.
+    pub fn set_draining(&mut self, draining: bool) {
+        self.draining = draining;
+    }
+
+    /// Takes out every record, in the order of decisions.
+    pub fn drain_records(&mut self, mut take: impl FnMut(Record)) {
+        while let Some(record) = self.records.pop() {
+            self.counters.records += 1;
+            take(record);
+        }
+    }
+
+    /// Takes out what the log should tell.
+    pub fn drain_notices(&mut self, take: impl FnMut(Notice)) {
+        self.notices.drain(..).for_each(take);
+    }
+
+    /// The peer paid us outside the packet path.
+    pub fn credit(&mut self, account: AccountId, amount: u64) {
+        self.ledger(account).credit(amount);
+    }
+
+    /// A payment of the peer proved void.
+    pub fn reverse(&mut self, account: AccountId, amount: u64) {
+        self.ledger(account).reverse(amount);
+    }
+
+    /// Takes what we owe beyond `settle_to` out of the balance to be paid, if it reaches the
+    /// threshold.
+    pub fn freeze(
+        &mut self,
+        account: AccountId,
+        settle_threshold: u64,
+        settle_to: u64,
+    ) -> Option<Frozen> {
+        self.ledger(account).freeze(settle_threshold, settle_to)
+    }
+
+    /// What was frozen has reached the peer.
+    pub fn settled(&mut self, frozen: Frozen) {
+        self.ledger(frozen.account()).settled(frozen);
+    }
+
+    /// What was frozen can provably not reach the peer.
+    pub fn cancelled(&mut self, frozen: Frozen) {
+        self.ledger(frozen.account()).cancelled(frozen);
+    }
+
+    /// Changes both limits of an account's ledger; they bind from its next hold on.
+    pub fn set_limits(&mut self, account: AccountId, balance_max: u64, payable_max: u64) {
+        self.ledger(account).set_limits(balance_max, payable_max);
+    }
+
+    /// How many accounts there are; their ids are all below.
+    #[must_use]
+    pub fn account_count(&self) -> u32 {
+        u32::try_from(self.accounts.len()).expect("ids are u32")
+    }
+
+    /// An account at this moment.
+    #[must_use]
+    pub fn account_view(&self, account: AccountId) -> AccountView {
+        self.accounts[account.index()].view()
+    }
+
+    /// What has happened since the start.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What a pair of assets has moved since the start.
+    #[must_use]
+    pub fn pair_total(&self, from: AssetIndex, to: AssetIndex) -> PairTotal {
+        let newest = self.rate_books.back().expect("one snapshot is always there");
+        let pair = newest.rates.pair(from, to);
+        let mut total = self.pair_totals[pair];
+        for book in &self.rate_books {
+            let den = u128::from(book.rates.denominator(pair));
+            total.remainder_whole += book.remainders[pair] / den;
+        }
+        let den = newest.rates.denominator(pair);
+        total.remainder_num = newest.remainders[pair] % u128::from(den);
+        total.remainder_den = den;
+        total
+    }
+
+    /// Answers a request with a REJECT of ours.
+    pub(crate) fn refuse(
+        &mut self,
+        refusal: Refusal,
+        to: ConnectionId,
+        request_id: u32,
+        egress: &mut impl Egress,
+    ) {
+        self.counters.count(&refusal);
+        self.accounts[to.account.index()].counters.rejects_out += 1;
+        self.scratch.clear();
+        let data = refusal.data();
+        ilp::put_reject(
+            &mut self.scratch,
+            refusal.code(),
+            self.config.own_address.as_bytes(),
+            refusal.message().as_bytes(),
+            data.as_ref().map_or(&[], |bytes| &bytes[..]),
+        );
+        egress.answer(to, request_id, &self.scratch);
+    }
+
+    /// Keeps a notice for the log, or counts that there was no room for it.
+    pub(crate) fn note(&mut self, notice: Notice) {
+        if self.notices.len() < NOTICES_MAX {
+            self.notices.push(notice);
+        } else {
+            self.counters.notices_lost += 1;
+        }
+    }
+
+    fn ledger(&mut self, account: AccountId) -> &mut Ledger {
+        &mut self.accounts[account.index()].ledger
+    }
+
+    /// Folds what old rates rounded off into whole units, once no packet converted by them can be
+    /// in flight any more.
+    fn fold_old_rates(&mut self, now: Now) {
+        let hold_ns = u64::from(self.config.hold_ms_max) * 2_000_000;
+        while let Some(oldest) = self.rate_books.front() {
+            if now.mono_ns.saturating_sub(oldest.retired_at_ns) <= hold_ns {
+                return;
+            }
+            let oldest = self.rate_books.pop_front().expect("it was just looked at");
+            for (pair, remainder) in oldest.remainders.into_iter().enumerate() {
+                let den = u128::from(oldest.rates.denominator(pair));
+                self.pair_totals[pair].remainder_whole += remainder / den;
+                self.pair_totals[pair].fractions_dropped += u64::from(remainder % den != 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! A switch with its egress written down: what the tests of the core stand on.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use m2_codec::ilp::{self, ErrorCode, Prepare, Reject};
+use m2_codec::timestamp;
+use m2_core::{
+    AccountConfig, AccountId, Asset, AssetIndex, ConnectionId, Egress, Limits, Network, Now,
+    RateEntry, Rates, Relation, Request, Response, ResponseBody, Rings, Routes, Switch,
+    SwitchConfig, sha256_of_32,
+};
+
+/// 2026-11-20, some time in the afternoon.
+pub const START: Now = Now { utc_ms: 1_795_186_800_000, mono_ns: 77_000_000_000 };
+pub const OWN_ADDRESS: &str = "test.m2m";
+/// Both are used in all tests; what comes in as the first leaves as the second at 5/2.
+pub const USD: AssetIndex = AssetIndex(0);
+pub const XRP: AssetIndex = AssetIndex(1);
+
+pub const ALICE: AccountId = AccountId(0);
+pub const BOB: AccountId = AccountId(1);
+pub const CAROL: AccountId = AccountId(2);
+
+/// What left the switch.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Sent {
+    Prepare { to: ConnectionId, id: u32, packet: Vec<u8> },
+    Answer { to: ConnectionId, id: u32, packet: Vec<u8> },
+}
+
+/// An egress that keeps everything, and is full where a test says so.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    pub sent: Vec<Sent>,
+    pub full: HashSet<AccountId>,
+}
+
+impl Egress for Recorder {
+    fn below_half(&self, to: ConnectionId) -> bool {
+        !self.full.contains(&to.account)
+    }
+
+    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
+        self.sent.push(Sent::Prepare { to, id: request_id, packet: packet.to_vec() });
+    }
+
+    fn answer(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
+        self.sent.push(Sent::Answer { to, id: request_id, packet: packet.to_vec() });
+    }
+}
+
+/// A switch, its egress, its clock.
+pub struct World {
+    pub switch: Switch,
+    pub egress: Recorder,
+    pub now: Now,
+}
+
+pub fn config() -> SwitchConfig {
+    SwitchConfig {
+        own_address: OWN_ADDRESS.parse().unwrap(),
+        network: Network::Test,
+        expiry_margin_ms: 1_000,
+        remaining_ms_min: 1_000,
+        hold_ms_max: 30_000,
+        in_flight_slots: 1_024,
+        reflect: false,
+        seed: 0xfeed,
+        rings: Rings::for_slots(1_024),
+        start: START,
+    }
+}
+
+pub fn limits() -> Limits {
+    Limits {
+        balance_max: 1_000_000,
+        payable_max: 1_000_000,
+        packet_amount_max: 100_000,
+        packets: None,
+        amount: None,
+        in_flight_packets_max: 100,
+        in_flight_value_max: None,
+    }
+}
+
+pub fn account(id: AccountId, asset: AssetIndex, limits: Limits) -> AccountConfig {
+    let (code, scale) = if asset == USD { ("USD", 9) } else { ("XRP", 6) };
+    AccountConfig {
+        id,
+        relation: Relation::Child,
+        asset,
+        asset_code: code.into(),
+        asset_scale: scale,
+        ildcp_segment: NAMES[id.0 as usize].into(),
+        limits,
+    }
+}
+
+pub const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
+
+/// Rates such that 2 units of either asset's accounts are worth 5 of the other's, one way.
+pub fn rates(version: u32) -> Arc<Rates> {
+    // Scales 9 and 6: 5/2 between the units of the accounts is 2,500/1 between standard units.
+    let assets = [("USD", 9), ("XRP", 6)].map(|(code, scale)| Asset { code: code.into(), scale });
+    let entries = [
+        RateEntry { from: USD, to: XRP, num: 2_500, den: 1, spread_ppm: 0 },
+        RateEntry { from: XRP, to: USD, num: 2, den: 5_000, spread_ppm: 0 },
+    ];
+    Arc::new(Rates::build(version, &assets, &entries).unwrap())
+}
+
+pub fn routes(count: u32) -> Arc<Routes> {
+    let prefixes = (0..count).map(|number| {
+        let name = NAMES[number as usize];
+        (format!("test.{name}").parse().unwrap(), AccountId(number))
+    });
+    Arc::new(Routes::build(7, prefixes).unwrap())
+}
+
+impl World {
+    /// Alice and Carol in USD, Bob in XRP, all with links and the usual limits.
+    pub fn new() -> Self {
+        Self::with(config(), &[(USD, limits()), (XRP, limits()), (USD, limits())])
+    }
+
+    pub fn with(config: SwitchConfig, accounts: &[(AssetIndex, Limits)]) -> Self {
+        let mut switch = Switch::new(config);
+        for (number, (asset, limits)) in (0..).zip(accounts) {
+            switch.add_account(account(AccountId(number), *asset, *limits));
+        }
+        switch.set_rates(START, rates(1));
+        switch.set_routes(routes(u32::try_from(accounts.len()).unwrap()));
+        let mut world = Self { switch, egress: Recorder::default(), now: START };
+        for number in 0..world.switch.account_count() {
+            world.switch.link_up(AccountId(number));
+        }
+        world
+    }
+
+    /// The first connection of an account.
+    pub fn link(&self, account: AccountId) -> ConnectionId {
+        ConnectionId { account, epoch: std::num::NonZeroU32::MIN }
+    }
+
+    pub fn advance_ms(&mut self, ms: u64) {
+        self.now.utc_ms += ms;
+        self.now.mono_ns += ms * 1_000_000;
+    }
+
+    /// Hands in one request and gives back all that left because of it.
+    pub fn request(&mut self, from: ConnectionId, id: u32, mut packet: Vec<u8>) -> Vec<Sent> {
+        let request = Request { connection: from, request_id: id, packet: &mut packet };
+        self.switch.requests(self.now, &mut [request], &mut self.egress);
+        std::mem::take(&mut self.egress.sent)
+    }
+
+    /// Hands in one answer and gives back all that left because of it.
+    pub fn response(&mut self, from: ConnectionId, id: u32, body: ResponseBody<'_>) -> Vec<Sent> {
+        let response = Response { connection: from, request_id: id, body };
+        self.switch.responses(self.now, &[response], &mut self.egress);
+        std::mem::take(&mut self.egress.sent)
+    }
+
+    pub fn tick(&mut self) -> Vec<Sent> {
+        self.switch.tick(self.now, &mut self.egress);
+        std::mem::take(&mut self.egress.sent)
+    }
+
+    /// A PREPARE that nothing is wrong with, forwarded: the id and bytes it left with.
+    pub fn forwarded(&mut self, from: AccountId, packet: Vec<u8>) -> (ConnectionId, u32, Vec<u8>) {
+        let link = self.link(from);
+        match self.request(link, 41, packet).as_slice() {
+            [Sent::Prepare { to, id, packet }] => (*to, *id, packet.clone()),
+            other => panic!("not forwarded: {other:?}"),
+        }
+    }
+
+    /// The REJECT that a request gets at once: name of the refusal, code.
+    pub fn refused(&mut self, from: AccountId, packet: Vec<u8>) -> RejectSeen {
+        let before = self.words();
+        let link = self.link(from);
+        let sent = self.request(link, 41, packet);
+        assert_eq!(self.words(), before, "a refusal moves no money");
+        only_reject(&sent, link, 41)
+    }
+
+    /// The refusals counted so far, by name.
+    pub fn refusal_count(&self, name: &str) -> u64 {
+        let counters = self.switch.counters();
+        counters.refusals().find(|row| row.0 == name).expect("a refusal of that name").2
+    }
+
+    pub fn words(&self) -> Vec<m2_core::ledger::Words> {
+        (0..self.switch.account_count())
+            .map(|number| self.switch.account_view(AccountId(number)).words)
+            .collect()
+    }
+}
+
+/// A REJECT as its receiver sees it.
+#[derive(Debug, Eq, PartialEq)]
+pub struct RejectSeen {
+    pub code: ErrorCode,
+    pub message: String,
+    pub triggered_by: String,
+    pub data: Vec<u8>,
+}
+
+/// The one thing sent is a REJECT to `to` under `id`.
+pub fn only_reject(sent: &[Sent], to: ConnectionId, id: u32) -> RejectSeen {
+    let [Sent::Answer { to: seen_to, id: seen_id, packet }] = sent else {
+        panic!("one answer was expected: {sent:?}");
+    };
+    assert_eq!((*seen_to, *seen_id), (to, id));
+    read_reject(packet)
+}
+
+pub fn read_reject(packet: &[u8]) -> RejectSeen {
+    let reject = Reject::new_checked(packet).expect("our REJECTs are well-formed");
+    assert_eq!(reject.packet_len(), packet.len());
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    RejectSeen {
+        code: reject.code(),
+        message: text(reject.message()),
+        triggered_by: text(reject.triggered_by()),
+        data: reject.data().to_vec(),
+    }
+}
+
+/// A PREPARE of `amount`, under the condition of `preimage`, that expires in `ms`.
+pub fn prepare(to: &str, amount: u64, preimage: [u8; 32], expires_at_ms: u64) -> Vec<u8> {
+    prepare_with_data(to, amount, preimage, expires_at_ms, b"data that no switch looks at")
+}
+
+pub fn prepare_with_data(
+    to: &str,
+    amount: u64,
+    preimage: [u8; 32],
+    expires_at_ms: u64,
+    data: &[u8],
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    let expires_at = timestamp::write(expires_at_ms);
+    let condition = sha256_of_32(&preimage);
+    ilp::put_prepare(&mut out, amount, &expires_at, &condition, to.as_bytes(), data);
+    out
+}
+
+/// The usual PREPARE from Alice: 10 s, preimage of nines.
+pub fn usual(to: &str, amount: u64) -> Vec<u8> {
+    prepare(to, amount, PREIMAGE, START.utc_ms + 10_000)
+}
+
+pub const PREIMAGE: [u8; 32] = [9; 32];
+
+pub fn fulfill(preimage: [u8; 32]) -> Vec<u8> {
+    let mut out = Vec::new();
+    ilp::put_fulfill(&mut out, &preimage, b"thanks");
+    out
+}
+
+pub fn reject(code: ErrorCode) -> Vec<u8> {
+    let mut out = Vec::new();
+    ilp::put_reject(&mut out, code, b"test.bob.till", b"no, thanks", b"\x01\x02");
+    out
+}
+
+pub fn read_prepare(packet: &[u8]) -> Prepare<&[u8]> {
+    Prepare::new_checked(packet).expect("what we forward is well-formed")
+}
