@@ -22,3 +22,4 @@ pub mod limits;
 pub mod oer;
 pub mod timestamp;
 pub mod url;
+pub mod ws;
