@@ -12,6 +12,7 @@
 //! reserved bits are 0. [`Reader`] takes frames apart in the buffer they arrived in; what is sent is
 //! a header here and a payload that the caller already has.
 
+pub mod handshake;
 mod reader;
 
 use core::fmt;
