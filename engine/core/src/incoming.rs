@@ -223,10 +223,8 @@ impl Switch {
         prepare: &Prepare<&[u8]>,
     ) -> Result<(), Refusal> {
         let account = &self.accounts[connection.account.index()];
-        let mut data = Vec::new();
-        own::answer_peer_request(prepare, account, &mut data)?;
         self.scratch.clear();
-        ilp::put_fulfill(&mut self.scratch, &m2_codec::ildcp::PEER_FULFILLMENT, &data);
+        own::answer_peer_request(prepare, account, &mut self.scratch)?;
         Ok(())
     }
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The incoming half owns what concerns the peer who sent the PREPARE, the outgoing half what
-//! concerns the next hop. They talk by [`message::Forward`] and [`message::Answer`] alone, also
+//! concerns the next hop. They talk by `Forward` and `Answer` alone, also
 //! when one shard owns both. Each half checks everything it owns, each check with a refusal of its
 //! own, and only then writes; below its last check nothing fails.
 //!

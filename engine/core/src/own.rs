@@ -17,7 +17,7 @@ const ECHO_REQUEST: u8 = 0;
 /// The data of the PREPARE that goes back: the prefix and type 1.
 pub(crate) const ECHO_ANSWER: &[u8; 17] = b"ECHOECHOECHOECHO\x01";
 
-/// Puts the data of the FULFILL for a `peer.*` request into `out`.
+/// Puts the FULFILL for a `peer.*` request into `out`.
 ///
 /// # Errors
 ///

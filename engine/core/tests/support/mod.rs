@@ -15,28 +15,28 @@ use m2_core::{
 };
 
 /// 2026-11-20, some time in the afternoon.
-pub const START: Now = Now { utc_ms: 1_795_186_800_000, mono_ns: 77_000_000_000 };
-pub const OWN_ADDRESS: &str = "test.m2m";
+pub(crate) const START: Now = Now { utc_ms: 1_795_186_800_000, mono_ns: 77_000_000_000 };
+pub(crate) const OWN_ADDRESS: &str = "test.m2m";
 /// Both are used in all tests; what comes in as the first leaves as the second at 5/2.
-pub const USD: AssetIndex = AssetIndex(0);
-pub const XRP: AssetIndex = AssetIndex(1);
+pub(crate) const USD: AssetIndex = AssetIndex(0);
+pub(crate) const XRP: AssetIndex = AssetIndex(1);
 
-pub const ALICE: AccountId = AccountId(0);
-pub const BOB: AccountId = AccountId(1);
-pub const CAROL: AccountId = AccountId(2);
+pub(crate) const ALICE: AccountId = AccountId(0);
+pub(crate) const BOB: AccountId = AccountId(1);
+pub(crate) const CAROL: AccountId = AccountId(2);
 
 /// What left the switch.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Sent {
+pub(crate) enum Sent {
     Prepare { to: ConnectionId, id: u32, packet: Vec<u8> },
     Answer { to: ConnectionId, id: u32, packet: Vec<u8> },
 }
 
 /// An egress that keeps everything, and is full where a test says so.
 #[derive(Debug, Default)]
-pub struct Recorder {
-    pub sent: Vec<Sent>,
-    pub full: HashSet<AccountId>,
+pub(crate) struct Recorder {
+    pub(crate) sent: Vec<Sent>,
+    pub(crate) full: HashSet<AccountId>,
 }
 
 impl Egress for Recorder {
@@ -54,13 +54,13 @@ impl Egress for Recorder {
 }
 
 /// A switch, its egress, its clock.
-pub struct World {
-    pub switch: Switch,
-    pub egress: Recorder,
-    pub now: Now,
+pub(crate) struct World {
+    pub(crate) switch: Switch,
+    pub(crate) egress: Recorder,
+    pub(crate) now: Now,
 }
 
-pub fn config() -> SwitchConfig {
+pub(crate) fn config() -> SwitchConfig {
     SwitchConfig {
         own_address: OWN_ADDRESS.parse().unwrap(),
         network: Network::Test,
@@ -75,7 +75,7 @@ pub fn config() -> SwitchConfig {
     }
 }
 
-pub fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits {
         balance_max: 1_000_000,
         payable_max: 1_000_000,
@@ -87,7 +87,7 @@ pub fn limits() -> Limits {
     }
 }
 
-pub fn account(id: AccountId, asset: AssetIndex, limits: Limits) -> AccountConfig {
+pub(crate) fn account(id: AccountId, asset: AssetIndex, limits: Limits) -> AccountConfig {
     let (code, scale) = if asset == USD { ("USD", 9) } else { ("XRP", 6) };
     AccountConfig {
         id,
@@ -100,10 +100,10 @@ pub fn account(id: AccountId, asset: AssetIndex, limits: Limits) -> AccountConfi
     }
 }
 
-pub const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
+pub(crate) const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
 /// Rates such that 2 units of either asset's accounts are worth 5 of the other's, one way.
-pub fn rates(version: u32) -> Arc<Rates> {
+pub(crate) fn rates(version: u32) -> Arc<Rates> {
     // Scales 9 and 6: 5/2 between the units of the accounts is 2,500/1 between standard units.
     let assets = [("USD", 9), ("XRP", 6)].map(|(code, scale)| Asset { code: code.into(), scale });
     let entries = [
@@ -113,7 +113,7 @@ pub fn rates(version: u32) -> Arc<Rates> {
     Arc::new(Rates::build(version, &assets, &entries).unwrap())
 }
 
-pub fn routes(count: u32) -> Arc<Routes> {
+pub(crate) fn routes(count: u32) -> Arc<Routes> {
     let prefixes = (0..count).map(|number| {
         let name = NAMES[number as usize];
         (format!("test.{name}").parse().unwrap(), AccountId(number))
@@ -123,11 +123,11 @@ pub fn routes(count: u32) -> Arc<Routes> {
 
 impl World {
     /// Alice and Carol in USD, Bob in XRP, all with links and the usual limits.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(config(), &[(USD, limits()), (XRP, limits()), (USD, limits())])
     }
 
-    pub fn with(config: SwitchConfig, accounts: &[(AssetIndex, Limits)]) -> Self {
+    pub(crate) fn with(config: SwitchConfig, accounts: &[(AssetIndex, Limits)]) -> Self {
         let mut switch = Switch::new(config);
         for (number, (asset, limits)) in (0..).zip(accounts) {
             switch.add_account(account(AccountId(number), *asset, *limits));
@@ -142,36 +142,50 @@ impl World {
     }
 
     /// The first connection of an account.
-    pub fn link(&self, account: AccountId) -> ConnectionId {
+    pub(crate) fn link(&self, account: AccountId) -> ConnectionId {
         ConnectionId { account, epoch: std::num::NonZeroU32::MIN }
     }
 
-    pub fn advance_ms(&mut self, ms: u64) {
+    pub(crate) fn advance_ms(&mut self, ms: u64) {
         self.now.utc_ms += ms;
         self.now.mono_ns += ms * 1_000_000;
     }
 
     /// Hands in one request and gives back all that left because of it.
-    pub fn request(&mut self, from: ConnectionId, id: u32, mut packet: Vec<u8>) -> Vec<Sent> {
+    pub(crate) fn request(
+        &mut self,
+        from: ConnectionId,
+        id: u32,
+        mut packet: Vec<u8>,
+    ) -> Vec<Sent> {
         let request = Request { connection: from, request_id: id, packet: &mut packet };
         self.switch.requests(self.now, &mut [request], &mut self.egress);
         std::mem::take(&mut self.egress.sent)
     }
 
     /// Hands in one answer and gives back all that left because of it.
-    pub fn response(&mut self, from: ConnectionId, id: u32, body: ResponseBody<'_>) -> Vec<Sent> {
+    pub(crate) fn response(
+        &mut self,
+        from: ConnectionId,
+        id: u32,
+        body: ResponseBody<'_>,
+    ) -> Vec<Sent> {
         let response = Response { connection: from, request_id: id, body };
         self.switch.responses(self.now, &[response], &mut self.egress);
         std::mem::take(&mut self.egress.sent)
     }
 
-    pub fn tick(&mut self) -> Vec<Sent> {
+    pub(crate) fn tick(&mut self) -> Vec<Sent> {
         self.switch.tick(self.now, &mut self.egress);
         std::mem::take(&mut self.egress.sent)
     }
 
     /// A PREPARE that nothing is wrong with, forwarded: the id and bytes it left with.
-    pub fn forwarded(&mut self, from: AccountId, packet: Vec<u8>) -> (ConnectionId, u32, Vec<u8>) {
+    pub(crate) fn forwarded(
+        &mut self,
+        from: AccountId,
+        packet: Vec<u8>,
+    ) -> (ConnectionId, u32, Vec<u8>) {
         let link = self.link(from);
         match self.request(link, 41, packet).as_slice() {
             [Sent::Prepare { to, id, packet }] => (*to, *id, packet.clone()),
@@ -180,7 +194,7 @@ impl World {
     }
 
     /// The REJECT that a request gets at once: name of the refusal, code.
-    pub fn refused(&mut self, from: AccountId, packet: Vec<u8>) -> RejectSeen {
+    pub(crate) fn refused(&mut self, from: AccountId, packet: Vec<u8>) -> RejectSeen {
         let before = self.words();
         let link = self.link(from);
         let sent = self.request(link, 41, packet);
@@ -189,12 +203,12 @@ impl World {
     }
 
     /// The refusals counted so far, by name.
-    pub fn refusal_count(&self, name: &str) -> u64 {
+    pub(crate) fn refusal_count(&self, name: &str) -> u64 {
         let counters = self.switch.counters();
         counters.refusals().find(|row| row.0 == name).expect("a refusal of that name").2
     }
 
-    pub fn words(&self) -> Vec<m2_core::ledger::Words> {
+    pub(crate) fn words(&self) -> Vec<m2_core::ledger::Words> {
         (0..self.switch.account_count())
             .map(|number| self.switch.account_view(AccountId(number)).words)
             .collect()
@@ -203,15 +217,15 @@ impl World {
 
 /// A REJECT as its receiver sees it.
 #[derive(Debug, Eq, PartialEq)]
-pub struct RejectSeen {
-    pub code: ErrorCode,
-    pub message: String,
-    pub triggered_by: String,
-    pub data: Vec<u8>,
+pub(crate) struct RejectSeen {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+    pub(crate) triggered_by: String,
+    pub(crate) data: Vec<u8>,
 }
 
 /// The one thing sent is a REJECT to `to` under `id`.
-pub fn only_reject(sent: &[Sent], to: ConnectionId, id: u32) -> RejectSeen {
+pub(crate) fn only_reject(sent: &[Sent], to: ConnectionId, id: u32) -> RejectSeen {
     let [Sent::Answer { to: seen_to, id: seen_id, packet }] = sent else {
         panic!("one answer was expected: {sent:?}");
     };
@@ -219,7 +233,7 @@ pub fn only_reject(sent: &[Sent], to: ConnectionId, id: u32) -> RejectSeen {
     read_reject(packet)
 }
 
-pub fn read_reject(packet: &[u8]) -> RejectSeen {
+pub(crate) fn read_reject(packet: &[u8]) -> RejectSeen {
     let reject = Reject::new_checked(packet).expect("our REJECTs are well-formed");
     assert_eq!(reject.packet_len(), packet.len());
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
@@ -232,11 +246,11 @@ pub fn read_reject(packet: &[u8]) -> RejectSeen {
 }
 
 /// A PREPARE of `amount`, under the condition of `preimage`, that expires in `ms`.
-pub fn prepare(to: &str, amount: u64, preimage: [u8; 32], expires_at_ms: u64) -> Vec<u8> {
+pub(crate) fn prepare(to: &str, amount: u64, preimage: [u8; 32], expires_at_ms: u64) -> Vec<u8> {
     prepare_with_data(to, amount, preimage, expires_at_ms, b"data that no switch looks at")
 }
 
-pub fn prepare_with_data(
+pub(crate) fn prepare_with_data(
     to: &str,
     amount: u64,
     preimage: [u8; 32],
@@ -251,24 +265,24 @@ pub fn prepare_with_data(
 }
 
 /// The usual PREPARE from Alice: 10 s, preimage of nines.
-pub fn usual(to: &str, amount: u64) -> Vec<u8> {
+pub(crate) fn usual(to: &str, amount: u64) -> Vec<u8> {
     prepare(to, amount, PREIMAGE, START.utc_ms + 10_000)
 }
 
-pub const PREIMAGE: [u8; 32] = [9; 32];
+pub(crate) const PREIMAGE: [u8; 32] = [9; 32];
 
-pub fn fulfill(preimage: [u8; 32]) -> Vec<u8> {
+pub(crate) fn fulfill(preimage: [u8; 32]) -> Vec<u8> {
     let mut out = Vec::new();
     ilp::put_fulfill(&mut out, &preimage, b"thanks");
     out
 }
 
-pub fn reject(code: ErrorCode) -> Vec<u8> {
+pub(crate) fn reject(code: ErrorCode) -> Vec<u8> {
     let mut out = Vec::new();
     ilp::put_reject(&mut out, code, b"test.bob.till", b"no, thanks", b"\x01\x02");
     out
 }
 
-pub fn read_prepare(packet: &[u8]) -> Prepare<&[u8]> {
+pub(crate) fn read_prepare(packet: &[u8]) -> Prepare<&[u8]> {
     Prepare::new_checked(packet).expect("what we forward is well-formed")
 }
