@@ -17,6 +17,9 @@ use crate::workspace::Workspace;
 /// The oldest Node whose test runner has what we use.
 const NODE_MAJOR_MIN: u32 = 20;
 
+/// A test that hangs is one that failed: the longest takes seconds, a slow machine some more.
+const TEST_MS_MAX: &str = "--test-timeout=120000";
+
 /// Builds the switch, installs the clients, runs the tests.
 ///
 /// # Errors
@@ -33,7 +36,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Count> {
     let output = command::run(
         Command::new("node")
             .current_dir(&folder)
-            .args(["--test", "--test-reporter=spec"])
+            .args(["--test", "--test-reporter=spec", TEST_MS_MAX])
             .args(tests.iter().filter_map(|file| file.file_name()))
             .env("NO_COLOR", "1")
             .env("M2_SWITCH", workspace.target().join("debug/m2-switch")),
