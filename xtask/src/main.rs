@@ -5,6 +5,7 @@
 
 mod bench;
 mod command;
+mod demo;
 mod edges;
 mod interop;
 mod pages;
@@ -38,6 +39,8 @@ enum Task {
     Rules,
     /// Which crate may import which, and where `unsafe` may stand
     Edges,
+    /// Real packets through the real switch, and two books that must agree
+    Demo(demo::Options),
     /// Third-party clients from npm against the switch
     Interop,
     /// Runs one bench and keeps its result in bench/results/NAME.json
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Test => suite::run(&workspace),
         Task::Rules => report(rules::check(&workspace)),
         Task::Edges => report(edges::check(&workspace)),
+        Task::Demo(options) => demo::run(&workspace, &options),
         Task::Interop => interop::run(&workspace).and_then(|count| match count.failed {
             0 => Ok(()),
             failed => Err(format!("{failed} of the interop tests failed")),

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::command::{self, Show};
+use crate::demo::Options;
 use crate::workspace::Workspace;
-use crate::{edges, interop, pages, rules};
+use crate::{demo, edges, interop, pages, rules};
 
 /// One thing that was looked at.
 pub(crate) struct Check {
@@ -57,6 +58,7 @@ const PARTS: &[(&str, Part)] = &[
     ("pages", |workspace| pages::check(workspace).map(|checks| print_checks(&checks))),
     ("tests", tests),
     ("interop", interop::run),
+    ("demo", |workspace| demo::run(workspace, &Options::for_the_suite()).map(|()| Count::PASSED)),
 ];
 
 /// Runs all parts.

@@ -1,0 +1,237 @@
+//! `cargo xtask demo`: the main job, end to end, as two real processes.
+//!
+//! ```text
+//!   this process --- starts, asks, stops ---> m2-switch
+//!        '--- starts ---> m2-load  <== ws, tcp, unix ==>  six accounts in two assets
+//! ```
+//!
+//! `m2-load` plays senders and receivers, checks every fulfillment and keeps books of its own; at
+//! the end it compares them with the switch's. The demo passes when the books agree to the unit,
+//! every kind of packet occurred, and the switch ended with status 0 after SIGTERM.
+
+mod files;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::Result;
+use crate::command::{self, Show};
+use crate::workspace::Workspace;
+
+/// A switch that has no control socket by then will not get one.
+const START_MAX: Duration = Duration::from_secs(10);
+/// What is in flight may last 30 s, the longest hold, and then the switch ends.
+const STOP_MAX: Duration = Duration::from_secs(40);
+/// How often a start or an end is looked for.
+const POLL: Duration = Duration::from_millis(10);
+/// Lines of the switch's log that a failure shows.
+const LOG_LINES_SHOWN: usize = 20;
+
+/// What the user may choose.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// How long packets are sent
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Packets a second, over all senders
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    /// Only the report, as one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+    /// The cargo profile that both programs are built with
+    #[arg(long, default_value = "demo", hide = true)]
+    profile: String,
+}
+
+impl Options {
+    /// A short run of the binaries that the tests use, slow enough for any machine.
+    pub(crate) fn for_the_suite() -> Self {
+        Self { seconds: 3, rate: 2_000, json: false, profile: "dev".into() }
+    }
+}
+
+/// Builds, runs and judges.
+///
+/// # Errors
+///
+/// When either program does not build or start, the books differ, a kind of packet did not occur,
+/// or the switch did not end well.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let binaries = build(workspace, &options.profile)?;
+    let folder = workspace.target().join("demo/run");
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let sockets = SocketFolder::create()?;
+    let tokens = files::Tokens::random()?;
+
+    let config = folder.join("switch.toml");
+    write(&config, &files::config(&sockets.0, &tokens))?;
+    let mut switch = Switch::start(&binaries, &config, &folder.join("switch.log"))?;
+    let listen = switch.wait_until_ready(&sockets.control())?;
+    let workload = folder.join("workload.toml");
+    write(&workload, &files::workload(&listen, &tokens)?)?;
+    say(options, &format!("m2-switch, process {}, listens on {listen}", switch.child.id()));
+    say(options, &format!("its configuration: {}\n", config.display()));
+
+    let load = run_load(&binaries, &workload, &sockets.control(), options);
+    let stopped = switch.stop();
+    load?;
+    let status = stopped?;
+    if !status.success() {
+        return Err(format!("m2-switch ended with {status} after SIGTERM\n{}", switch.log_tail()));
+    }
+    say(options, "\nm2-switch ended with status 0 after SIGTERM");
+    Ok(())
+}
+
+/// Words for a person: not where the report alone is wanted.
+fn say(options: &Options, words: &str) {
+    if !options.json {
+        println!("{words}");
+    }
+}
+
+fn build(workspace: &Workspace, profile: &str) -> Result<PathBuf> {
+    let packages = ["--package", "m2-engine", "--package", "m2-load", "--bins"];
+    let mut cargo = command::cargo(workspace, &["build", "--profile", profile]);
+    if !command::run(cargo.args(packages), Show::Nothing)?.success {
+        return Err("the switch or the generator does not build".into());
+    }
+    Ok(workspace.target().join(if profile == "dev" { "debug" } else { profile }))
+}
+
+fn run_load(binaries: &Path, workload: &Path, control: &Path, options: &Options) -> Result<()> {
+    let mut load = Command::new(binaries.join("m2-load"));
+    load.arg("run").arg("--workload").arg(workload).arg("--control-socket").arg(control);
+    load.args(["--seconds", &options.seconds.to_string(), "--rate", &options.rate.to_string()]);
+    if options.json {
+        load.arg("--json");
+    }
+    let status = load
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|error| format!("m2-load does not start: {error}"))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(format!("m2-load ended with {status}: its report says why")),
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// A folder for Unix sockets, ours alone and gone afterwards. Not under `target/`: the path of a
+/// socket has room for 107 bytes.
+struct SocketFolder(PathBuf);
+
+impl SocketFolder {
+    fn create() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("m2m-demo-{}", std::process::id()));
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    fn control(&self) -> PathBuf {
+        self.0.join(files::CONTROL_SOCKET)
+    }
+}
+
+impl Drop for SocketFolder {
+    fn drop(&mut self) {
+        // What cannot be removed does no harm: the next run makes another.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The switch as a child. Killed when dropped before its end.
+struct Switch {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Switch {
+    fn start(binaries: &Path, config: &Path, log: &Path) -> Result<Self> {
+        let unwritable = |error| format!("{}: {error}", log.display());
+        let output = File::create(log).map_err(unwritable)?;
+        let child = Command::new(binaries.join("m2-switch"))
+            .args(["run", "--config"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().map_err(unwritable)?)
+            .stderr(output)
+            .spawn()
+            .map_err(|error| format!("m2-switch does not start: {error}"))?;
+        Ok(Self { child, log: log.into() })
+    }
+
+    /// Asks for `status` until there is one; gives the bound addresses.
+    fn wait_until_ready(&mut self, control: &Path) -> Result<files::Listen> {
+        let give_up = Instant::now() + START_MAX;
+        loop {
+            if let Ok(status) = ask_status(control) {
+                return files::Listen::read(&status);
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("m2-switch ended with {status}\n{}", self.log_tail()));
+            }
+            if Instant::now() > give_up {
+                return Err(format!("m2-switch does not come up\n{}", self.log_tail()));
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// SIGTERM, and the status it ends with.
+    fn stop(&mut self) -> Result<ExitStatus> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).map_err(|error| format!("SIGTERM: {error}"))?;
+        let give_up = Instant::now() + STOP_MAX;
+        while Instant::now() < give_up {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) => thread::sleep(POLL),
+                Err(error) => return Err(format!("waiting for m2-switch: {error}")),
+            }
+        }
+        let waited = STOP_MAX.as_secs();
+        Err(format!("m2-switch still runs {waited} s after SIGTERM\n{}", self.log_tail()))
+    }
+
+    fn log_tail(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+    }
+}
+
+impl Drop for Switch {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// What `status` says, once somebody listens.
+fn ask_status(control: &Path) -> std::io::Result<Value> {
+    let mut stream = UnixStream::connect(control)?;
+    stream.set_read_timeout(Some(START_MAX))?;
+    stream.write_all(b"{\"cmd\":\"status\"}\n")?;
+    let mut line = String::new();
+    BufReader::new(stream.take(1 << 20)).read_line(&mut line)?;
+    Ok(serde_json::from_str(&line)?)
+}
