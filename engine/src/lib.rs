@@ -1,1 +1,3 @@
-//! The process around the core.
+//! The process around the core: configuration, links, the loop of a shard, the control thread.
+
+pub mod config;

@@ -1,0 +1,243 @@
+//! The configuration: one TOML file, read and checked whole before anything starts.
+//!
+//! ```text
+//!  file -> problem::Collector        every complaint, with its line
+//!       -> table::Table              kinds, ranges, unknown keys
+//!       -> switch, accounts          meaning: names, assets, rates, secrets, routes
+//!       -> Config                    right in itself; nothing after this refuses it
+//! ```
+//!
+//! `docs/configuration.md` documents every key; a test holds that none is missing there.
+
+mod accounts;
+mod decimal;
+mod problem;
+mod switch;
+mod table;
+mod token;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use m2_codec::address::{Address, Prefix};
+use m2_codec::url::Endpoint;
+use m2_core::{Asset, AssetIndex, Limits, Network, RateEntry, Relation};
+use toml::de::DeTable;
+use zeroize::Zeroizing;
+
+pub use problem::{Problem, Problems};
+pub use token::{DialToken, TokenHash};
+
+use problem::Collector;
+use table::Table;
+
+/// Largest configuration file that we read: room for some 50,000 accounts.
+const FILE_LEN_MAX: u64 = 32 << 20;
+
+/// Everything an operator decides.
+#[derive(Debug)]
+pub struct Config {
+    /// `[switch]`
+    pub switch: SwitchSection,
+    /// `[log]`
+    pub log: LogSection,
+    /// `[connection]`
+    pub connection: ConnectionSection,
+    /// `[[listen]]`
+    pub listen: Vec<Listen>,
+    /// `[[assets]]`; an account's asset is a position in this list.
+    pub assets: Vec<Asset>,
+    /// `[[rates]]`, known to fit.
+    pub rates: Vec<RateEntry>,
+    /// `[[accounts]]`; an account's id is its position in this list.
+    pub accounts: Vec<Account>,
+}
+
+/// `[switch]`: what the switch is, and the rules of time.
+#[derive(Debug)]
+pub struct SwitchSection {
+    /// Our own ILP address.
+    pub address: Address,
+    /// Which schemes we forward.
+    pub network: Network,
+    /// Where operators ask.
+    pub control_socket: PathBuf,
+    /// Taken off a packet's expiry.
+    pub expiry_margin_ms: u32,
+    /// R02 when less remains after that.
+    pub remaining_ms_min: u32,
+    /// The longest that a packet holds money.
+    pub hold_ms_max: u32,
+    /// How many packets may be in flight at once.
+    pub in_flight_slots: u32,
+    /// Whether a packet may go back to its sender.
+    pub reflect: bool,
+    /// How long the shard polls before it sleeps.
+    pub spin_us: u32,
+    /// How long what is in flight may finish once we are told to stop.
+    pub shutdown_ms: u32,
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LogSection {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// The least that is told.
+    pub level: tracing::Level,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// `[connection]`: limits of time and bytes on every connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ConnectionSection {
+    /// How long a peer may take from connecting to being authenticated.
+    pub handshake_ms: u32,
+    /// How many bytes it may send until then.
+    pub handshake_bytes_max: u32,
+    /// How many connections may be unauthenticated at once; more are closed at once.
+    pub unauthenticated_max: u32,
+    /// A link with more bytes unsent is closed; above half of it PREPAREs get T02.
+    pub egress_bytes_max: u32,
+    /// How many malformed frames inside good framing close a connection.
+    pub bad_frames_max: u32,
+    /// How often we look whether a silent peer still lives.
+    pub ping_ms: u32,
+    /// How long a closing connection may take to read what we still had for it.
+    pub close_ms: u32,
+}
+
+/// `[[listen]]`: where peers connect.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listen {
+    /// What they speak there.
+    pub transport: Transport,
+    /// Where.
+    pub address: ListenAddress,
+    /// Line in the file, for errors found when binding.
+    pub line: usize,
+}
+
+/// What carries BTP frames.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Transport {
+    /// BTP over WebSocket.
+    Ws,
+    /// BTP frames straight on TCP.
+    Tcp,
+    /// BTP frames straight on a Unix socket.
+    Unix,
+}
+
+/// Where a listener is bound.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ListenAddress {
+    /// A TCP address; port 0 takes a free one.
+    Socket(SocketAddr),
+    /// A path.
+    Path(PathBuf),
+}
+
+/// `[[accounts]]`: a peer, and what we allow it.
+#[derive(Debug)]
+pub struct Account {
+    /// As in URL paths, `auth_username`, the control socket and the log.
+    pub name: String,
+    /// What it is to us.
+    pub relation: Relation,
+    /// Position in [`Config::assets`].
+    pub asset: AssetIndex,
+    /// What the peer must show when it connects to us; without one it cannot.
+    pub token: Option<TokenHash>,
+    /// How we connect to it.
+    pub dial: Option<Dial>,
+    /// What it may owe, send and have in flight.
+    pub limits: Limits,
+    /// The segment that IL-DCP appends to our address for it.
+    pub ildcp_segment: String,
+    /// Prefixes that lead to it.
+    pub routes: Vec<Prefix>,
+}
+
+/// `dial`: a peer that we connect to.
+#[derive(Clone, Debug)]
+pub struct Dial {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// The `auth_username` that we show.
+    pub username: Option<String>,
+    /// The `auth_token` that we show.
+    pub token: DialToken,
+}
+
+/// Reads and checks a file.
+///
+/// # Errors
+///
+/// Every complaint there is about it, each with its line and its fix.
+pub fn load(file: &Path) -> Result<Config, Problems> {
+    let text = read(file)?;
+    parse(file, &text)
+}
+
+/// Checks the text of a file; relative paths in it start from the file's folder.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn parse(file: &Path, text: &str) -> Result<Config, Problems> {
+    let problems = Collector::new(file, text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let line = error.span().map_or(1, |span| problems.line(&span));
+        problems.add(line, format!("not TOML: {}", error.message()));
+    }
+    if !errors.is_empty() {
+        // What a broken file means is a guess; complaints about a guess mislead.
+        return problems.finish(None);
+    }
+    let config = sections(file, &Table::root(document.get_ref(), &problems));
+    problems.finish(config)
+}
+
+/// A path in the file is relative to the file.
+fn resolved(file: &Path, path: &str) -> PathBuf {
+    file.parent().map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
+}
+
+fn sections(file: &Path, root: &Table<'_, '_>) -> Option<Config> {
+    let switch = switch::switch(file, root);
+    let log = switch::log(root);
+    let connection = switch::connection(root);
+    let listen = switch::listen(file, root);
+    let assets = accounts::assets(root);
+    let rates = accounts::rates(root, &assets);
+    let accounts = accounts::accounts(file, root, &assets, switch.as_ref());
+    root.finish();
+    Some(Config { switch: switch?, log, connection, listen, assets, rates, accounts })
+}
+
+fn read(file: &Path) -> Result<Zeroizing<String>, Problems> {
+    let complaint =
+        |text: String| Problems { file: file.to_owned(), list: vec![Problem { line: 1, text }] };
+    let length = std::fs::metadata(file)
+        .map_err(|error| complaint(format!("cannot be read: {error}")))?
+        .len();
+    if length > FILE_LEN_MAX {
+        return Err(complaint(format!("is {length} bytes long: at most {FILE_LEN_MAX} are read")));
+    }
+    std::fs::read_to_string(file)
+        .map(Zeroizing::new)
+        .map_err(|error| complaint(format!("cannot be read: {error}")))
+}
+
+#[cfg(test)]
+mod tests;

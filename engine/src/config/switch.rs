@@ -1,0 +1,199 @@
+//! `[switch]`, `[log]`, `[connection]` and `[[listen]]`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use m2_codec::address::Address;
+use m2_core::Network;
+use m2_core::limits::{HOLD_MS_MAX, IN_FLIGHT_SLOTS_DEFAULT, IN_FLIGHT_SLOTS_MAX};
+
+use super::table::Table;
+use super::{
+    ConnectionSection, Listen, ListenAddress, LogFormat, LogSection, SwitchSection, Transport,
+    resolved,
+};
+
+/// A drain longer than this is an operator's slip: nothing is in flight for longer than two holds.
+const SHUTDOWN_MS_LIMIT: u32 = 2 * HOLD_MS_MAX;
+/// Below this one legal frame would not fit under half of the cap.
+const EGRESS_BYTES_MIN: u32 = 256 << 10;
+
+pub(super) fn switch(file: &Path, root: &Table<'_, '_>) -> Option<SwitchSection> {
+    let table = root.table("switch", "[switch]");
+    let network = table.choice_required(
+        "network",
+        &[("g", Network::G), ("test", Network::Test), ("private", Network::Private)],
+    );
+    let address = address(&table, network);
+    let control_socket =
+        table.text_required("control_socket", "control_socket = \"run/control.sock\"");
+    let section = SwitchSection {
+        expiry_margin_ms: table.integer("expiry_margin_ms", 0..=HOLD_MS_MAX, 1_000),
+        remaining_ms_min: table.integer("remaining_ms_min", 0..=HOLD_MS_MAX, 1_000),
+        hold_ms_max: table.integer("hold_ms_max", 1..=HOLD_MS_MAX, 30_000),
+        in_flight_slots: table.integer(
+            "in_flight_slots",
+            64..=IN_FLIGHT_SLOTS_MAX,
+            IN_FLIGHT_SLOTS_DEFAULT,
+        ),
+        reflect: table.boolean("reflect", false),
+        spin_us: table.integer("spin_us", 0..=1_000_000, 0),
+        shutdown_ms: table.integer("shutdown_ms", 0..=SHUTDOWN_MS_LIMIT, 35_000),
+        address: address?,
+        network: network?,
+        control_socket: resolved(file, control_socket?.value),
+    };
+    if section.remaining_ms_min >= section.hold_ms_max {
+        table.complain(
+            table.line_of("remaining_ms_min"),
+            format!(
+                "remaining_ms_min = {} refuses every packet: write less than hold_ms_max = {}",
+                section.remaining_ms_min, section.hold_ms_max
+            ),
+        );
+    }
+    table.finish();
+    Some(section)
+}
+
+fn address(table: &Table<'_, '_>, network: Option<Network>) -> Option<Address> {
+    let text = table.text_required("address", "address = \"test.m2m\"")?;
+    let address: Address = match text.value.parse() {
+        Ok(address) => address,
+        Err(error) => {
+            let value = text.value;
+            table.complain(
+                text.line,
+                format!(
+                    "address = \"{value}\" {error}: write a scheme and segments of letters, \
+                     digits, _, ~ and -, as in \"test.m2m\""
+                ),
+            );
+            return None;
+        }
+    };
+    if let Some(network) = network
+        && !network.serves(address.scheme())
+    {
+        table.complain(
+            text.line,
+            format!(
+                "address = \"{}\" is not of the network: with network = \"{}\" it starts with {}",
+                text.value,
+                word(network),
+                schemes(network)
+            ),
+        );
+    }
+    Some(address)
+}
+
+pub(super) fn schemes(network: Network) -> &'static str {
+    match network {
+        Network::G => "g.",
+        Network::Test => "test., test1., test2. or test3.",
+        Network::Private => "private.",
+    }
+}
+
+pub(super) fn word(network: Network) -> &'static str {
+    match network {
+        Network::G => "g",
+        Network::Test => "test",
+        Network::Private => "private",
+    }
+}
+
+pub(super) fn log(root: &Table<'_, '_>) -> LogSection {
+    use tracing::Level;
+    let table = root.table("log", "[log]");
+    let format = table.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    let level = table.choice(
+        "level",
+        &[
+            ("error", Level::ERROR),
+            ("warn", Level::WARN),
+            ("info", Level::INFO),
+            ("debug", Level::DEBUG),
+            ("trace", Level::TRACE),
+        ],
+    );
+    table.finish();
+    LogSection { format: format.unwrap_or(LogFormat::Text), level: level.unwrap_or(Level::INFO) }
+}
+
+pub(super) fn connection(root: &Table<'_, '_>) -> ConnectionSection {
+    let table = root.table("connection", "[connection]");
+    let section = ConnectionSection {
+        handshake_ms: table.integer("handshake_ms", 1..=300_000, 10_000),
+        handshake_bytes_max: table.integer("handshake_bytes_max", 512..=65_536, 16_384),
+        unauthenticated_max: table.integer("unauthenticated_max", 1..=65_536, 256),
+        egress_bytes_max: table.integer("egress_bytes_max", EGRESS_BYTES_MIN..=1 << 30, 8 << 20),
+        bad_frames_max: table.integer("bad_frames_max", 1..=1_000_000, 10),
+        ping_ms: table.integer("ping_ms", 10..=3_600_000, 20_000),
+        close_ms: table.integer("close_ms", 1..=60_000, 2_000),
+    };
+    table.finish();
+    section
+}
+
+pub(super) fn listen(file: &Path, root: &Table<'_, '_>) -> Vec<Listen> {
+    let mut all: Vec<Listen> = Vec::new();
+    for table in root.tables("listen", "[[listen]]") {
+        let Some(listen) = one_listen(file, &table) else {
+            table.finish();
+            continue;
+        };
+        let free_port =
+            matches!(&listen.address, ListenAddress::Socket(address) if address.port() == 0);
+        let same = all.iter().find(|other| other.address == listen.address && !free_port);
+        if let Some(same) = same {
+            table.complain(
+                listen.line,
+                format!("this address is already listened on at line {}: remove one", same.line),
+            );
+        }
+        table.finish();
+        all.push(listen);
+    }
+    all
+}
+
+fn one_listen(file: &Path, table: &Table<'_, '_>) -> Option<Listen> {
+    let transport = table.choice_required(
+        "transport",
+        &[("ws", Transport::Ws), ("tcp", Transport::Tcp), ("unix", Transport::Unix)],
+    );
+    let (socket, path) = (table.has("address"), table.has("path"));
+    match transport? {
+        Transport::Unix => {
+            if socket {
+                let line = table.line_of("address");
+                table.complain(line, "a unix listener has no `address`: write `path`".into());
+            }
+            let path = table.text_required("path", "path = \"run/btp.sock\"")?;
+            let address = ListenAddress::Path(resolved(file, path.value));
+            Some(Listen { transport: Transport::Unix, address, line: path.line })
+        }
+        transport => {
+            if path {
+                let line = table.line_of("path");
+                let text = "only a unix listener has a `path`: write `address`".into();
+                table.complain(line, text);
+            }
+            let text = table.text_required("address", "address = \"127.0.0.1:7768\"")?;
+            let Ok(address) = text.value.parse::<SocketAddr>() else {
+                table.complain(
+                    text.line,
+                    format!(
+                        "address = \"{}\" must be an IP address and a port, as in \
+                         \"127.0.0.1:7768\" or \"[::]:7768\"",
+                        text.value
+                    ),
+                );
+                return None;
+            };
+            Some(Listen { transport, address: ListenAddress::Socket(address), line: text.line })
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! One table of the file, read key by key.
+//!
+//! A key that was asked for is known; one that nobody asked for is a mistake, named with the
+//! nearest known key. That way the list of keys stands in one place: the code that reads them.
+//! A value of the wrong kind is told and read as absent, so that one look at the file finds every
+//! mistake in it, and not only the first.
+
+use core::cell::RefCell;
+use core::ops::{Range, RangeInclusive};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::{Collector, nearest};
+
+/// A value with the line it stands on.
+#[derive(Clone, Debug)]
+pub(super) struct At<T> {
+    pub(super) line: usize,
+    pub(super) value: T,
+}
+
+/// See the head of the file.
+#[derive(Debug)]
+pub(super) struct Table<'a, 'i> {
+    /// As it is written: `[switch]`, `[[accounts]]`.
+    heading: &'static str,
+    line: usize,
+    entries: Option<&'a DeTable<'i>>,
+    asked: RefCell<Vec<&'static str>>,
+    problems: &'a Collector,
+}
+
+impl<'a, 'i> Table<'a, 'i> {
+    /// The file itself.
+    pub(super) fn root(entries: &'a DeTable<'i>, problems: &'a Collector) -> Self {
+        Self {
+            heading: "the file",
+            line: 1,
+            entries: Some(entries),
+            asked: RefCell::default(),
+            problems,
+        }
+    }
+
+    /// A table in this one. One that is absent reads as empty.
+    pub(super) fn table(&self, key: &'static str, heading: &'static str) -> Self {
+        let found = self.value(key);
+        let entries = found.as_ref().and_then(|found| found.value.as_table());
+        if let Some(found) = &found
+            && entries.is_none()
+        {
+            self.complain(found.line, format!("`{key}` must be a table: write {heading}"));
+        }
+        let line = found.map_or(1, |found| found.line);
+        Self { heading, line, entries, asked: RefCell::default(), problems: self.problems }
+    }
+
+    /// The tables of an array of tables, `[[key]]`.
+    pub(super) fn tables(&self, key: &'static str, heading: &'static str) -> Vec<Self> {
+        let Some(found) = self.value(key) else { return Vec::new() };
+        let Some(array) = found.value.as_array() else {
+            self.complain(
+                found.line,
+                format!("`{key}` must be a list of tables: write {heading} above each"),
+            );
+            return Vec::new();
+        };
+        let table = |element: &'a Spanned<DeValue<'i>>| {
+            let line = self.problems.line(&element.span());
+            let entries = element.get_ref().as_table();
+            if entries.is_none() {
+                self.complain(line, format!("each of `{key}` must be a table: write {heading}"));
+            }
+            Self { heading, line, entries, asked: RefCell::default(), problems: self.problems }
+        };
+        array.iter().map(table).collect()
+    }
+
+    /// The line of the heading.
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Keeps a complaint about a line of this file.
+    pub(super) fn complain(&self, line: usize, text: String) {
+        self.problems.add(line, text);
+    }
+
+    pub(super) fn text(&self, key: &'static str) -> Option<At<&'a str>> {
+        let found = self.value(key)?;
+        let text = found.value.as_str();
+        if text.is_none() {
+            self.wrong_kind(&found, key, "a string in quotes");
+        }
+        Some(At { line: found.line, value: text? })
+    }
+
+    /// A string that must be there; `example` is what the complaint tells to write.
+    pub(super) fn text_required(&self, key: &'static str, example: &str) -> Option<At<&'a str>> {
+        if !self.has(key) {
+            self.complain(self.line, format!("{} needs `{key}`: add {example}", self.heading));
+        }
+        self.text(key)
+    }
+
+    /// One word of a list.
+    pub(super) fn choice<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text(key)?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
+            return Some(*value);
+        }
+        let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let all = all.join("\", \"");
+        self.complain(text.line, format!("{key} = \"{}\" must be one of \"{all}\"", text.value));
+        None
+    }
+
+    pub(super) fn choice_required<T: Copy>(
+        &self,
+        key: &'static str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
+        self.text_required(key, &format!("{key} = \"{}\"", words[0].0))?;
+        self.choice(key, words)
+    }
+
+    pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {
+        let Some(found) = self.value(key) else { return default };
+        found.value.as_bool().unwrap_or_else(|| {
+            self.wrong_kind(&found, key, "true or false");
+            default
+        })
+    }
+
+    /// An integer in a range, or the default where it is absent.
+    pub(super) fn integer<T>(&self, key: &'static str, range: RangeInclusive<T>, default: T) -> T
+    where
+        T: Copy + PartialOrd + TryFrom<u64> + core::fmt::Display,
+    {
+        let Some(amount) = self.amount(key) else { return default };
+        match T::try_from(amount.value) {
+            Ok(value) if range.contains(&value) => value,
+            _ => {
+                self.complain(
+                    amount.line,
+                    format!(
+                        "{key} = {} is out of range: write a number from {} to {}",
+                        amount.value,
+                        range.start(),
+                        range.end()
+                    ),
+                );
+                default
+            }
+        }
+    }
+
+    /// An integer of up to 64 bits, bare or, as TOML's own end at 2^63 - 1, as a string of digits.
+    pub(super) fn amount(&self, key: &'static str) -> Option<At<u64>> {
+        let found = self.value(key)?;
+        let parsed = match found.value {
+            DeValue::Integer(integer) => {
+                u64::from_str_radix(integer.as_str(), integer.radix()).ok()
+            }
+            DeValue::String(text) => {
+                let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+                text.parse().ok().filter(|_| digits)
+            }
+            _ => None,
+        };
+        if parsed.is_none() {
+            self.wrong_kind(&found, key, "a whole number from 0 to 18446744073709551615");
+        }
+        Some(At { line: found.line, value: parsed? })
+    }
+
+    /// A list of strings; absent reads as none.
+    pub(super) fn texts(&self, key: &'static str) -> Option<Vec<At<&'a str>>> {
+        let found = self.value(key)?;
+        let Some(array) = found.value.as_array() else {
+            self.wrong_kind(&found, key, "a list of strings, as in [\"test.m2m.alice\"]");
+            return None;
+        };
+        let mut texts = Vec::with_capacity(array.len());
+        for element in array.iter() {
+            let line = self.problems.line(&element.span());
+            match element.get_ref().as_str() {
+                Some(value) => texts.push(At { line, value }),
+                None => self.complain(line, format!("every element of `{key}` must be a string")),
+            }
+        }
+        Some(texts)
+    }
+
+    /// Whether the key is there, of whatever kind.
+    pub(super) fn has(&self, key: &'static str) -> bool {
+        self.value(key).is_some()
+    }
+
+    /// The line of a key that is there, else of the table.
+    pub(super) fn line_of(&self, key: &'static str) -> usize {
+        self.value(key).map_or(self.line, |found| found.line)
+    }
+
+    /// Every key that nobody asked for is a mistake.
+    pub(super) fn finish(&self) {
+        let asked = self.asked.borrow();
+        for key in self.entries.iter().flat_map(|entries| entries.keys()) {
+            let name = key.get_ref();
+            if asked.iter().any(|known| known == name) {
+                continue;
+            }
+            let fix = nearest(name, &asked).map_or_else(
+                || format!("known are {}", asked.join(", ")),
+                |known| format!("did you mean `{known}`?"),
+            );
+            let text = format!("unknown key `{name}` in {}: {fix}", self.heading);
+            self.complain(self.problems.line(&key.span()), text);
+        }
+    }
+
+    fn value(&self, key: &'static str) -> Option<At<&'a DeValue<'i>>> {
+        if !self.asked.borrow().contains(&key) {
+            self.asked.borrow_mut().push(key);
+        }
+        let (name, value) = self.entries?.get_key_value(key)?;
+        Some(At { line: self.problems.line(&first(name.span(), value)), value: value.get_ref() })
+    }
+
+    fn wrong_kind(&self, found: &At<&DeValue<'_>>, key: &str, wanted: &str) {
+        let given = match found.value {
+            DeValue::Integer(_) => "this integer".to_owned(),
+            other => format!("a {}", other.type_str()),
+        };
+        self.complain(found.line, format!("`{key}` must be {wanted}, not {given}"));
+    }
+}
+
+/// A key's line is where its name stands; an array of tables has its own elements' lines.
+fn first(name: Range<usize>, _value: &Spanned<DeValue<'_>>) -> Range<usize> {
+    name
+}

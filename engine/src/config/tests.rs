@@ -1,0 +1,238 @@
+//! The whole file: what is right is read, what is wrong is told with its line and its fix.
+
+use super::*;
+
+/// As short as a file can be.
+const SMALLEST: &str = r#"[switch]
+address = "test.m2m"
+network = "test"
+control_socket = "run/control.sock"
+[[assets]]
+code = "USD"
+scale = 9
+[[accounts]]
+name = "alice"
+relation = "child"
+asset = "USD/9"
+token = "alice-secret"
+"#;
+
+fn read(text: &str) -> Result<Config, Problems> {
+    parse(Path::new("/etc/m2/switch.toml"), text)
+}
+
+/// The complaints about [`SMALLEST`] with one line replaced, or lines added at its end.
+fn complaints(line: usize, replacement: &str) -> Vec<(usize, String)> {
+    let mut lines: Vec<&str> = SMALLEST.lines().collect();
+    if line == 0 {
+        lines.push(replacement);
+    } else {
+        lines[line - 1] = replacement;
+    }
+    let problems = read(&lines.join("\n")).expect_err("it is wrong");
+    problems.list.into_iter().map(|problem| (problem.line, problem.text)).collect()
+}
+
+#[track_caller]
+fn one_complaint(line: usize, replacement: &str, at: usize, words: &str) {
+    let all = complaints(line, replacement);
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(all[0].0, at, "{all:?}");
+    assert!(all[0].1.contains(words), "{:?} should say {words:?}", all[0].1);
+}
+
+#[test]
+fn the_smallest_file_has_every_default() {
+    let config = read(SMALLEST).unwrap();
+    assert_eq!(config.switch.address.as_str(), "test.m2m");
+    assert_eq!(config.switch.control_socket, Path::new("/etc/m2/run/control.sock"));
+    assert_eq!(
+        (config.switch.expiry_margin_ms, config.switch.remaining_ms_min, config.switch.hold_ms_max),
+        (1_000, 1_000, 30_000)
+    );
+    assert_eq!(config.switch.in_flight_slots, 1 << 20);
+    assert!(!config.switch.reflect);
+    assert_eq!(config.log, LogSection { format: LogFormat::Text, level: tracing::Level::INFO });
+    let [alice] = &config.accounts[..] else { panic!("one account") };
+    assert_eq!((alice.limits.balance_max, alice.limits.payable_max), (0, 0));
+    assert_eq!(alice.limits.packet_amount_max, u64::MAX);
+    assert_eq!(alice.limits.in_flight_packets_max, 4 << 20);
+    assert!(alice.token == Some(TokenHash::of(b"alice-secret")));
+    assert_eq!(alice.routes, ["test.m2m.alice".parse().unwrap()]);
+}
+
+#[test]
+fn no_token_is_printed_by_debug() {
+    let config = read(SMALLEST).unwrap();
+    assert!(!format!("{config:?}").contains("secret"));
+}
+
+#[test]
+fn an_unknown_key_is_an_error_with_its_line_and_the_nearest_key() {
+    one_complaint(0, "balence_max = 1", 13, "unknown key `balence_max` in [[accounts]]");
+    one_complaint(0, "balence_max = 1", 13, "did you mean `balance_max`?");
+    one_complaint(0, "[swithc]\nx = 1", 13, "did you mean `switch`?");
+    one_complaint(0, "[log]\ncolour = true", 14, "known are format, level");
+}
+
+#[test]
+fn every_mistake_is_told_not_only_the_first() {
+    let text = SMALLEST.replace("\"test\"", "\"tset\"").replace("USD/9", "USD/8") + "x = 1\n";
+    let problems = read(&text).unwrap_err();
+    let lines: Vec<usize> = problems.list.iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, [3, 11, 13], "{problems}");
+    assert!(problems.to_string().starts_with("/etc/m2/switch.toml:3: network = \"tset\" must be"));
+}
+
+#[test]
+fn a_wrong_kind_or_range_names_what_to_write() {
+    one_complaint(2, "address = 7", 2, "must be a string in quotes");
+    one_complaint(0, "balance_max = -1", 13, "must be a whole number from 0 to");
+    one_complaint(0, "balance_max = 1.5", 13, "must be a whole number from 0 to");
+    one_complaint(0, "balance_max = \"1e3\"", 13, "must be a whole number from 0 to");
+    one_complaint(0, "[connection]\nping_ms = 1", 14, "write a number from 10 to 3600000");
+    one_complaint(0, "routes = \"x\"", 13, "must be a list of strings");
+    one_complaint(0, "packets_burst = 5", 13, "needs `packets_per_s`");
+    one_complaint(0, "packets_per_s = 0", 13, "lets nothing through");
+}
+
+#[test]
+fn what_is_missing_is_told_with_a_line_to_add() {
+    one_complaint(2, "", 1, "add address = \"test.m2m\"");
+    let all = complaints(7, "");
+    assert_eq!(all[0], (5, "[[assets]] needs `scale`: add scale = 9".into()));
+    one_complaint(12, "", 8, "can never connect: add token");
+    one_complaint(10, "", 8, "add relation = \"child\"");
+}
+
+#[test]
+fn text_that_is_not_toml_is_told_by_its_line() {
+    one_complaint(3, "network = ", 3, "not TOML");
+}
+
+#[test]
+fn amounts_beyond_the_integers_of_toml_may_be_strings() {
+    let text = SMALLEST.to_owned()
+        + "balance_max = \"18446744073709551615\"\npayable_max = 9223372036854775807\n";
+    let config = read(&text).unwrap();
+    assert_eq!(config.accounts[0].limits.balance_max, u64::MAX);
+    assert_eq!(config.accounts[0].limits.payable_max, (1 << 63) - 1);
+}
+
+#[test]
+fn addresses_and_routes_fit_the_network() {
+    one_complaint(2, "address = \"test.\"", 2, "as in \"test.m2m\"");
+    let all = complaints(2, "address = \"g.m2m\"");
+    assert!(all[0].1.contains("starts with test."), "{all:?}");
+    one_complaint(0, "routes = [\"g.far\"]", 13, "is never used");
+    one_complaint(0, "routes = [\"test.a\", \"test.a\"]", 13, "already stands at line 13");
+    let deep = format!("routes = [\"test{}\"]", ".a".repeat(40));
+    one_complaint(0, &deep, 13, "at most 32 segments");
+}
+
+#[test]
+fn rates_are_exact_and_those_that_cannot_be_used_are_told() {
+    let with = |rate: &str| {
+        let lines =
+            "[[assets]]\ncode = \"XRP\"\nscale = 6\n[[rates]]\nfrom = \"USD/9\"\nto = \"XRP/6\"";
+        format!("{SMALLEST}{lines}\nrate = {rate}\n")
+    };
+    let config = read(&with("\"2.5\"\nspread_ppm = 100")).unwrap();
+    let rate = &config.rates[0];
+    assert_eq!((rate.num, rate.den, rate.spread_ppm), (5, 2, 100));
+    assert_eq!((rate.from, rate.to), (AssetIndex(0), AssetIndex(1)));
+    for (wrong, words) in [
+        ("2.5", "must be a string in quotes, not a float"),
+        ("\"2,5\"", "must be digits with at most one point"),
+        ("\"0\"", "must be above zero"),
+        ("\"0.00000000000000000001\"", "too many digits"),
+    ] {
+        let problems = read(&with(wrong)).unwrap_err();
+        assert_eq!(problems.list[0].line, 19, "{problems}");
+        assert!(problems.to_string().contains(words), "{problems}");
+    }
+    let twice = with("\"1\"\n[[rates]]\nfrom = \"USD/9\"\nto = \"XRP/6\"\nrate = \"2\"");
+    let problems = read(&twice).unwrap_err();
+    assert_eq!(problems.list[0].line, 20, "{problems}");
+}
+
+#[test]
+fn two_accounts_share_no_name_token_route_or_segment() {
+    let second =
+        |changes: &str| format!("[[accounts]]\nrelation = \"peer\"\nasset = \"USD/9\"\n{changes}");
+    one_complaint(0, &second("name = \"alice\"\ntoken = \"b\""), 16, "already stands at line 9");
+    one_complaint(0, &second("name = \"bob\"\ntoken = \"alice-secret\""), 17, "another account's");
+    let route = second("name = \"bob\"\ntoken = \"b\"\nroutes = [\"test.m2m.alice\"]");
+    one_complaint(0, &route, 18, "already stands at line 8");
+    let segment =
+        second("name = \"bob\"\ntoken = \"b\"\nildcp_segment = \"alice\"").replace("peer", "child");
+    assert!(complaints(0, &segment).iter().any(|(_, text)| text.contains("the ildcp_segment")));
+}
+
+#[test]
+fn a_name_is_one_segment_of_a_url_path() {
+    for name in ["", "Alice", "a b", "a/b", "a.b", &"a".repeat(65)] {
+        let all = complaints(9, &format!("name = \"{name}\""));
+        assert!(
+            all.iter().any(|(line, text)| *line == 9 && text.contains("must be 1 to 64")),
+            "{all:?}"
+        );
+    }
+}
+
+#[test]
+fn listeners_name_an_address_or_a_path_as_their_transport_needs() {
+    one_complaint(0, "[[listen]]\ntransport = \"ws\"", 13, "add address = ");
+    one_complaint(0, "[[listen]]\ntransport = \"unix\"", 13, "add path = ");
+    one_complaint(
+        0,
+        "[[listen]]\ntransport = \"ws\"\naddress = \"localhost:1\"",
+        15,
+        "an IP address and a port",
+    );
+    let twice = "[[listen]]\ntransport = \"tcp\"\naddress = \"[::1]:7\"\n".repeat(2);
+    one_complaint(0, &twice, 18, "already listened on at line 15");
+    let free = "[[listen]]\ntransport = \"tcp\"\naddress = \"[::1]:0\"\n".repeat(2);
+    assert_eq!(read(&(SMALLEST.to_owned() + &free)).unwrap().listen.len(), 2);
+}
+
+#[test]
+fn a_dialled_peer_needs_an_address_and_one_token() {
+    let dial = |lines: &str| format!("{SMALLEST}{lines}\n");
+    let right = dial("dial = \"btp+ws://us@example.org:7768/btp\"\ndial_token = \"s3cret\"");
+    let account = read(&right).unwrap().accounts.remove(0);
+    let dialled = account.dial.unwrap();
+    assert_eq!(dialled.username.as_deref(), Some("us"));
+    assert_eq!(dialled.token.expose(), "s3cret");
+    assert!(!format!("{dialled:?}").contains("s3cret"));
+    let in_url = dial("dial = \"btp+tcp://us:s3cret@example.org:7768\"");
+    assert_eq!(read(&in_url).unwrap().accounts[0].dial.as_ref().unwrap().token.expose(), "s3cret");
+
+    one_complaint(0, "dial = \"btp+tcp://us@example.org:1\"", 13, "add dial_token");
+    one_complaint(0, "dial_token = \"x\"", 13, "a dial token needs `dial`");
+    one_complaint(0, "dial = \"btp+tcp://u:s3@h:1\"\ndial_token = \"x\"", 13, "keep the key");
+    let wrong = complaints(0, "dial = \"http://us:s3cret@example.org/\"");
+    assert!(wrong[0].1.contains("no BTP address") && !wrong[0].1.contains("s3cret"), "{wrong:?}");
+    one_complaint(0, "token_file = \"nowhere\"", 8, "exclude each other");
+    let missing = complaints(12, "token_file = \"nowhere\"");
+    assert!(missing[0].1.contains("cannot be read"), "{missing:?}");
+}
+
+#[test]
+fn every_key_is_documented() {
+    // Every key of every table, out of the complaint about one that is not known.
+    let tables = "[switch]\nzzzzzzzzzz = 1\n[log]\nzzzzzzzzzz = 1\n[connection]\nzzzzzzzzzz = 1\n\
+        [[listen]]\nzzzzzzzzzz = 1\ntransport = \"ws\"\n[[assets]]\nzzzzzzzzzz = 1\n\
+        [[rates]]\nzzzzzzzzzz = 1\n[[accounts]]\nzzzzzzzzzz = 1\nzzzz = 1\n";
+    let document = include_str!("../../../docs/configuration.md");
+    let problems = read(tables).unwrap_err();
+    let mut count = 0;
+    for problem in &problems.list {
+        let Some((_, keys)) = problem.text.split_once("known are ") else { continue };
+        for key in keys.split(", ") {
+            count += 1;
+            assert!(document.contains(&format!("`{key}`")), "docs/configuration.md lacks `{key}`");
+        }
+    }
+    assert!(count > 50, "{count}");
+}
