@@ -198,7 +198,7 @@ fn verdict(case: &Case) -> Verdict {
         Some("timestamp") => {
             let bytes = case.bytes();
             let digits = bytes.as_slice().try_into().map_err(|_| "NotSeventeenDigits")?;
-            timestamp::parse(digits).map(|_| Fields::new()).ok_or("BadTimestamp".to_owned())
+            timestamp::parse(digits).map(|_| Fields::new()).ok_or_else(|| "BadTimestamp".to_owned())
         }
         _ => packet(&case.bytes()),
     }
