@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_with_another_fulfillment_address_or_code_is_refused() {
+    fn b33_a_response_with_another_fulfillment_address_or_code_is_refused() {
         let mut out = Vec::new();
         put_response(&mut out, &"test.m2m.alice".parse().unwrap(), 9, "USD");
         let with = |index: usize, value: u8| {
