@@ -49,7 +49,9 @@ test('the account is known by the path, by the user name, or by both', async t =
 test('the switch dials a client that listens', async t => {
   const token = randomToken()
   const bob = new RecordingPlugin({ listener: { secret: token, wsOpts: { port: 0, host: '127.0.0.1' } } })
+  t.after(() => bob.disconnect())
   const connected = bob.connect()
+  connected.catch(() => {}) // of a test that fails before it is awaited
   await once(bob._wss, 'listening')
   const running = await startSwitch(t, {
     accounts: [
@@ -62,7 +64,6 @@ test('the switch dials a client that listens', async t => {
       })
     ]
   })
-  running.beforeStop(() => bob.disconnect())
   await connected
   const alice = await connect(running, 'alice')
   const { prepare, fulfillment } = prepareTo('test.bob.shop')

@@ -77,8 +77,8 @@ class Switch {
 
   async start (config) {
     this.child = spawn(BINARY, ['run', '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] })
-    this.exit = new Promise((resolve, reject) => {
-      this.child.once('exit', (status, signal) => resolve(status ?? signal))
+    this.ended = new Promise((resolve, reject) => {
+      this.child.once('close', (status, signal) => resolve(status ?? signal))
       this.child.once('error', reject)
     })
     for (const output of [this.child.stdout, this.child.stderr]) {
@@ -87,7 +87,9 @@ class Switch {
     const giveUp = Date.now() + START_MS_MAX
     while (!this.status) {
       this.status = await this.control('status').catch(() => undefined)
-      assert.ok(this.child.exitCode === null, `m2-switch did not start:\n${this.log}`)
+      if (this.child.exitCode !== null) {
+        assert.fail(`m2-switch did not start, status ${await this.ended}:\n${this.log}`)
+      }
       assert.ok(Date.now() < giveUp, `m2-switch has no control socket yet:\n${this.log}`)
       if (!this.status) await sleep(10)
     }
@@ -153,7 +155,7 @@ class Switch {
       for (const disconnect of this.#clients) await disconnect()
       if (!this.child) return
       this.child.kill('SIGTERM')
-      assert.equal(await this.exit, 0, `m2-switch ended badly:\n${this.log}`)
+      assert.equal(await this.ended, 0, `m2-switch ended badly:\n${this.log}`)
     } finally {
       await rm(this.folder, { recursive: true, force: true })
     }
