@@ -1,1 +1,22 @@
-//! The packet generator.
+//! A packet generator for Interledger connectors: sender and receiver in one process.
+//!
+//! ```text
+//!  workload.rs --> schedule.rs --> engine.rs <--> link.rs <--> the target
+//!   (TOML file)   (what is due)    |  |   |       (BTP)          |
+//!                      sender.rs <-+  |   +-> receiver.rs        | control socket
+//!                     (in flight)     v      (checks, answers)   v
+//!                                 tally.rs                  control.rs
+//!                                     +------> books.rs <-------+
+//!                                     +------> report.rs (verdict, text, JSON)
+//! ```
+//!
+//! It knows the target by its wire and, if there is one, its control socket; nothing of the
+//! switch is imported, so that the books it keeps are a second opinion. Latency counts from the
+//! moment a packet was scheduled (open loop): a stall of the target, or of the generator, shows.
+//!
+//! The binary is `m2-load`; `docs/m2-load.md` says how to use it.
+
+pub mod limits;
+pub mod payload;
+pub mod schedule;
+pub mod workload;

@@ -1,0 +1,77 @@
+//! Every limit of the generator, with the sum it came from.
+
+/// Low bits of a request id that name the slot; the others are the slot's generation.
+pub const SLOT_BITS: u32 = 20;
+
+/// PREPAREs that one end may have without an answer: one for each value of the slot bits.
+pub const IN_FLIGHT_MAX: usize = 1 << SLOT_BITS;
+
+/// Slots of an end from the start. They are reused oldest first, so that an id comes back only
+/// after 2^14 slots x 2^12 generations = 67 million PREPAREs: 67 s at a million a second. Until
+/// then an answer that comes twice is told from one that was never asked for.
+pub const SLOTS_MIN: usize = 1 << 14;
+
+/// Highest rate that is taken, PREPAREs per second. One every 50 ns is less than building one
+/// costs, so that a higher figure can only be a mistake.
+pub const RATE_PER_S_MAX: u64 = 20_000_000;
+
+/// Longest run: a day.
+pub const SECONDS_MAX: u64 = 86_400;
+
+/// Longest time that a PREPARE is given, in milliseconds.
+pub const EXPIRY_MS_MAX: u64 = 300_000;
+
+/// Longest `data` of a PREPARE (IL-RFC 27).
+pub const DATA_LEN_MAX: u64 = 32_767;
+
+/// Ends and flows of one workload: a flow's index is 16 bits of every packet.
+pub const FLOWS_MAX: usize = 1 << 12;
+
+/// How many times more often than the lightest flow the heaviest may be chosen.
+pub const FLOW_WEIGHT_MAX: u64 = 1_000_000;
+
+/// Most bytes that one end keeps unsent. A PREPARE that finds its link so full is a missed send:
+/// 16 MiB are 80,000 PREPAREs of 200 bytes, far more than any socket that is being read leaves.
+pub const EGRESS_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of a link's receive buffer. Small enough to stay in cache, and room for two of the
+/// largest frames, so that one can arrive behind another that is not complete.
+pub const INGRESS_BYTES: usize = 256 << 10;
+const _: () = assert!(INGRESS_BYTES >= 2 * m2_codec::btp::FRAME_LEN_MAX);
+
+/// PREPAREs sent before the sockets are looked at again: 64 of 300 ns delay an answer by 20 us.
+pub const SEND_BATCH_MAX: u64 = 64;
+
+/// A PREPARE that leaves this long after its time counts as late, in nanoseconds.
+pub const SEND_LATE_NS: u64 = 1_000_000;
+
+/// What is still unsent this long after the last PREPARE was due is never sent, in nanoseconds.
+pub const SEND_GRACE_NS: u64 = 2_000_000_000;
+
+/// Answers may come this much after the longest expiry before they count as lost, in
+/// nanoseconds. A connector answers at the expiry it passed on, which is earlier than ours.
+pub const ANSWER_MARGIN_NS: u64 = 2_000_000_000;
+
+/// The links are read this long after the last answer, so that a second one is seen, in
+/// nanoseconds.
+pub const LINGER_NS: u64 = 50_000_000;
+
+/// Time for connecting, the WebSocket handshake and the token together, in milliseconds.
+pub const CONNECT_MS: u64 = 10_000;
+
+/// Bytes of the answer to a WebSocket handshake.
+pub const HANDSHAKE_LEN_MAX: usize = 16 << 10;
+
+/// Time for one answer of the control socket, in milliseconds.
+pub const CONTROL_MS: u64 = 5_000;
+
+/// Bytes of one answer of the control socket: 16 MiB are some 30,000 accounts.
+pub const CONTROL_LINE_LEN_MAX: u64 = 16 << 20;
+
+/// The control socket may show an older state than the last answer, for this long, in
+/// milliseconds: a switch publishes its ledgers now and then, not at every packet.
+pub const BOOKS_SETTLE_MS: u64 = 3_000;
+
+/// Largest latency told apart, in nanoseconds; a longer one is recorded as this. Expired packets
+/// are not among the latencies, so that only a stall can be this long.
+pub const LATENCY_NS_MAX: u64 = 600_000_000_000;

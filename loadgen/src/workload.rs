@@ -1,0 +1,762 @@
+//! A workload: who sends what to whom, how fast and for how long, from one TOML file.
+//!
+//! The file is read in two steps: serde takes it apart (an unknown key is an error there), then
+//! everything that could make a run senseless is checked, so that a [`Workload`] can be run as it
+//! is. Every error names the line, what is wrong, and what to write instead.
+//!
+//! `docs/m2-load.md` describes the keys.
+
+use std::fmt;
+use std::ops::{Range, RangeInclusive};
+use std::path::Path;
+
+use m2_codec::address::{Address, AddressError};
+use m2_codec::url::{BtpUrl, UrlError};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::limits;
+use crate::payload::{HEADER_LEN, Kind};
+use crate::schedule::{Mix, PER_MILLE, Schedule, Traffic};
+
+/// A workload that can be run.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// PREPAREs a second, over all flows.
+    pub rate_per_s: u64,
+    /// How long they are sent.
+    pub seconds: u64,
+    /// What they look like.
+    pub traffic: Traffic,
+    /// The two or more accounts that the generator plays.
+    pub ends: Vec<End>,
+    /// Who pays whom.
+    pub flows: Vec<Flow>,
+    /// Destination of the packets that no route shall lead to.
+    pub unroutable: Address,
+}
+
+/// One account of the target, played by us.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Its name, also among the target's accounts.
+    pub name: String,
+    /// Where to connect.
+    pub url: BtpUrl,
+    /// What to show there.
+    pub token: Token,
+    /// What it does.
+    pub role: Role,
+    /// Asset code and scale, for the reader of the report.
+    pub asset: String,
+    /// Where PREPAREs for it are addressed to. A receiver has one.
+    pub address: Option<Address>,
+}
+
+/// Which way an end's PREPAREs go.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It sends.
+    Send,
+    /// It receives.
+    Receive,
+    /// It does both on one connection.
+    Both,
+}
+
+impl Role {
+    fn sends(self) -> bool {
+        self != Self::Receive
+    }
+
+    fn receives(self) -> bool {
+        self != Self::Send
+    }
+}
+
+/// A token, kept out of logs and error texts.
+#[derive(Clone, Deserialize, Eq, PartialEq)]
+#[serde(transparent)]
+pub struct Token(String);
+
+impl Token {
+    /// The token itself, for the one place that sends it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// PREPAREs from one end to another.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Index of the sending end.
+    pub from: usize,
+    /// Index of the receiving end.
+    pub to: usize,
+    /// The receiver must get `floor(amount x num / den)`.
+    pub num: u64,
+    /// See `num`.
+    pub den: u64,
+}
+
+impl Flow {
+    /// What the receiver must get of `amount`. `None` past 2^64 - 1.
+    #[must_use]
+    pub fn converted(&self, amount: u64) -> Option<u64> {
+        let exact = u128::from(amount) * u128::from(self.num) / u128::from(self.den);
+        u64::try_from(exact).ok()
+    }
+}
+
+/// What the command line says instead of the file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Overrides {
+    /// `--seconds`
+    pub seconds: Option<u64>,
+    /// `--rate`
+    pub rate_per_s: Option<u64>,
+    /// `--seed`
+    pub seed: Option<u64>,
+}
+
+/// Why a workload cannot be run: one sentence with file, line, cause and fix.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WorkloadError(String);
+
+impl fmt::Display for WorkloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Workload {
+    /// Reads the file at `path`. `chosen_seed` is taken where neither file nor command line name
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or describes nothing that can be run.
+    pub fn load(
+        path: &Path,
+        overrides: Overrides,
+        chosen_seed: u64,
+    ) -> Result<Self, WorkloadError> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            WorkloadError(format!(
+                "cannot read the workload {}: {error}; give --workload the path of a TOML file",
+                path.display()
+            ))
+        })?;
+        Self::parse(&text, &path.display().to_string(), overrides, chosen_seed)
+    }
+
+    /// The same from the file's text; `name` stands in error texts.
+    ///
+    /// # Errors
+    ///
+    /// When the text describes nothing that can be run.
+    pub fn parse(
+        text: &str,
+        name: &str,
+        overrides: Overrides,
+        chosen_seed: u64,
+    ) -> Result<Self, WorkloadError> {
+        let source = Source { text, name };
+        let file: File = toml::from_str(text)
+            .map_err(|error| source.error(error.span().unwrap_or(0..0), error.message()))?;
+        check(&file, &source, overrides, chosen_seed)
+    }
+
+    /// When its packets are due.
+    #[must_use]
+    pub fn schedule(&self) -> Schedule {
+        Schedule::constant(self.rate_per_s, self.seconds)
+    }
+
+    /// Where a packet of this flow and kind is addressed to.
+    ///
+    /// # Panics
+    ///
+    /// Never: a flow was checked to lead to an end that has an address.
+    #[must_use]
+    pub fn destination(&self, flow: &Flow, kind: Kind) -> &Address {
+        if kind == Kind::Unroutable {
+            return &self.unroutable;
+        }
+        self.ends[flow.to].address.as_ref().expect("a receiver has an address")
+    }
+
+    /// The longest time that any of its packets has, in milliseconds.
+    #[must_use]
+    pub fn expiry_ms_max(&self) -> u64 {
+        let silent = self.traffic.mix.per_mille(Kind::Expired) > 0;
+        let silent_ms = if silent { *self.traffic.silent_expiry_ms.end() } else { 0 };
+        silent_ms.max(*self.traffic.expiry_ms.end())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    seed: Option<u64>,
+    seconds: Spanned<u64>,
+    rate_per_s: Spanned<u64>,
+    #[serde(default)]
+    traffic: TrafficTable,
+    mix: Option<Spanned<MixTable>>,
+    #[serde(default)]
+    ends: Vec<Spanned<EndTable>>,
+    #[serde(default)]
+    flows: Vec<Spanned<FlowTable>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrafficTable {
+    amount: Option<Spanned<[u64; 2]>>,
+    data_bytes: Option<Spanned<[u64; 2]>>,
+    expiry_ms: Option<Spanned<[u64; 2]>>,
+    silent_expiry_ms: Option<Spanned<[u64; 2]>>,
+    unroutable_address: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct MixTable {
+    fulfilled: u16,
+    rejected: u16,
+    expired: u16,
+    wrong_fulfillment: u16,
+    unroutable: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EndTable {
+    name: Spanned<String>,
+    url: Spanned<String>,
+    token: Option<Token>,
+    role: Role,
+    #[serde(default)]
+    asset: String,
+    address: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FlowTable {
+    from: Spanned<String>,
+    to: Spanned<String>,
+    #[serde(default = "one")]
+    num: Spanned<u64>,
+    #[serde(default = "one")]
+    den: Spanned<u64>,
+    #[serde(default = "one")]
+    weight: Spanned<u64>,
+}
+
+fn one() -> Spanned<u64> {
+    Spanned::new(0..0, 1)
+}
+
+/// The text of a workload and its name, for errors.
+struct Source<'a> {
+    text: &'a str,
+    name: &'a str,
+}
+
+impl Source<'_> {
+    fn error(&self, at: Range<usize>, cause_and_fix: &str) -> WorkloadError {
+        let before = &self.text.as_bytes()[..at.start.min(self.text.len())];
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        WorkloadError(format!("{}:{line}: {cause_and_fix}", self.name))
+    }
+}
+
+fn check(
+    file: &File,
+    source: &Source<'_>,
+    overrides: Overrides,
+    chosen_seed: u64,
+) -> Result<Workload, WorkloadError> {
+    let rate_per_s = checked_rate(file, source, overrides)?;
+    let seconds = checked_seconds(file, source, overrides)?;
+    let ends = checked_ends(file, source)?;
+    let amount = checked_amount(&file.traffic, source)?;
+    let (flows, weights_up_to) = checked_flows(file, source, &ends, &amount)?;
+    let expiry_ms = checked_expiry(file.traffic.expiry_ms.as_ref(), source, 10_000..=30_000)?;
+    let silent_expiry_ms =
+        checked_expiry(file.traffic.silent_expiry_ms.as_ref(), source, expiry_ms.clone())?;
+    let traffic = Traffic {
+        seed: overrides.seed.or(file.seed).unwrap_or(chosen_seed),
+        mix: checked_mix(file, source)?,
+        amount,
+        data_len: checked_data_len(&file.traffic, source)?,
+        expiry_ms,
+        silent_expiry_ms,
+        weights_up_to,
+    };
+    check_silent_in_flight(file, source, rate_per_s, seconds, &traffic)?;
+    let unroutable = checked_unroutable(file, source, &ends, &flows)?;
+    Ok(Workload { rate_per_s, seconds, traffic, ends, flows, unroutable })
+}
+
+fn checked_rate(
+    file: &File,
+    source: &Source<'_>,
+    overrides: Overrides,
+) -> Result<u64, WorkloadError> {
+    let (rate, from) = match overrides.rate_per_s {
+        Some(rate) => (rate, "--rate"),
+        None => (*file.rate_per_s.get_ref(), "rate_per_s"),
+    };
+    if (1..=limits::RATE_PER_S_MAX).contains(&rate) {
+        return Ok(rate);
+    }
+    let text = format!(
+        "{from} is {rate}, which no run can keep; write a whole number from 1 to {}",
+        limits::RATE_PER_S_MAX
+    );
+    Err(source.error(file.rate_per_s.span(), &text))
+}
+
+fn checked_seconds(
+    file: &File,
+    source: &Source<'_>,
+    overrides: Overrides,
+) -> Result<u64, WorkloadError> {
+    let (seconds, from) = match overrides.seconds {
+        Some(seconds) => (seconds, "--seconds"),
+        None => (*file.seconds.get_ref(), "seconds"),
+    };
+    if (1..=limits::SECONDS_MAX).contains(&seconds) {
+        return Ok(seconds);
+    }
+    let text =
+        format!("{from} is {seconds}; write a whole number from 1 to {}", limits::SECONDS_MAX);
+    Err(source.error(file.seconds.span(), &text))
+}
+
+fn checked_ends(file: &File, source: &Source<'_>) -> Result<Vec<End>, WorkloadError> {
+    let mut ends: Vec<End> = Vec::with_capacity(file.ends.len());
+    for table in &file.ends {
+        let end = checked_end(table, source)?;
+        if ends.iter().any(|other| other.name == end.name) {
+            let text = format!(
+                "two ends are named '{}'; an account has one connection, so give each its own",
+                end.name
+            );
+            return Err(source.error(table.get_ref().name.span(), &text));
+        }
+        ends.push(end);
+    }
+    if ends.len() > limits::FLOWS_MAX {
+        let text = format!("{} ends; at most {} are taken", ends.len(), limits::FLOWS_MAX);
+        return Err(source.error(0..0, &text));
+    }
+    Ok(ends)
+}
+
+fn checked_end(table: &Spanned<EndTable>, source: &Source<'_>) -> Result<End, WorkloadError> {
+    let end = table.get_ref();
+    let name = end.name.get_ref();
+    let (url, token) = checked_url(end, source)?;
+    let address = match &end.address {
+        Some(address) => Some(checked_address(address, source)?),
+        None if end.role.receives() => {
+            let text = format!(
+                "end '{name}' receives and has no address; add address = \"...\", the ILP address \
+                 that the target routes to it"
+            );
+            return Err(source.error(table.span(), &text));
+        }
+        None => None,
+    };
+    let asset = end.asset.clone();
+    Ok(End { name: name.clone(), url, token, role: end.role, asset, address })
+}
+
+fn checked_url(end: &EndTable, source: &Source<'_>) -> Result<(BtpUrl, Token), WorkloadError> {
+    let name = end.name.get_ref();
+    let url: BtpUrl = end.url.get_ref().parse().map_err(|error: UrlError| {
+        let text = format!(
+            "url of end '{name}': {error}; write one like btp+ws://{name}@127.0.0.1:7768/, \
+             btp+tcp://127.0.0.1:7769 or btp+unix:///run/btp.sock"
+        );
+        source.error(end.url.span(), &text)
+    })?;
+    let in_url = url.token.clone().map(Token);
+    let token = match (&end.token, in_url) {
+        (Some(_), Some(_)) => {
+            let text = format!("end '{name}' has a token and another in its url; leave one out");
+            return Err(source.error(end.url.span(), &text));
+        }
+        (Some(token), None) => token.clone(),
+        (None, Some(token)) => token,
+        (None, None) => {
+            let text = format!(
+                "end '{name}' has no token; add token = \"...\", or write btp+ws://name:token@host"
+            );
+            return Err(source.error(end.url.span(), &text));
+        }
+    };
+    Ok((url, token))
+}
+
+fn checked_address(
+    address: &Spanned<String>,
+    source: &Source<'_>,
+) -> Result<Address, WorkloadError> {
+    address.get_ref().parse().map_err(|error: AddressError| {
+        let text = format!(
+            "'{}' is no ILP address: {error}; write one like test.connector.bob",
+            address.get_ref()
+        );
+        source.error(address.span(), &text)
+    })
+}
+
+fn checked_flows(
+    file: &File,
+    source: &Source<'_>,
+    ends: &[End],
+    amount: &RangeInclusive<u64>,
+) -> Result<(Vec<Flow>, Vec<u64>), WorkloadError> {
+    if file.flows.is_empty() || file.flows.len() > limits::FLOWS_MAX {
+        let text = format!(
+            "{} flows; write at least one [[flows]] with from = and to =, and at most {}",
+            file.flows.len(),
+            limits::FLOWS_MAX
+        );
+        return Err(source.error(0..0, &text));
+    }
+    let mut flows = Vec::with_capacity(file.flows.len());
+    let mut weights_up_to = Vec::with_capacity(file.flows.len());
+    let mut weight_sum = 0;
+    for table in &file.flows {
+        let flow = checked_flow(table, source, ends, amount)?;
+        let weight = &table.get_ref().weight;
+        if !(1..=limits::FLOW_WEIGHT_MAX).contains(weight.get_ref()) {
+            let text = format!("weight must be from 1 to {}", limits::FLOW_WEIGHT_MAX);
+            return Err(source.error(weight.span(), &text));
+        }
+        weight_sum += weight.get_ref();
+        weights_up_to.push(weight_sum);
+        flows.push(flow);
+    }
+    Ok((flows, weights_up_to))
+}
+
+fn checked_flow(
+    table: &Spanned<FlowTable>,
+    source: &Source<'_>,
+    ends: &[End],
+    amount: &RangeInclusive<u64>,
+) -> Result<Flow, WorkloadError> {
+    let file = table.get_ref();
+    let from = end_named(&file.from, source, ends)?;
+    let to = end_named(&file.to, source, ends)?;
+    if !ends[from].role.sends() {
+        let text = format!("end '{}' only receives; give it role = \"both\"", ends[from].name);
+        return Err(source.error(file.from.span(), &text));
+    }
+    if !ends[to].role.receives() {
+        let text = format!("end '{}' only sends; give it role = \"both\"", ends[to].name);
+        return Err(source.error(file.to.span(), &text));
+    }
+    if from == to {
+        let text = "a flow from an end to itself would be refused as unreachable; name two ends";
+        return Err(source.error(table.span(), text));
+    }
+    let (num, den) = (*file.num.get_ref(), *file.den.get_ref());
+    if num == 0 || den == 0 {
+        return Err(source.error(table.span(), "num and den must be at least 1"));
+    }
+    let flow = Flow { from, to, num, den };
+    let least = flow.converted(*amount.start());
+    if least.is_none_or(|least| least == 0) || flow.converted(*amount.end()).is_none() {
+        let text = format!(
+            "amounts from {} to {} at {num}/{den} leave the receiver with 0 or with more than \
+             2^64 - 1; change [traffic] amount, or num and den",
+            amount.start(),
+            amount.end()
+        );
+        return Err(source.error(table.span(), &text));
+    }
+    Ok(flow)
+}
+
+fn end_named(
+    name: &Spanned<String>,
+    source: &Source<'_>,
+    ends: &[End],
+) -> Result<usize, WorkloadError> {
+    ends.iter().position(|end| end.name == *name.get_ref()).ok_or_else(|| {
+        let known: Vec<&str> = ends.iter().map(|end| end.name.as_str()).collect();
+        let text = format!(
+            "no end is named '{}'; there are: {}",
+            name.get_ref(),
+            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+        );
+        source.error(name.span(), &text)
+    })
+}
+
+fn checked_amount(
+    traffic: &TrafficTable,
+    source: &Source<'_>,
+) -> Result<RangeInclusive<u64>, WorkloadError> {
+    let fix = "write amount = [least, most], both at least 1 and least not above most";
+    checked_range(traffic.amount.as_ref(), source, 1..=1_000, 1..=u64::MAX, fix)
+}
+
+fn checked_data_len(
+    traffic: &TrafficTable,
+    source: &Source<'_>,
+) -> Result<RangeInclusive<u64>, WorkloadError> {
+    let header_len = HEADER_LEN as u64;
+    let fix = format!(
+        "write data_bytes = [least, most] from {HEADER_LEN} (what a packet carries to be checked) \
+         to {}",
+        limits::DATA_LEN_MAX
+    );
+    let allowed = header_len..=limits::DATA_LEN_MAX;
+    checked_range(traffic.data_bytes.as_ref(), source, header_len..=120, allowed, &fix)
+}
+
+fn checked_expiry(
+    range: Option<&Spanned<[u64; 2]>>,
+    source: &Source<'_>,
+    default: RangeInclusive<u64>,
+) -> Result<RangeInclusive<u64>, WorkloadError> {
+    let fix = format!(
+        "write an expiry range as [least, most] in milliseconds, from 1 to {}",
+        limits::EXPIRY_MS_MAX
+    );
+    checked_range(range, source, default, 1..=limits::EXPIRY_MS_MAX, &fix)
+}
+
+fn checked_range(
+    range: Option<&Spanned<[u64; 2]>>,
+    source: &Source<'_>,
+    default: RangeInclusive<u64>,
+    allowed: RangeInclusive<u64>,
+    fix: &str,
+) -> Result<RangeInclusive<u64>, WorkloadError> {
+    let Some(spanned) = range else { return Ok(default) };
+    let [least, most] = *spanned.get_ref();
+    if least <= most && allowed.contains(&least) && allowed.contains(&most) {
+        return Ok(least..=most);
+    }
+    Err(source.error(spanned.span(), &format!("[{least}, {most}] cannot be used; {fix}")))
+}
+
+fn checked_mix(file: &File, source: &Source<'_>) -> Result<Mix, WorkloadError> {
+    let Some(spanned) = &file.mix else {
+        return Ok(Mix::new([PER_MILLE, 0, 0, 0, 0]).expect("a thousand is a thousand"));
+    };
+    let mix = spanned.get_ref();
+    let shares = [mix.fulfilled, mix.rejected, mix.expired, mix.wrong_fulfillment, mix.unroutable];
+    Mix::new(shares).ok_or_else(|| {
+        let sum: u64 = shares.iter().copied().map(u64::from).sum();
+        let text = format!("the shares of [mix] add up to {sum}; they are per mille: make it 1000");
+        source.error(spanned.span(), &text)
+    })
+}
+
+/// Silent packets pile up until they expire; more than there are request ids would stop the run.
+fn check_silent_in_flight(
+    file: &File,
+    source: &Source<'_>,
+    rate_per_s: u64,
+    seconds: u64,
+    traffic: &Traffic,
+) -> Result<(), WorkloadError> {
+    let silent_per_mille = u64::from(traffic.mix.per_mille(Kind::Expired));
+    let held_ms = (*traffic.silent_expiry_ms.end()).min(seconds * 1_000);
+    let in_flight = u128::from(rate_per_s) * u128::from(silent_per_mille) * u128::from(held_ms)
+        / (u128::from(PER_MILLE) * 1_000);
+    if in_flight <= limits::IN_FLIGHT_MAX as u128 / 2 {
+        return Ok(());
+    }
+    let text = format!(
+        "{in_flight} silent packets would be in flight at once, and half of {} is the most; lower \
+         rate_per_s, [mix] expired or [traffic] silent_expiry_ms",
+        limits::IN_FLIGHT_MAX
+    );
+    Err(source.error(file.rate_per_s.span(), &text))
+}
+
+/// Given, or made: a name in the receivers' own network that nobody has.
+fn checked_unroutable(
+    file: &File,
+    source: &Source<'_>,
+    ends: &[End],
+    flows: &[Flow],
+) -> Result<Address, WorkloadError> {
+    if let Some(address) = &file.traffic.unroutable_address {
+        return checked_address(address, source);
+    }
+    let receiver = ends[flows[0].to].address.as_ref().expect("a receiver has an address");
+    let scheme = receiver.as_str().split('.').next().expect("split gives one part at least");
+    Ok(format!("{scheme}.m2-load-unroutable").parse().expect("a scheme and one segment"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+seed = 42
+seconds = 5
+rate_per_s = 20000
+
+[traffic]
+amount = [2, 1000]
+data_bytes = [32, 120]
+expiry_ms = [10000, 30000]
+silent_expiry_ms = [2500, 4000]
+
+[mix]
+fulfilled = 900
+rejected = 40
+expired = 10
+wrong_fulfillment = 10
+unroutable = 40
+
+[[ends]]
+name = "alice"
+url = "btp+ws://alice@127.0.0.1:7768/accounts/alice/ilp/btp"
+token = "hush-a"
+role = "send"
+asset = "USD/9"
+
+[[ends]]
+name = "bob"
+url = "btp+tcp://bob:hush-b@127.0.0.1:7769"
+role = "receive"
+asset = "XRP/6"
+address = "test.m2m.bob"
+
+[[flows]]
+from = "alice"
+to = "bob"
+num = 5
+den = 2
+"#;
+
+    fn parse(text: &str) -> Result<Workload, WorkloadError> {
+        Workload::parse(text, "w.toml", Overrides::default(), 1)
+    }
+
+    /// The error that `GOOD` gives with one piece of it replaced.
+    fn refused(piece: &str, by: &str) -> String {
+        assert!(GOOD.contains(piece), "{piece}");
+        parse(&GOOD.replacen(piece, by, 1)).expect_err(by).to_string()
+    }
+
+    #[test]
+    fn a_whole_workload_is_read() {
+        let workload = parse(GOOD).unwrap();
+        assert_eq!((workload.seconds, workload.rate_per_s, workload.traffic.seed), (5, 20_000, 42));
+        assert_eq!(workload.schedule().count(), 100_000);
+        assert_eq!(workload.traffic.mix, Mix::new([900, 40, 10, 10, 40]).unwrap());
+        assert_eq!(workload.traffic.silent_expiry_ms, 2_500..=4_000);
+        assert_eq!(workload.ends[0].token.expose(), "hush-a");
+        assert_eq!(workload.ends[1].token.expose(), "hush-b");
+        assert_eq!(workload.flows[0].converted(3), Some(7));
+        assert_eq!(workload.unroutable.as_str(), "test.m2-load-unroutable");
+        assert_eq!(workload.expiry_ms_max(), 30_000);
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file_and_a_missing_seed_is_chosen() {
+        let overrides = Overrides { seconds: Some(2), rate_per_s: Some(7), seed: Some(9) };
+        let workload = Workload::parse(GOOD, "w.toml", overrides, 1).unwrap();
+        assert_eq!((workload.seconds, workload.rate_per_s, workload.traffic.seed), (2, 7, 9));
+        let unseeded = parse(&GOOD.replacen("seed = 42", "", 1)).unwrap();
+        assert_eq!(unseeded.traffic.seed, 1);
+    }
+
+    #[test]
+    fn a_token_stands_in_no_debug_text() {
+        let text = format!("{:?}", parse(GOOD).unwrap());
+        assert!(!text.contains("hush"), "{text}");
+    }
+
+    #[test]
+    fn every_error_names_its_line() {
+        for (piece, by, line) in [
+            ("seconds = 5", "seconds = 0", 3),
+            ("rate_per_s = 20000", "rate_per_s = 0", 4),
+            ("rate_per_s = 20000", "rate_per_s = -3", 4),
+            ("rate_per_s = 20000", "rate_per_s = 20000001", 4),
+            ("rate_per_s = 20000", "rate_per_s = \"fast\"", 4),
+            ("amount = [2, 1000]", "amount = [0, 1000]", 7),
+            ("amount = [2, 1000]", "amount = [3, 2]", 7),
+            ("data_bytes = [32, 120]", "data_bytes = [31, 120]", 8),
+            ("data_bytes = [32, 120]", "data_bytes = [32, 32768]", 8),
+            ("expiry_ms = [10000", "expiry_ms = [0", 9),
+            ("silent_expiry_ms = [2500, 4000]", "silent_expiry_ms = [1, 300001]", 10),
+            ("unroutable = 40", "unroutable = 41", 12),
+            ("name = \"bob\"", "name = \"alice\"", 27),
+            ("role = \"receive\"", "role = \"relay\"", 29),
+            ("test.m2m.bob", "test..bob", 31),
+            ("to = \"bob\"", "to = \"rob\"", 35),
+            ("den = 2", "dem = 2", 37),
+        ] {
+            let error = refused(piece, by);
+            assert!(error.starts_with(&format!("w.toml:{line}: ")), "{by}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_known_ones() {
+        let error = refused("seconds = 5", "second = 5");
+        assert!(error.contains("unknown field `second`"), "{error}");
+        assert!(error.contains("`seconds`"), "{error}");
+    }
+
+    #[test]
+    fn each_refusal_says_cause_and_fix() {
+        for (piece, by, cause, fix) in [
+            ("rate_per_s = 20000", "rate_per_s = 0", "is 0", "from 1 to 20000000"),
+            ("unroutable = 40", "", "add up to 960", "make it 1000"),
+            ("token = \"hush-a\"", "", "'alice' has no token", "add token ="),
+            ("address = \"test.m2m.bob\"", "", "has no address", "add address ="),
+            ("from = \"alice\"", "from = \"bob\"", "only receives", "role = \"both\""),
+            ("to = \"bob\"", "to = \"alice\"", "only sends", "role = \"both\""),
+            ("num = 5", "num = 0", "at least 1", "at least 1"),
+            ("den = 2", "den = 11", "with 0", "change [traffic] amount"),
+            ("num = 5", "num = 18446744073709551615", "2^64 - 1", "change [traffic] amount"),
+        ] {
+            let error = refused(piece, by);
+            assert!(error.contains(cause) && error.contains(fix), "{by}: {error}");
+        }
+        let twice = refused("alice@127", "alice:other@127");
+        assert!(twice.contains("leave one out") && !twice.contains("hush"), "{twice}");
+    }
+
+    #[test]
+    fn more_silent_packets_than_request_ids_are_refused() {
+        let text = GOOD.replace("rate_per_s = 20000", "rate_per_s = 20000000");
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.contains("800000 silent packets"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_is_a_sentence() {
+        let path = Path::new("/nonexistent/w.toml");
+        let error = Workload::load(path, Overrides::default(), 1).unwrap_err().to_string();
+        assert!(error.contains("cannot read the workload") && error.contains("--workload"));
+    }
+}
