@@ -16,6 +16,8 @@
 //!
 //! The binary is `m2-load`; `docs/m2-load.md` says how to use it.
 
+pub mod books;
+pub mod control;
 pub mod limits;
 pub mod payload;
 pub mod schedule;
