@@ -18,7 +18,10 @@
 
 pub mod books;
 pub mod control;
+pub mod cpu;
 pub mod limits;
+pub mod live;
 pub mod payload;
+pub mod report;
 pub mod schedule;
 pub mod workload;

@@ -1,0 +1,698 @@
+//! What a run found, as text and as JSON, both made from one [`Report`].
+//!
+//! Units stand in the names (`_ns`, `_us`, `_per_s`). Sums of money are decimal strings, as JSON
+//! numbers lose digits above 2^53. The verdict is drawn here, from the numbers alone.
+
+use std::fmt::{self, Write as _};
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::books::Finding;
+
+/// Names the schema; it changes when a key changes its meaning or goes.
+pub const SCHEMA: &str = "m2-load.report/1";
+
+/// How latencies were taken.
+pub const METHOD: &str = "open loop: latency is counted from the time each packet was scheduled, \
+                          not from when it was sent; service time stands beside it";
+
+/// Everything a run found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// [`SCHEMA`]
+    pub schema: &'static str,
+    /// Version of the generator.
+    pub version: &'static str,
+    /// [`METHOD`]
+    pub method: &'static str,
+    /// The verdict, drawn by [`Report::conclude`].
+    pub verdict: Verdict,
+    /// What the verdict rests on, a sentence each. Empty when it passed.
+    pub failures: Vec<String>,
+    /// Why the run ended early, if it did.
+    pub partial: Option<String>,
+    /// Seed of every draw.
+    pub seed: u64,
+    /// The rate that was asked for.
+    pub offered_per_s: u64,
+    /// Seconds that were asked for.
+    pub seconds: u64,
+    /// PREPAREs that were due.
+    pub offered: u64,
+    /// PREPAREs that were sent.
+    pub sent: u64,
+    /// PREPAREs that were never sent.
+    pub missed: Missed,
+    /// PREPAREs sent more than a millisecond after they were due.
+    pub sent_late: u64,
+    /// The longest that one was sent after it was due.
+    pub send_lag_max_ns: u64,
+    /// PREPAREs that got their answer.
+    pub answered: u64,
+    /// PREPAREs that never did.
+    pub unanswered: u64,
+    /// PREPAREs fulfilled with a preimage that hashes to the condition.
+    pub fulfilled: u64,
+    /// PREPAREs rejected.
+    pub rejected: u64,
+    /// Answers, of any kind, while packets were being sent.
+    pub answered_per_s: f64,
+    /// Fulfilled ones among them.
+    pub fulfilled_per_s: f64,
+    /// From the scheduled time to the answer. Packets left to expire are not among them.
+    pub latency: Percentiles,
+    /// From the time of sending to the answer, for the same packets.
+    pub service: Percentiles,
+    /// Each kind of packet.
+    pub kinds: Vec<KindReport>,
+    /// Each code that PREPAREs were rejected with.
+    pub rejects: Vec<RejectReport>,
+    /// Each way in which a packet came back as it should not have.
+    pub surprises: Vec<SurpriseReport>,
+    /// Answers with something wrong about when they came.
+    pub strays: Strays,
+    /// Faults that receivers found with PREPAREs.
+    pub receiver_faults: Vec<FaultReport>,
+    /// The generator's CPU time, both ends together.
+    pub generator_cpu: Option<Cpu>,
+    /// The target, if it has a control socket.
+    pub target: Option<Target>,
+    /// The books.
+    pub books: Books,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// All went as the workload said.
+    Pass,
+    /// Something did not; `failures` says what.
+    Fail,
+    /// The run could not be finished; `partial` says why.
+    Partial,
+}
+
+/// PREPAREs that were never sent, by reason.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Missed {
+    /// The link had more unsent bytes than are kept: the target does not read.
+    pub link_full: u64,
+    /// Every request id of the end was in flight: the target does not answer.
+    pub in_flight_full: u64,
+    /// The run was over before its turn came: the generator is too slow for the rate.
+    pub too_late: u64,
+}
+
+impl Missed {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.link_full + self.in_flight_full + self.too_late
+    }
+}
+
+/// Percentiles of one histogram.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Percentiles {
+    pub count: u64,
+    pub mean_ns: u64,
+    pub p50_ns: u64,
+    pub p90_ns: u64,
+    pub p99_ns: u64,
+    pub p99_9_ns: u64,
+    pub p99_99_ns: u64,
+    pub p99_999_ns: u64,
+    pub max_ns: u64,
+}
+
+impl From<&Histogram<u64>> for Percentiles {
+    fn from(histogram: &Histogram<u64>) -> Self {
+        if histogram.is_empty() {
+            return Self::default();
+        }
+        let at = |quantile| histogram.value_at_quantile(quantile);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a mean of u64s
+        let mean_ns = histogram.mean() as u64;
+        Self {
+            count: histogram.len(),
+            mean_ns,
+            p50_ns: at(0.5),
+            p90_ns: at(0.9),
+            p99_ns: at(0.99),
+            p99_9_ns: at(0.999),
+            p99_99_ns: at(0.9999),
+            p99_999_ns: at(0.99999),
+            max_ns: histogram.max(),
+        }
+    }
+}
+
+/// One kind of packet.
+#[derive(Clone, Debug, Serialize)]
+pub struct KindReport {
+    /// Its name.
+    pub kind: &'static str,
+    /// Its share of the mix.
+    pub share_per_mille: u16,
+    /// How many were sent.
+    pub sent: u64,
+    /// How many came back as they should.
+    pub as_expected: u64,
+    /// How many came back otherwise.
+    pub otherwise: u64,
+}
+
+/// One code of rejection.
+#[derive(Clone, Debug, Serialize)]
+pub struct RejectReport {
+    /// The code.
+    pub code: String,
+    /// Its name in IL-RFC 27, if it has one.
+    pub name: Option<&'static str>,
+    /// How many came with it.
+    pub count: u64,
+}
+
+/// One way in which packets came back as they should not have.
+#[derive(Clone, Debug, Serialize)]
+pub struct SurpriseReport {
+    /// The kind of packet.
+    pub kind: &'static str,
+    /// What came back.
+    pub outcome: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// Answers with something wrong about when they came.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Strays {
+    /// A second answer to one PREPARE.
+    pub duplicate: u64,
+    /// An answer to no PREPARE of ours.
+    pub unexpected: u64,
+    /// A FULFILL that came after the PREPARE's expiry.
+    pub late_fulfills: u64,
+    /// A REJECT, or anything else, that came after the PREPARE's expiry.
+    pub late_others: u64,
+    /// Frames that are no BTP.
+    pub unreadable: u64,
+}
+
+/// How often receivers found one fault.
+#[derive(Clone, Debug, Serialize)]
+pub struct FaultReport {
+    /// The fault.
+    pub fault: &'static str,
+    /// How often.
+    pub count: u64,
+}
+
+/// CPU time of a process.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Cpu {
+    /// In its own code, in microseconds.
+    pub user_us: u64,
+    /// In the kernel, in microseconds.
+    pub system_us: u64,
+    /// In its own code, for each pair.
+    pub user_ns_per_pair: u64,
+    /// In the kernel, for each pair.
+    pub system_ns_per_pair: u64,
+}
+
+impl Cpu {
+    /// CPU time spent on so many pairs.
+    #[must_use]
+    pub fn spent(user_us: u64, system_us: u64, pairs: u64) -> Self {
+        let per_pair = |us: u64| us.saturating_mul(1_000) / pairs.max(1);
+        Self {
+            user_us,
+            system_us,
+            user_ns_per_pair: per_pair(user_us),
+            system_ns_per_pair: per_pair(system_us),
+        }
+    }
+}
+
+/// The target, as its control socket shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Target {
+    /// Its version.
+    pub version: String,
+    /// Its CPU time over the run.
+    pub cpu: Cpu,
+}
+
+/// The books of both sides.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Books {
+    /// Whether the target's ledgers were compared with ours.
+    pub compared_with_target: bool,
+    /// Why they were not, or whether all agreed: one sentence.
+    pub summary: String,
+    /// Every difference, in words.
+    pub differences: Vec<String>,
+    /// What each end counted.
+    pub ends: Vec<EndReport>,
+    /// What each flow's ends counted.
+    pub flows: Vec<FlowReport>,
+}
+
+/// One end's book, and the target's ledger of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct EndReport {
+    /// Its name.
+    pub name: String,
+    /// Its asset.
+    pub asset: String,
+    /// Sum of its PREPAREs that came back with a checked preimage.
+    pub fulfilled_for_us: String,
+    /// Sum of the PREPAREs that it fulfilled.
+    pub fulfilled_by_us: String,
+    /// The balance that its ledger must show.
+    pub balance_expected: Option<String>,
+    /// The balance that its ledger shows.
+    pub balance_of_target: Option<String>,
+}
+
+/// One flow's book.
+#[derive(Clone, Debug, Serialize)]
+pub struct FlowReport {
+    /// The sending end.
+    pub from: String,
+    /// The receiving end.
+    pub to: String,
+    /// What checked preimages paid, in the sender's units.
+    pub paid: String,
+    /// What the receiver must have been given for it, in its units.
+    pub owed: String,
+    /// What the receiver fulfilled, in its units.
+    pub received: String,
+}
+
+impl Report {
+    /// Draws the verdict from everything else in the report.
+    pub fn conclude(&mut self, findings: &[Finding]) {
+        self.books.differences = findings.iter().map(ToString::to_string).collect();
+        self.failures = self.failures_found();
+        self.verdict = match (&self.partial, self.failures.is_empty()) {
+            (Some(_), _) => Verdict::Partial,
+            (None, true) => Verdict::Pass,
+            (None, false) => Verdict::Fail,
+        };
+    }
+
+    fn failures_found(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        let mut fail_if = |count: u64, what: &str| {
+            if count > 0 {
+                failures.push(format!("{} {what}", grouped(count)));
+            }
+        };
+        fail_if(self.missed.link_full, "sends missed: the target did not read its link");
+        fail_if(self.missed.in_flight_full, "sends missed: every request id was in flight");
+        fail_if(self.missed.too_late, "sends missed: THE GENERATOR is too slow for this rate");
+        fail_if(self.unanswered, "PREPAREs were never answered");
+        fail_if(self.strays.duplicate, "answers came twice");
+        fail_if(self.strays.unexpected, "answers belong to no PREPARE");
+        fail_if(self.strays.late_fulfills, "FULFILLs came after the expiry of their PREPARE");
+        fail_if(self.strays.unreadable, "frames were no BTP");
+        for surprise in &self.surprises {
+            fail_if(
+                surprise.count,
+                &format!("packets of kind {} came back as {}", surprise.kind, surprise.outcome),
+            );
+        }
+        for fault in &self.receiver_faults {
+            fail_if(fault.count, &format!("PREPAREs were delivered with a fault: {}", fault.fault));
+        }
+        for kind in &self.kinds {
+            if kind.share_per_mille > 0 && kind.as_expected == 0 {
+                failures.push(format!(
+                    "no packet of kind {} came back as it should ({} were sent)",
+                    kind.kind,
+                    grouped(kind.sent)
+                ));
+            }
+        }
+        failures.extend(self.books.differences.iter().cloned());
+        failures
+    }
+
+    /// The report as one JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("strings, numbers and lists of them")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "m2-load {}: {} PREPAREs offered at {} a second for {} s, seed {}",
+            self.verdict,
+            grouped(self.offered),
+            grouped(self.offered_per_s),
+            self.seconds,
+            self.seed
+        )?;
+        writeln!(f, "{METHOD}.")?;
+        if let Some(reason) = &self.partial {
+            writeln!(f, "PARTIAL: {reason}")?;
+        }
+        writeln!(f)?;
+        self.write_counts(f)?;
+        self.write_latencies(f)?;
+        self.write_kinds(f)?;
+        self.write_cpu(f)?;
+        self.write_books(f)?;
+        for failure in &self.failures {
+            writeln!(f, "FAILED       {failure}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn write_counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "packets      {} sent, {} answered: {} fulfilled, {} rejected; {} unanswered",
+            grouped(self.sent),
+            grouped(self.answered),
+            grouped(self.fulfilled),
+            grouped(self.rejected),
+            grouped(self.unanswered)
+        )?;
+        writeln!(
+            f,
+            "rate         {} pairs/s answered while sending, {} of them fulfilled",
+            grouped_f64(self.answered_per_s),
+            grouped_f64(self.fulfilled_per_s)
+        )?;
+        writeln!(
+            f,
+            "sends        {} missed, {} late by more than 1 ms, the latest by {}",
+            grouped(self.missed.total()),
+            grouped(self.sent_late),
+            duration(self.send_lag_max_ns)
+        )?;
+        if self.sent_late * 100 > self.sent {
+            writeln!(
+                f,
+                "             THE GENERATOR was behind for more than 1 % of its packets: read \
+                 the latencies as its own, or lower the rate"
+            )?;
+        }
+        let Strays { duplicate, unexpected, late_fulfills, late_others, unreadable } = self.strays;
+        writeln!(
+            f,
+            "answers      {duplicate} duplicate, {unexpected} unexpected, {late_fulfills} late \
+             FULFILLs, {late_others} other late ones, {unreadable} unreadable frames"
+        )
+    }
+
+    fn write_latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "latency      {:>10}{:>10}{:>10}{:>10}{:>10}",
+            "p50", "p90", "p99", "p99.9", "max"
+        )?;
+        for (name, at) in [("  scheduled", self.latency), ("  service", self.service)] {
+            writeln!(
+                f,
+                "{name:<13}{:>10}{:>10}{:>10}{:>10}{:>10}",
+                duration(at.p50_ns),
+                duration(at.p90_ns),
+                duration(at.p99_ns),
+                duration(at.p99_9_ns),
+                duration(at.max_ns)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_kinds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, kind) in self.kinds.iter().enumerate() {
+            writeln!(
+                f,
+                "{:<13}{:<18} {:>9} sent, {:>9} as expected, {} otherwise",
+                if index == 0 { "kinds" } else { "" },
+                kind.kind,
+                grouped(kind.sent),
+                grouped(kind.as_expected),
+                grouped(kind.otherwise)
+            )?;
+        }
+        let mut line = String::new();
+        for reject in &self.rejects {
+            let separator = if line.is_empty() { "" } else { ", " };
+            let name = reject.name.unwrap_or("(no name)");
+            write!(line, "{separator}{} {} {name}", grouped(reject.count), reject.code)?;
+        }
+        writeln!(f, "rejects      {}", if line.is_empty() { "none" } else { line.as_str() })
+    }
+
+    fn write_cpu(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut write = |who: &str, cpu: &Cpu| {
+            writeln!(
+                f,
+                "cpu          {who:<18} {} user + {} system a pair",
+                duration(cpu.user_ns_per_pair),
+                duration(cpu.system_ns_per_pair)
+            )
+        };
+        if let Some(cpu) = &self.generator_cpu {
+            write("generator", cpu)?;
+        }
+        if let Some(target) = &self.target {
+            write("switch", &target.cpu)?;
+        }
+        Ok(())
+    }
+
+    fn write_books(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "books        {}", self.books.summary)?;
+        for flow in &self.books.flows {
+            writeln!(
+                f,
+                "             {} paid {}; {} was owed {} and received {}",
+                flow.from, flow.paid, flow.to, flow.owed, flow.received
+            )?;
+        }
+        for end in &self.books.ends {
+            if let (Some(ours), Some(theirs)) = (&end.balance_expected, &end.balance_of_target) {
+                writeln!(
+                    f,
+                    "             {} {}: balance {ours} by our books, {theirs} by the switch's",
+                    end.name, end.asset
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pass => "PASSED",
+            Self::Fail => "FAILED",
+            Self::Partial => "PARTIAL",
+        })
+    }
+}
+
+/// A count with its thousands apart.
+#[must_use]
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn grouped_f64(value: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a rate, for the eye
+    grouped(value.round() as u64)
+}
+
+/// A duration in the unit that reads best.
+#[must_use]
+pub fn duration(ns: u64) -> String {
+    #[expect(clippy::cast_precision_loss)] // three digits, for the eye
+    let exact = ns as f64;
+    match ns {
+        0..1_000 => format!("{ns} ns"),
+        1_000..1_000_000 => format!("{:.1} us", exact / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.2} ms", exact / 1e6),
+        _ => format!("{:.2} s", exact / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::books::Word;
+
+    /// A report of a run in which all went well.
+    fn passing() -> Report {
+        let kind = |kind, as_expected| KindReport {
+            kind,
+            share_per_mille: 500,
+            sent: as_expected,
+            as_expected,
+            otherwise: 0,
+        };
+        Report {
+            schema: SCHEMA,
+            version: "0",
+            method: METHOD,
+            verdict: Verdict::Fail,
+            failures: vec!["not yet concluded".to_owned()],
+            partial: None,
+            seed: 1,
+            offered_per_s: 100,
+            seconds: 10,
+            offered: 1_000,
+            sent: 1_000,
+            missed: Missed::default(),
+            sent_late: 0,
+            send_lag_max_ns: 0,
+            answered: 1_000,
+            unanswered: 0,
+            fulfilled: 500,
+            rejected: 500,
+            answered_per_s: 100.0,
+            fulfilled_per_s: 50.0,
+            latency: Percentiles::default(),
+            service: Percentiles::default(),
+            kinds: vec![kind("fulfilled", 500), kind("rejected", 500)],
+            rejects: vec![RejectReport {
+                code: "F99".to_owned(),
+                name: Some("Application Error"),
+                count: 500,
+            }],
+            surprises: Vec::new(),
+            strays: Strays::default(),
+            receiver_faults: Vec::new(),
+            generator_cpu: Some(Cpu::spent(1_000, 2_000, 1_000)),
+            target: None,
+            books: Books::default(),
+        }
+    }
+
+    fn concluded(spoil: impl FnOnce(&mut Report)) -> Report {
+        let mut report = passing();
+        spoil(&mut report);
+        report.conclude(&[]);
+        report
+    }
+
+    #[test]
+    fn a_run_in_which_all_went_well_passes() {
+        let report = concluded(|_| ());
+        assert_eq!((report.verdict, report.failures.len()), (Verdict::Pass, 0));
+    }
+
+    #[test]
+    fn each_thing_that_can_go_wrong_fails_the_run_by_name() {
+        type Spoil = fn(&mut Report);
+        let spoilers: [(&str, Spoil); 12] = [
+            ("did not read", |report| report.missed.link_full = 1),
+            ("in flight", |report| report.missed.in_flight_full = 1),
+            ("THE GENERATOR", |report| report.missed.too_late = 1),
+            ("never answered", |report| report.unanswered = 1),
+            ("came twice", |report| report.strays.duplicate = 1),
+            ("no PREPARE", |report| report.strays.unexpected = 1),
+            ("after the expiry", |report| report.strays.late_fulfills = 1),
+            ("no BTP", |report| report.strays.unreadable = 1),
+            ("kind rejected came back as x", |report| {
+                let outcome = "x".to_owned();
+                report.surprises.push(SurpriseReport { kind: "rejected", outcome, count: 1 });
+            }),
+            ("fault: y", |report| {
+                report.receiver_faults.push(FaultReport { fault: "y", count: 1 });
+            }),
+            ("no packet of kind rejected", |report| report.kinds[1].as_expected = 0),
+            ("no packet of kind fulfilled", |report| report.kinds[0].as_expected = 0),
+        ];
+        for (text, spoil) in spoilers {
+            let report = concluded(spoil);
+            assert_eq!(report.verdict, Verdict::Fail, "{text}");
+            assert_eq!(report.failures.len(), 1, "{text}");
+            assert!(report.failures[0].contains(text), "{:?}", report.failures);
+        }
+    }
+
+    #[test]
+    fn a_kind_without_a_share_need_not_occur() {
+        let report = concluded(|report| {
+            report.kinds[1].share_per_mille = 0;
+            report.kinds[1].as_expected = 0;
+        });
+        assert_eq!(report.verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn a_difference_in_the_books_fails_the_run() {
+        let mut report = passing();
+        let account = "alice".to_owned();
+        report.conclude(&[Finding::Word { account, word: Word::HeldOut, expected: 0, actual: 1 }]);
+        assert_eq!(report.verdict, Verdict::Fail);
+        assert!(report.failures[0].contains("held_out"), "{:?}", report.failures);
+    }
+
+    #[test]
+    fn a_run_that_ended_early_is_partial_whatever_else_it_found() {
+        let report = concluded(|report| report.partial = Some("the link closed".to_owned()));
+        assert_eq!(report.verdict, Verdict::Partial);
+        assert!(report.to_string().contains("PARTIAL: the link closed"));
+    }
+
+    #[test]
+    fn the_second_line_says_that_it_is_an_open_loop() {
+        let text = concluded(|_| ()).to_string();
+        let second = text.lines().nth(1).unwrap();
+        assert!(second.starts_with("open loop: latency is counted from the time each packet was"));
+    }
+
+    #[test]
+    fn text_and_json_are_made_from_the_same_numbers() {
+        let report = concluded(|report| report.answered = 123_456);
+        assert!(report.to_string().contains("123,456 answered"));
+        let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+        assert_eq!(json["answered"], 123_456);
+        assert_eq!(json["verdict"], "pass");
+        assert_eq!(json["schema"], SCHEMA);
+        assert_eq!(json["generator_cpu"]["system_ns_per_pair"], 2_000);
+    }
+
+    #[test]
+    fn numbers_are_written_for_the_eye() {
+        for (count, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(count), text);
+        }
+        for (ns, text) in [(999, "999 ns"), (1_500, "1.5 us"), (2_250_000, "2.25 ms")] {
+            assert_eq!(duration(ns), text);
+        }
+        assert_eq!(duration(61_500_000_000), "61.50 s");
+    }
+
+    #[test]
+    fn percentiles_of_nothing_are_zero() {
+        let empty = Histogram::new_with_bounds(1, 1_000_000, 3).unwrap();
+        let at = Percentiles::from(&empty);
+        assert_eq!((at.count, at.p50_ns, at.max_ns), (0, 0, 0));
+    }
+}
