@@ -1,0 +1,329 @@
+//! The receiving side: a function from a PREPARE to its answer.
+//!
+//! Whatever it needs to know of the sender rides in the packet, so it works as well in another
+//! process. Each check has its own count; a packet that fails one is answered with F00, which no
+//! kind of packet expects, so that the sender sees it too.
+
+use m2_codec::ilp::{ErrorCode, Prepare, put_fulfill, put_reject};
+use m2_codec::timestamp;
+
+use crate::payload::{Fulfiller, Header, Kind, condition};
+use crate::workload::Flow;
+
+/// What both ends of a run agree on.
+#[derive(Debug)]
+pub struct Terms {
+    /// Number of the run, in every packet of it.
+    pub run: u32,
+    /// Makes every fulfillment.
+    pub fulfiller: Fulfiller,
+    /// The flows and their rates.
+    pub flows: Vec<Flow>,
+}
+
+/// What is wrong with a PREPARE that reached a receiver.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Fault {
+    /// No PREPARE, by its bytes.
+    Malformed = 0,
+    /// Its data is not of this run.
+    Stranger = 1,
+    /// Addressed to somebody else.
+    Destination = 2,
+    /// Data or condition are not what was sent.
+    DataOrCondition = 3,
+    /// The amount is not `floor(sent x num / den)`.
+    Amount = 4,
+    /// The expiry is not earlier than the one sent.
+    ExpiryNotShortened = 5,
+    /// The expiry has passed.
+    ExpiryPast = 6,
+    /// It was sent to an address that no route leads to.
+    Unroutable = 7,
+}
+
+impl Fault {
+    /// Every fault, in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::Malformed,
+        Self::Stranger,
+        Self::Destination,
+        Self::DataOrCondition,
+        Self::Amount,
+        Self::ExpiryNotShortened,
+        Self::ExpiryPast,
+        Self::Unroutable,
+    ];
+
+    /// A name for reports, and the message of the REJECT.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed PREPARE",
+            Self::Stranger => "not a packet of this run",
+            Self::Destination => "addressed to somebody else",
+            Self::DataOrCondition => "data or condition changed",
+            Self::Amount => "amount is not floor(sent x num / den)",
+            Self::ExpiryNotShortened => "expiry not shortened",
+            Self::ExpiryPast => "expiry has passed",
+            Self::Unroutable => "delivered though unroutable",
+        }
+    }
+}
+
+/// What the receiver does with a PREPARE.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reply {
+    /// The answer stands in the buffer.
+    Answer,
+    /// No answer: the packet is to expire.
+    Silence,
+}
+
+/// What one receiving end counted.
+#[derive(Clone, Debug, Default)]
+pub struct Received {
+    /// PREPAREs that arrived.
+    pub prepares: u64,
+    /// PREPAREs it fulfilled.
+    pub fulfilled: u64,
+    /// Sum of what it fulfilled, for each flow of the workload.
+    pub fulfilled_amounts: Vec<u128>,
+    /// How often each [`Fault`] was seen.
+    pub faults: [u64; Fault::ALL.len()],
+}
+
+/// One receiving end.
+#[derive(Debug)]
+pub struct Receiver {
+    address: Vec<u8>,
+    /// What it counted so far.
+    pub received: Received,
+}
+
+impl Receiver {
+    /// The receiver at `address`. An end that only sends has none, and finds fault with all.
+    #[must_use]
+    pub fn new(address: &[u8], flow_count: usize) -> Self {
+        let received = Received { fulfilled_amounts: vec![0; flow_count], ..Received::default() };
+        Self { address: address.to_vec(), received }
+    }
+
+    /// Checks a PREPARE and appends its answer to `out`.
+    pub fn receive(
+        &mut self,
+        packet: &[u8],
+        utc_ms: u64,
+        terms: &Terms,
+        times: &mut timestamp::Cache,
+        out: &mut Vec<u8>,
+    ) -> Reply {
+        self.received.prepares += 1;
+        let checked = self.check(packet, utc_ms, terms, times);
+        match checked {
+            Ok(accepted) => self.answer(&accepted, out),
+            Err(fault) => {
+                self.received.faults[fault as usize] += 1;
+                let message = fault.name().as_bytes();
+                put_reject(out, ErrorCode::F00_BAD_REQUEST, &self.address, message, b"");
+                Reply::Answer
+            }
+        }
+    }
+
+    fn check(
+        &self,
+        packet: &[u8],
+        utc_ms: u64,
+        terms: &Terms,
+        times: &mut timestamp::Cache,
+    ) -> Result<Accepted, Fault> {
+        let prepare = Prepare::new_checked_cached(packet, times).map_err(|_| Fault::Malformed)?;
+        let header = Header::read(prepare.data())
+            .filter(|header| header.run == terms.run)
+            .ok_or(Fault::Stranger)?;
+        let flow = terms.flows.get(usize::from(header.flow)).ok_or(Fault::Stranger)?;
+        if header.kind == Kind::Unroutable {
+            return Err(Fault::Unroutable);
+        }
+        if prepare.destination() != self.address {
+            return Err(Fault::Destination);
+        }
+        let fulfillment = terms.fulfiller.fulfillment(prepare.data());
+        if condition(&fulfillment) != *prepare.condition() {
+            return Err(Fault::DataOrCondition);
+        }
+        if flow.converted(header.amount) != Some(prepare.amount()) {
+            return Err(Fault::Amount);
+        }
+        if prepare.expires_at_ms() >= header.expires_at_ms {
+            return Err(Fault::ExpiryNotShortened);
+        }
+        if prepare.expires_at_ms() <= utc_ms {
+            return Err(Fault::ExpiryPast);
+        }
+        Ok(Accepted { header, amount: prepare.amount(), fulfillment })
+    }
+
+    fn answer(&mut self, accepted: &Accepted, out: &mut Vec<u8>) -> Reply {
+        let Accepted { header, amount, fulfillment } = accepted;
+        match header.kind {
+            Kind::Fulfilled => {
+                self.received.fulfilled += 1;
+                self.received.fulfilled_amounts[usize::from(header.flow)] += u128::from(*amount);
+                put_fulfill(out, fulfillment, &header.to_bytes());
+                Reply::Answer
+            }
+            Kind::WrongFulfillment => {
+                put_fulfill(out, &fulfillment.map(|byte| !byte), &header.to_bytes());
+                Reply::Answer
+            }
+            Kind::Rejected => {
+                let code = ErrorCode::F99_APPLICATION_ERROR;
+                let message = b"rejected, as its sender wished";
+                put_reject(out, code, &self.address, message, &header.to_bytes());
+                Reply::Answer
+            }
+            Kind::Expired => Reply::Silence,
+            Kind::Unroutable => unreachable!("check() found fault with it"),
+        }
+    }
+}
+
+/// A PREPARE with which nothing is wrong.
+struct Accepted {
+    header: Header,
+    amount: u64,
+    fulfillment: [u8; 32],
+}
+
+#[cfg(test)]
+mod tests {
+    use m2_codec::ilp::{Fulfill, Reject, put_prepare};
+
+    use super::*;
+    use crate::payload::put_data;
+
+    const NOW_MS: u64 = 1_795_000_000_000;
+    const BOB: &[u8] = b"test.m2m.bob";
+
+    fn terms() -> Terms {
+        let flow = Flow { from: 0, to: 1, num: 5, den: 2 };
+        Terms { run: 77, fulfiller: Fulfiller::new(1), flows: vec![flow] }
+    }
+
+    /// A PREPARE as the connector delivers it, with each property open to spoiling.
+    struct Delivered {
+        header: Header,
+        destination: &'static [u8],
+        amount: u64,
+        expires_at_ms: u64,
+        flipped_data: Option<usize>,
+        flipped_condition: bool,
+    }
+
+    fn delivered(kind: Kind) -> Delivered {
+        let header = Header {
+            kind,
+            flow: 0,
+            run: 77,
+            sequence: 5,
+            amount: 11,
+            expires_at_ms: NOW_MS + 5_000,
+        };
+        Delivered {
+            header,
+            destination: BOB,
+            amount: 27,
+            expires_at_ms: NOW_MS + 4_000,
+            flipped_data: None,
+            flipped_condition: false,
+        }
+    }
+
+    fn receive(delivered: &Delivered) -> (Reply, Vec<u8>, Received) {
+        let mut data = Vec::new();
+        put_data(&mut data, &delivered.header, 50);
+        let mut condition = condition(&Fulfiller::new(1).fulfillment(&data));
+        if let Some(index) = delivered.flipped_data {
+            data[index] ^= 1;
+        }
+        condition[31] ^= u8::from(delivered.flipped_condition);
+        let (mut packet, mut out) = (Vec::new(), Vec::new());
+        let expires_at = timestamp::write(delivered.expires_at_ms);
+        let (amount, destination) = (delivered.amount, delivered.destination);
+        put_prepare(&mut packet, amount, &expires_at, &condition, destination, &data);
+        let mut receiver = Receiver::new(BOB, 1);
+        let mut times = timestamp::Cache::new();
+        let reply = receiver.receive(&packet, NOW_MS, &terms(), &mut times, &mut out);
+        (reply, out, receiver.received)
+    }
+
+    #[test]
+    fn a_fulfilled_packet_is_counted_with_the_amount_received() {
+        let (reply, answer, received) = receive(&delivered(Kind::Fulfilled));
+        assert_eq!(reply, Reply::Answer);
+        let fulfill = Fulfill::new_checked(&answer).unwrap();
+        assert_eq!(fulfill.data(), delivered(Kind::Fulfilled).header.to_bytes());
+        assert_eq!((received.fulfilled, received.fulfilled_amounts), (1, vec![27]));
+    }
+
+    #[test]
+    fn the_other_kinds_are_answered_as_the_sender_wished_and_pay_nothing() {
+        let (reply, answer, received) = receive(&delivered(Kind::Rejected));
+        let reject = Reject::new_checked(&answer).unwrap();
+        assert_eq!((reply, reject.code()), (Reply::Answer, ErrorCode::F99_APPLICATION_ERROR));
+        assert_eq!(reject.data(), delivered(Kind::Rejected).header.to_bytes());
+        assert_eq!(received.fulfilled_amounts, [0]);
+
+        let (reply, answer, received) = receive(&delivered(Kind::WrongFulfillment));
+        assert_eq!(reply, Reply::Answer);
+        let wrong = *Fulfill::new_checked(&answer).unwrap().fulfillment();
+        let mut data = Vec::new();
+        put_data(&mut data, &delivered(Kind::WrongFulfillment).header, 50);
+        assert_ne!(condition(&wrong), condition(&Fulfiller::new(1).fulfillment(&data)));
+        assert_eq!(received.fulfilled_amounts, [0]);
+
+        let (reply, answer, received) = receive(&delivered(Kind::Expired));
+        assert_eq!((reply, answer.len()), (Reply::Silence, 0));
+        assert_eq!((received.prepares, received.faults), (1, [0; 8]));
+    }
+
+    #[test]
+    fn each_fault_is_named_and_answered_with_f00() {
+        let good = || delivered(Kind::Fulfilled);
+        let other_run = Header { run: 78, ..good().header };
+        let other_flow = Header { flow: 1, ..good().header };
+        for (fault, spoiled) in [
+            (Fault::Stranger, Delivered { header: other_run, ..good() }),
+            (Fault::Stranger, Delivered { header: other_flow, ..good() }),
+            (Fault::Stranger, Delivered { flipped_data: Some(0), ..good() }),
+            (Fault::Destination, Delivered { destination: b"test.m2m.bo", ..good() }),
+            (Fault::DataOrCondition, Delivered { flipped_data: Some(15), ..good() }),
+            (Fault::DataOrCondition, Delivered { flipped_data: Some(49), ..good() }),
+            (Fault::DataOrCondition, Delivered { flipped_condition: true, ..good() }),
+            (Fault::Amount, Delivered { amount: 28, ..good() }),
+            (Fault::Amount, Delivered { amount: 26, ..good() }),
+            (Fault::ExpiryNotShortened, Delivered { expires_at_ms: NOW_MS + 5_000, ..good() }),
+            (Fault::ExpiryPast, Delivered { expires_at_ms: NOW_MS, ..good() }),
+            (Fault::Unroutable, delivered(Kind::Unroutable)),
+        ] {
+            let (reply, answer, received) = receive(&spoiled);
+            assert_eq!(reply, Reply::Answer);
+            let reject = Reject::new_checked(&answer).unwrap();
+            assert_eq!(reject.code(), ErrorCode::F00_BAD_REQUEST, "{fault:?}");
+            assert_eq!(reject.message(), fault.name().as_bytes());
+            assert_eq!(received.faults[fault as usize], 1, "{fault:?}");
+            assert_eq!(received.fulfilled_amounts, [0]);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_prepare_are_a_fault_too() {
+        let mut receiver = Receiver::new(BOB, 1);
+        let (mut times, mut out) = (timestamp::Cache::new(), Vec::new());
+        let _ = receiver.receive(b"\x0d\x00", NOW_MS, &terms(), &mut times, &mut out);
+        assert_eq!(receiver.received.faults[Fault::Malformed as usize], 1);
+    }
+}
