@@ -20,6 +20,7 @@ pub mod books;
 pub mod control;
 pub mod cpu;
 pub mod limits;
+pub mod link;
 pub mod live;
 pub mod payload;
 pub mod receiver;

@@ -1,0 +1,700 @@
+//! One end's connection to the target: BTP frames in a WebSocket, on TCP, or on a Unix socket.
+//!
+//! ```text
+//! connect --> WebSocket handshake (ws only) --> auth MESSAGE --> RESPONSE --> open
+//!    |                  |                                          ERROR --> refused
+//!    +------------------+-- blocking, within one time limit --------+        then non-blocking
+//! ```
+//!
+//! Input and output are apart, so that an answer can be written while the frame that it answers
+//! still stands in the receive buffer.
+//!
+//! Invariant: bytes leave in the order they were queued, and a frame is read once.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use m2_codec::btp::{self, Frame, FrameType};
+use m2_codec::url::Endpoint;
+use m2_codec::ws::{self, Event, handshake};
+
+use crate::limits;
+use crate::payload::mix;
+use crate::workload::End;
+
+/// Request id of the message that authenticates. Ids of PREPAREs may be the same: it is answered
+/// before the first of them is sent.
+const AUTH_ID: u32 = 1;
+
+/// Why a link cannot be used any longer: a sentence with end, cause and, where there is one, fix.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LinkError(String);
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a socket may have more to read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Drain {
+    /// The buffer was filled; ask again.
+    More,
+    /// Nothing is left for now.
+    Done,
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub struct Link {
+    name: String,
+    stream: Stream,
+    /// What arrived.
+    pub input: Input,
+    /// What is to leave.
+    pub output: Output,
+}
+
+impl Link {
+    /// Connects an end and shows its token.
+    ///
+    /// # Errors
+    ///
+    /// When the target cannot be reached, is no BTP server, or does not accept the token.
+    pub fn connect(end: &End, mask_seed: u64) -> Result<Self, LinkError> {
+        let deadline = Instant::now() + Duration::from_millis(limits::CONNECT_MS);
+        let stream = Stream::connect(&end.url.endpoint, deadline).map_err(|error| {
+            LinkError(format!(
+                "end '{}': cannot connect to {}: {error}; is the target running, and listening \
+                 there?",
+                end.name, end.url
+            ))
+        })?;
+        let mut link = Self::over(end, stream, mask_seed);
+        link.open(end, deadline).map_err(|refusal| refusal.explain(end))?;
+        link.stream.set_nonblocking().map_err(|error| link.fault(&error))?;
+        Ok(link)
+    }
+
+    /// Reads once into the receive buffer.
+    ///
+    /// # Errors
+    ///
+    /// When the connection has ended.
+    pub fn receive(&mut self) -> Result<Drain, LinkError> {
+        let room = self.input.room();
+        let len = room.len();
+        match self.stream.read(room) {
+            Ok(0) => Err(self.closed()),
+            Ok(count) => {
+                self.input.end += count;
+                // On a stream socket, fewer bytes than there was room for means that all were
+                // taken, and the next ones will wake us (epoll(7), edge-triggered).
+                Ok(if count < len { Drain::Done } else { Drain::More })
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Drain::Done),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Drain::More),
+            Err(error) => Err(self.fault(&error)),
+        }
+    }
+
+    /// Writes what is queued, as far as the socket takes it.
+    ///
+    /// # Errors
+    ///
+    /// When the connection has ended.
+    pub fn flush(&mut self) -> Result<(), LinkError> {
+        while self.output.writable && self.output.unsent() > 0 {
+            match self.stream.write(self.output.queued()) {
+                Ok(count) => self.output.left(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.output.writable = false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.fault(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a sentence to what [`Input::next`] could not read.
+    #[must_use]
+    pub fn nonsense(&self, reason: &Nonsense) -> LinkError {
+        LinkError(match reason {
+            Nonsense::Closed(code) => format!(
+                "end '{}': the target closed the WebSocket with code {code} in the middle of the \
+                 run; its log should say why",
+                self.name
+            ),
+            Nonsense::Ws(reason) => format!(
+                "end '{}': the target broke the WebSocket protocol ({}); is it a BTP server?",
+                self.name,
+                reason.as_str()
+            ),
+            Nonsense::Btp(reason) => format!(
+                "end '{}': the target sent bytes that are no BTP ({reason}), so that no later \
+                 frame can be found; is it a BTP server?",
+                self.name
+            ),
+        })
+    }
+
+    fn over(end: &End, stream: Stream, mask_seed: u64) -> Self {
+        let ws = matches!(end.url.endpoint, Endpoint::Ws { .. });
+        let framing = if ws {
+            Framing::Ws(ws::Reader::new(ws::Role::Client, btp::FRAME_LEN_MAX))
+        } else {
+            Framing::Raw
+        };
+        let input = Input { framing, buffer: vec![0; limits::INGRESS_BYTES], start: 0, end: 0 };
+        let masks = ws.then_some(mask_seed);
+        let output =
+            Output { bytes: Vec::new(), sent: 0, writable: true, masks, scratch: Vec::new() };
+        Self { name: end.name.clone(), stream, input, output }
+    }
+
+    fn open(&mut self, end: &End, deadline: Instant) -> Result<(), Refusal> {
+        if let Endpoint::Ws { host, port, path } = &end.url.endpoint {
+            self.shake_hands(&authority(host, *port), path, deadline)?;
+        }
+        let username = end.url.username.as_deref().unwrap_or(&end.name);
+        let mut message = Vec::new();
+        btp::auth::put(&mut message, AUTH_ID, Some(username), end.token.expose());
+        self.output.send_frame(&message);
+        self.stream.write_all(self.output.queued())?;
+        self.output.left(self.output.unsent());
+        loop {
+            if let Some(frame) = self.input.next(&mut self.output).map_err(Refusal::Nonsense)? {
+                return accepted(frame);
+            }
+            self.fill(deadline)?;
+        }
+    }
+
+    fn shake_hands(&mut self, host: &str, path: &str, deadline: Instant) -> Result<(), Refusal> {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key).map_err(io::Error::from)?;
+        let mut request = Vec::new();
+        handshake::put_request(&mut request, host, path, &key);
+        self.stream.write_all(&request)?;
+        loop {
+            let arrived = &self.input.buffer[self.input.start..self.input.end];
+            if let Some(len) = handshake::check_response(arrived, &key)? {
+                self.input.start += len;
+                return Ok(());
+            }
+            if arrived.len() > limits::HANDSHAKE_LEN_MAX {
+                return Err(Refusal::Handshake(handshake::HandshakeError::BadHttp));
+            }
+            self.fill(deadline)?;
+        }
+    }
+
+    fn fill(&mut self, deadline: Instant) -> io::Result<()> {
+        self.stream.set_timeout(deadline)?;
+        match self.stream.read(self.input.room())? {
+            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection")),
+            count => {
+                self.input.end += count;
+                Ok(())
+            }
+        }
+    }
+
+    fn closed(&self) -> LinkError {
+        LinkError(format!(
+            "end '{}': the target closed the connection in the middle of the run; its log should \
+             say why",
+            self.name
+        ))
+    }
+
+    fn fault(&self, error: &io::Error) -> LinkError {
+        LinkError(format!(
+            "end '{}': the connection broke in the middle of the run: {error}",
+            self.name
+        ))
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+/// Why a link did not open.
+enum Refusal {
+    Io(io::Error),
+    Handshake(handshake::HandshakeError),
+    Nonsense(Nonsense),
+    NotAccepted(String),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<handshake::HandshakeError> for Refusal {
+    fn from(error: handshake::HandshakeError) -> Self {
+        Self::Handshake(error)
+    }
+}
+
+impl Refusal {
+    fn explain(self, end: &End) -> LinkError {
+        let who = format!("end '{}' at {}", end.name, end.url);
+        LinkError(match self {
+            Self::Io(error)
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+            {
+                format!(
+                    "{who}: no answer to the handshake within {} s; is it a BTP server, and is \
+                     the scheme of the url right (btp+ws, btp+tcp, btp+unix)?",
+                    limits::CONNECT_MS / 1_000
+                )
+            }
+            Self::Io(error) => format!(
+                "{who}: the connection ended before the token was accepted ({error}); check name \
+                 and token of the end, and the scheme of its url"
+            ),
+            Self::Handshake(error) => format!(
+                "{who}: the WebSocket handshake failed: {error}; check host, port and path of the \
+                 url"
+            ),
+            Self::Nonsense(Nonsense::Closed(code)) => format!(
+                "{who}: the target closed the WebSocket with code {code} instead of accepting the \
+                 token; check name and token of the end"
+            ),
+            Self::Nonsense(_) => format!(
+                "{who}: the answer is no BTP; check that the scheme of the url fits the port \
+                 (btp+ws, btp+tcp, btp+unix)"
+            ),
+            Self::NotAccepted(reason) => format!(
+                "{who}: the target does not accept the token ({reason}); check name and token of \
+                 the end"
+            ),
+        })
+    }
+}
+
+/// Reads the answer to the message that authenticates.
+fn accepted(frame: &[u8]) -> Result<(), Refusal> {
+    let not_accepted = |reason: String| Err(Refusal::NotAccepted(reason));
+    match Frame::new_checked(frame) {
+        Ok(frame) if frame.request_id() != AUTH_ID => {
+            not_accepted("it answers something else first".to_owned())
+        }
+        Ok(frame) if frame.frame_type() == FrameType::Response => Ok(()),
+        Ok(frame) => not_accepted(frame.error().map_or_else(
+            || "it answers with another type of frame".to_owned(),
+            |error| format!("{} {}", error.code.escape_ascii(), error.name.escape_ascii()),
+        )),
+        Err(error) => Err(Refusal::Nonsense(Nonsense::Btp(error))),
+    }
+}
+
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// Why the bytes of a link cannot be read on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Nonsense {
+    /// A WebSocket close frame, with its code.
+    Closed(u16),
+    /// No WebSocket frame.
+    Ws(ws::CloseReason),
+    /// No BTP frame, and its end is not to be found.
+    Btp(btp::DecodeError),
+}
+
+#[derive(Debug)]
+enum Framing {
+    Raw,
+    Ws(ws::Reader),
+}
+
+/// The receive buffer, and where frames begin and end in it.
+#[derive(Debug)]
+pub struct Input {
+    framing: Framing,
+    buffer: Vec<u8>,
+    /// First byte that was not read yet.
+    start: usize,
+    /// First byte that has not arrived.
+    end: usize,
+}
+
+/// Where a frame stands.
+enum Found {
+    Here(Range<usize>),
+    Assembled,
+}
+
+impl Input {
+    /// The next whole frame, or `None` until more arrives. Pings are answered on the way.
+    ///
+    /// # Errors
+    ///
+    /// When nothing that follows can be read.
+    pub fn next(&mut self, output: &mut Output) -> Result<Option<&[u8]>, Nonsense> {
+        let found = match &mut self.framing {
+            Framing::Raw => next_raw(&self.buffer[..self.end], &mut self.start)?,
+            Framing::Ws(reader) => {
+                next_ws(reader, &mut self.buffer[..self.end], &mut self.start, output)?
+            }
+        };
+        Ok(found.map(|found| match (found, &self.framing) {
+            (Found::Assembled, Framing::Ws(reader)) => reader.assembled(),
+            (Found::Here(range), _) => &self.buffer[range],
+            (Found::Assembled, Framing::Raw) => unreachable!("only a WebSocket assembles"),
+        }))
+    }
+
+    /// Room behind what has arrived, for one frame at least.
+    fn room(&mut self) -> &mut [u8] {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.buffer.len() - self.end < limits::INGRESS_BYTES / 2 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        &mut self.buffer[self.end..]
+    }
+}
+
+fn next_raw(arrived: &[u8], start: &mut usize) -> Result<Option<Found>, Nonsense> {
+    let rest = &arrived[*start..];
+    match btp::frame_len(rest).map_err(Nonsense::Btp)? {
+        Some(len) if len <= rest.len() => {
+            let range = *start..*start + len;
+            *start = range.end;
+            Ok(Some(Found::Here(range)))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn next_ws(
+    reader: &mut ws::Reader,
+    arrived: &mut [u8],
+    start: &mut usize,
+    output: &mut Output,
+) -> Result<Option<Found>, Nonsense> {
+    // Each turn takes a frame of at least two bytes off the buffer.
+    loop {
+        let rest = &mut arrived[*start..];
+        let Some((consumed, event)) = reader.next(rest).map_err(Nonsense::Ws)? else {
+            return Ok(None);
+        };
+        let begin = *start;
+        *start += consumed;
+        match event {
+            Event::Message(range) => {
+                return Ok(Some(Found::Here(begin + range.start..begin + range.end)));
+            }
+            Event::Assembled => return Ok(Some(Found::Assembled)),
+            Event::Ping(range) => output.pong(&rest[range]),
+            Event::Close { code } => return Err(Nonsense::Closed(code)),
+            Event::Fragment | Event::Text | Event::Pong => {}
+        }
+    }
+}
+
+/// What is queued for a socket.
+#[derive(Debug)]
+pub struct Output {
+    bytes: Vec<u8>,
+    /// How many of them the socket has taken.
+    sent: usize,
+    /// False from the moment the socket takes no more until it says that it does again.
+    pub writable: bool,
+    /// Where masks are drawn from, on a WebSocket.
+    masks: Option<u64>,
+    scratch: Vec<u8>,
+}
+
+impl Output {
+    /// Queues an ILP packet in a frame of its own.
+    pub fn send(&mut self, frame_type: FrameType, request_id: u32, packet: &[u8]) {
+        if self.masks.is_none() {
+            btp::put_ilp(&mut self.bytes, frame_type, request_id, packet);
+            return;
+        }
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        btp::put_ilp(&mut frame, frame_type, request_id, packet);
+        self.send_frame(&frame);
+        self.scratch = frame;
+    }
+
+    /// Queues a whole BTP frame.
+    pub fn send_frame(&mut self, frame: &[u8]) {
+        let mask = self.next_mask();
+        if mask.is_some() {
+            ws::put_binary_header(&mut self.bytes, frame.len(), mask);
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(frame);
+        if let Some(mask) = mask {
+            ws::apply_mask(&mut self.bytes[start..], mask);
+        }
+    }
+
+    /// Bytes that the socket has not taken yet.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    fn pong(&mut self, payload: &[u8]) {
+        let mask = self.next_mask();
+        ws::put_control(&mut self.bytes, ws::Opcode::Pong, payload, mask);
+    }
+
+    fn queued(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    fn left(&mut self, count: usize) {
+        self.sent += count;
+        if self.sent == self.bytes.len() {
+            self.bytes.clear();
+            self.sent = 0;
+        } else if self.sent > self.bytes.len() / 2 && self.sent > limits::INGRESS_BYTES {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
+    /// The next mask. RFC 6455 wants them unpredictable, to keep scripts in browsers from writing
+    /// bytes of their choice on a connection; a generator chooses all of its bytes itself.
+    fn next_mask(&mut self) -> Option<[u8; 4]> {
+        let state = self.masks.as_mut()?;
+        *state = mix(*state);
+        let [a, b, c, d, ..] = state.to_le_bytes();
+        Some([a, b, c, d])
+    }
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn connect(endpoint: &Endpoint, deadline: Instant) -> io::Result<Self> {
+        let stream = match endpoint {
+            Endpoint::Ws { host, port, .. } | Endpoint::Tcp { host, port } => {
+                let stream = connect_tcp(host, *port, deadline)?;
+                stream.set_nodelay(true)?;
+                Self::Tcp(stream)
+            }
+            Endpoint::Unix { path } => Self::Unix(UnixStream::connect(path)?),
+        };
+        stream.set_timeout(deadline)?;
+        Ok(stream)
+    }
+
+    fn set_timeout(&self, deadline: Instant) -> io::Result<()> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let limit = Some(left.max(Duration::from_millis(1)));
+        match self {
+            Self::Tcp(stream) => {
+                stream.set_read_timeout(limit)?;
+                stream.set_write_timeout(limit)
+            }
+            Self::Unix(stream) => {
+                stream.set_read_timeout(limit)?;
+                stream.set_write_timeout(limit)
+            }
+        }
+    }
+
+    fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_nonblocking(true),
+            Self::Unix(stream) => stream.set_nonblocking(true),
+        }
+    }
+}
+
+/// Tries each address of a name, as long as there is time.
+fn connect_tcp(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1))) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(masks: Option<u64>) -> Output {
+        Output { bytes: Vec::new(), sent: 0, writable: true, masks, scratch: Vec::new() }
+    }
+
+    fn input(framing: Framing) -> Input {
+        Input { framing, buffer: vec![0; limits::INGRESS_BYTES], start: 0, end: 0 }
+    }
+
+    fn ws_input() -> Input {
+        input(Framing::Ws(ws::Reader::new(ws::Role::Client, btp::FRAME_LEN_MAX)))
+    }
+
+    /// Feeds `bytes` in pieces of `piece_len` and gives back the frames that came out.
+    fn frames_of(
+        input: &mut Input,
+        output: &mut Output,
+        bytes: &[u8],
+        piece_len: usize,
+    ) -> Result<Vec<Vec<u8>>, Nonsense> {
+        let mut frames = Vec::new();
+        for piece in bytes.chunks(piece_len) {
+            input.room()[..piece.len()].copy_from_slice(piece);
+            input.end += piece.len();
+            while let Some(frame) = input.next(output)? {
+                frames.push(frame.to_vec());
+            }
+        }
+        Ok(frames)
+    }
+
+    /// Frames of growing length, as raw bytes and as a server's WebSocket messages.
+    fn stream_of(count: u32) -> (Vec<Vec<u8>>, Vec<u8>, Vec<u8>) {
+        let (mut frames, mut raw, mut ws_bytes) = (Vec::new(), Vec::new(), Vec::new());
+        for id in 0..count {
+            let mut frame = Vec::new();
+            let packet = vec![id.to_be_bytes()[3]; (id * 37 % 33_000) as usize];
+            btp::put_ilp(&mut frame, FrameType::Message, id, &packet);
+            raw.extend_from_slice(&frame);
+            ws::put_binary_header(&mut ws_bytes, frame.len(), None);
+            ws_bytes.extend_from_slice(&frame);
+            frames.push(frame);
+        }
+        (frames, raw, ws_bytes)
+    }
+
+    #[test]
+    fn frames_come_out_whole_however_they_are_cut() {
+        let (frames, raw, ws_bytes) = stream_of(60);
+        for piece_len in [1, 2, 3, 7, 1_000, 65_536] {
+            let mut out = output(None);
+            let read = frames_of(&mut input(Framing::Raw), &mut out, &raw, piece_len);
+            assert_eq!(read.as_ref(), Ok(&frames), "raw in pieces of {piece_len}");
+            let read = frames_of(&mut ws_input(), &mut output(Some(1)), &ws_bytes, piece_len);
+            assert_eq!(read.as_ref(), Ok(&frames), "ws in pieces of {piece_len}");
+        }
+    }
+
+    #[test]
+    fn a_long_stream_fits_the_buffer_again_and_again() {
+        let (frames, raw, ws_bytes) = stream_of(900);
+        assert!(raw.len() > 8 * limits::INGRESS_BYTES);
+        let read = frames_of(&mut input(Framing::Raw), &mut output(None), &raw, 60_000);
+        assert_eq!(read.as_ref(), Ok(&frames));
+        let read = frames_of(&mut ws_input(), &mut output(Some(1)), &ws_bytes, 60_000);
+        assert_eq!(read.as_ref(), Ok(&frames));
+    }
+
+    #[test]
+    fn a_ping_between_messages_is_answered_with_its_payload() {
+        let (frames, _, mut ws_bytes) = stream_of(1);
+        let mut bytes = Vec::new();
+        ws::put_control(&mut bytes, ws::Opcode::Ping, b"still there?", None);
+        bytes.append(&mut ws_bytes);
+        let mut out = output(Some(9));
+        assert_eq!(frames_of(&mut ws_input(), &mut out, &bytes, 5), Ok(frames));
+        let mut server = ws::Reader::new(ws::Role::Server, 1_000);
+        assert!(matches!(server.next(&mut out.bytes), Ok(Some((_, Event::Pong)))));
+    }
+
+    #[test]
+    fn lost_framing_and_close_frames_end_the_link() {
+        let garbage = [6, 0, 0, 0, 1, 0x85, 1, 1, 1, 1, 1];
+        let read = frames_of(&mut input(Framing::Raw), &mut output(None), &garbage, 11);
+        assert!(matches!(read, Err(Nonsense::Btp(_))), "{read:?}");
+        let mut close = Vec::new();
+        ws::put_close(&mut close, 1001, "going", None);
+        let read = frames_of(&mut ws_input(), &mut output(Some(1)), &close, 99);
+        assert_eq!(read, Err(Nonsense::Closed(1001)));
+        let read = frames_of(&mut ws_input(), &mut output(Some(1)), b"HTTP/1.1 400", 99);
+        assert!(matches!(read, Err(Nonsense::Ws(_))), "{read:?}");
+    }
+
+    #[test]
+    fn what_a_client_sends_is_masked_and_reads_back() {
+        let mut out = output(Some(3));
+        out.send(FrameType::Message, 7, b"one");
+        out.send(FrameType::Response, 8, &[5; 300]);
+        let mut server = ws::Reader::new(ws::Role::Server, 1_000);
+        let mut rest = out.bytes.as_mut_slice();
+        for (id, packet) in [(7, &b"one"[..]), (8, &[5; 300])] {
+            let Ok(Some((consumed, Event::Message(range)))) = server.next(rest) else {
+                panic!("a message must stand here")
+            };
+            let frame = Frame::new_checked(&rest[range]).unwrap();
+            assert_eq!((frame.request_id(), frame.ilp()), (id, Some(packet)));
+            rest = &mut rest[consumed..];
+        }
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn output_keeps_its_order_when_the_socket_takes_it_in_pieces() {
+        let mut out = output(None);
+        let mut all = Vec::new();
+        let mut taken = Vec::new();
+        for id in 0..2_000 {
+            btp::put_ilp(&mut all, FrameType::Message, id, &[7; 900]);
+            out.send(FrameType::Message, id, &[7; 900]);
+            let count = out.unsent() * 2 / 3;
+            taken.extend_from_slice(&out.queued()[..count]);
+            out.left(count);
+        }
+        taken.extend_from_slice(out.queued());
+        out.left(out.unsent());
+        assert_eq!((taken, out.unsent(), out.bytes.len()), (all, 0, 0));
+    }
+}
