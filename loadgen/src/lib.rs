@@ -17,14 +17,17 @@
 //! The binary is `m2-load`; `docs/m2-load.md` says how to use it.
 
 pub mod books;
+pub mod cli;
 pub mod control;
 pub mod cpu;
+pub mod engine;
 pub mod limits;
 pub mod link;
 pub mod live;
 pub mod payload;
 pub mod receiver;
 pub mod report;
+pub mod run;
 pub mod schedule;
 pub mod sender;
 pub mod tally;

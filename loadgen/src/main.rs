@@ -1,3 +1,10 @@
-//! Entry point.
+//! `m2-load`: see the library beside it.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    m2_load::cli::main()
+}

@@ -1,0 +1,409 @@
+//! The run itself: one thread, both ends, one epoll.
+//!
+//! ```text
+//!  +-> send what is due (64 at most) -> flush -> read each readable link once -> flush -+
+//!  |                                                                                    |
+//!  +-- sleep until the next packet is due, a socket wakes us, or the live line is due <-+
+//! ```
+//!
+//! Open loop: a packet is due by the schedule, whatever became of those before it. When the
+//! generator itself was held up, the packets that fell due are sent at once, and their latency
+//! still counts from the time they should have left.
+//!
+//! Steady state allocates nothing: packets are built in buffers that are kept.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use m2_codec::btp::{self, Frame, FrameType};
+use m2_codec::ilp::put_prepare;
+use m2_codec::timestamp;
+use rustix::event::{Timespec, epoll};
+
+use crate::limits;
+use crate::link::{Drain, Link, LinkError};
+use crate::live::{Live, Moment};
+use crate::payload::{Header, condition, put_data};
+use crate::receiver::{Receiver, Reply, Terms};
+use crate::schedule::{Plan, Schedule};
+use crate::sender::{InFlight, Outcome, Sent};
+use crate::tally::{Answered, Tally};
+use crate::workload::Workload;
+
+/// One end, connected.
+#[derive(Debug)]
+pub struct Player {
+    /// Its connection.
+    pub link: Link,
+    /// Its PREPAREs without an answer.
+    pub in_flight: InFlight,
+    /// Its receiving side.
+    pub receiver: Receiver,
+    readable: bool,
+}
+
+impl Player {
+    /// An end at rest.
+    #[must_use]
+    pub fn new(link: Link, in_flight: InFlight, receiver: Receiver) -> Self {
+        Self { link, in_flight, receiver, readable: true }
+    }
+}
+
+/// Everything that a run changes.
+#[derive(Debug)]
+pub struct Engine<'a> {
+    workload: &'a Workload,
+    schedule: Schedule,
+    terms: Terms,
+    clock: Clock,
+    poll: OwnedFd,
+    /// The ends, in the order of the workload.
+    pub players: Vec<Player>,
+    /// What was counted.
+    pub tally: Tally,
+    /// Number of the packet that is due next.
+    next_sequence: u64,
+    last_answer_ns: u64,
+    last_sent_ns: u64,
+    build: Build,
+}
+
+/// Buffers that packets are built in, and the clock's digits.
+#[derive(Debug)]
+struct Build {
+    times: timestamp::Cache,
+    data: Vec<u8>,
+    packet: Vec<u8>,
+}
+
+impl<'a> Engine<'a> {
+    /// A run that has not begun.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel gives no epoll.
+    pub fn new(workload: &'a Workload, terms: Terms, players: Vec<Player>) -> io::Result<Self> {
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let interest = epoll::EventFlags::IN
+            | epoll::EventFlags::OUT
+            | epoll::EventFlags::RDHUP
+            | epoll::EventFlags::ET;
+        for (index, player) in players.iter().enumerate() {
+            epoll::add(&poll, &player.link, epoll::EventData::new_u64(index as u64), interest)?;
+        }
+        Ok(Self {
+            workload,
+            schedule: workload.schedule(),
+            terms,
+            clock: Clock::start(),
+            poll,
+            players,
+            tally: Tally::new(workload.flows.len()),
+            next_sequence: 0,
+            last_answer_ns: 0,
+            last_sent_ns: 0,
+            build: Build { times: timestamp::Cache::new(), data: Vec::new(), packet: Vec::new() },
+        })
+    }
+
+    /// Sends, receives and counts until every packet has its answer or none can come any more.
+    ///
+    /// # Errors
+    ///
+    /// When a link ends before that. What was counted until then stays.
+    pub fn run(&mut self, live: &mut Live) -> Result<(), LinkError> {
+        self.clock = Clock::start();
+        let mut events = Vec::with_capacity(self.players.len().max(16));
+        let result = loop {
+            if let Err(error) = self.turn() {
+                break Err(error);
+            }
+            let now_ns = self.clock.now().ns;
+            self.tally.turn_recent(now_ns);
+            if now_ns >= live.next_ns() {
+                live.show(&self.moment(now_ns));
+            }
+            let Some(wake_ns) = self.wake_ns(now_ns) else { break Ok(()) };
+            let idle = !self.players.iter().any(|player| player.readable);
+            let until_ns = if idle { wake_ns.min(live.next_ns()) } else { now_ns };
+            self.sleep(&mut events, until_ns.saturating_sub(now_ns));
+        };
+        live.finish();
+        result
+    }
+
+    /// PREPAREs without an answer.
+    #[must_use]
+    pub fn unanswered(&self) -> u64 {
+        self.players.iter().map(|player| player.in_flight.count() as u64).sum()
+    }
+
+    fn turn(&mut self) -> Result<(), LinkError> {
+        self.send_due();
+        self.flush()?;
+        for index in 0..self.players.len() {
+            if self.players[index].readable {
+                self.receive(index)?;
+            }
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), LinkError> {
+        self.players.iter_mut().try_for_each(|player| player.link.flush())
+    }
+
+    /// When there is something to do again; `None` when the run is over.
+    fn wake_ns(&self, now_ns: u64) -> Option<u64> {
+        if self.next_sequence < self.schedule.count() {
+            return Some(self.schedule.due_ns(self.next_sequence));
+        }
+        let end_ns = if self.unanswered() > 0 {
+            let expiry_ns = self.workload.expiry_ms_max() * 1_000_000;
+            self.last_sent_ns + expiry_ns + limits::ANSWER_MARGIN_NS
+        } else {
+            self.last_answer_ns + limits::LINGER_NS
+        };
+        (now_ns < end_ns).then_some(end_ns)
+    }
+
+    fn send_due(&mut self) {
+        let now = self.clock.now();
+        if now.ns > self.schedule.end_ns() + limits::SEND_GRACE_NS {
+            self.tally.missed.too_late += self.schedule.count() - self.next_sequence;
+            self.next_sequence = self.schedule.count();
+        }
+        for _ in 0..limits::SEND_BATCH_MAX {
+            if self.next_sequence == self.schedule.count() {
+                return;
+            }
+            let due_ns = self.schedule.due_ns(self.next_sequence);
+            if due_ns > now.ns {
+                return;
+            }
+            let plan = self.workload.traffic.plan(self.next_sequence);
+            self.next_sequence += 1;
+            self.send(&plan, due_ns, now);
+        }
+    }
+
+    fn send(&mut self, plan: &Plan, due_ns: u64, now: Now) {
+        let workload = self.workload;
+        let flow = &workload.flows[usize::from(plan.flow)];
+        let player = &mut self.players[flow.from];
+        if player.link.output.unsent() > limits::EGRESS_BYTES_MAX {
+            self.tally.missed.link_full += 1;
+            return;
+        }
+        if player.in_flight.is_full() {
+            self.tally.missed.in_flight_full += 1;
+            return;
+        }
+        let header = Header {
+            kind: plan.kind,
+            flow: plan.flow,
+            run: self.terms.run,
+            sequence: plan.sequence,
+            amount: plan.amount,
+            expires_at_ms: now.utc_ms + plan.expiry_ms,
+        };
+        let destination = workload.destination(flow, plan.kind).as_bytes();
+        let condition = self.build.prepare(&header, plan.data_len, destination, &self.terms);
+        let sent = Sent { header, scheduled_ns: due_ns, sent_ns: now.ns, condition };
+        let request_id = player.in_flight.insert(sent);
+        player.link.output.send(FrameType::Message, request_id, &self.build.packet);
+        self.tally.sent(&sent);
+        self.last_sent_ns = now.ns;
+    }
+
+    fn receive(&mut self, index: usize) -> Result<(), LinkError> {
+        let player = &mut self.players[index];
+        player.readable = player.link.receive()? == Drain::More;
+        let now = self.clock.now();
+        let mut read = Reading {
+            workload: self.workload,
+            terms: &self.terms,
+            while_sending: now.ns < self.schedule.end_ns(),
+            now,
+            tally: &mut self.tally,
+            build: &mut self.build,
+            answers: 0,
+        };
+        let outcome = read.frames(player);
+        if read.answers > 0 {
+            self.last_answer_ns = now.ns;
+        }
+        outcome.map_err(|reason| self.players[index].link.nonsense(&reason))
+    }
+
+    fn sleep(&mut self, events: &mut Vec<epoll::Event>, ns: u64) {
+        let timeout = Timespec {
+            tv_sec: i64::try_from(ns / 1_000_000_000).expect("at most 2^64 ns"),
+            tv_nsec: i64::try_from(ns % 1_000_000_000).expect("less than a second"),
+        };
+        events.clear();
+        // An interrupted wait is one that woke up early; the turn that follows finds out.
+        let _ = epoll::wait(&self.poll, rustix::buffer::spare_capacity(events), Some(&timeout));
+        for event in events.iter() {
+            let (flags, data) = (event.flags, event.data);
+            let index = usize::try_from(data.u64()).expect("an index that was registered");
+            let player = &mut self.players[index];
+            let ends = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+            player.readable |= flags.intersects(epoll::EventFlags::IN | ends);
+            player.link.output.writable |= flags.intersects(epoll::EventFlags::OUT | ends);
+        }
+    }
+
+    fn moment(&self, now_ns: u64) -> Moment {
+        let recent = self.tally.recent();
+        Moment {
+            elapsed_ns: now_ns,
+            sent: self.tally.sent,
+            fulfilled: self.tally.fulfilled,
+            rejected: self.tally.rejected,
+            in_flight: self.unanswered(),
+            missed: self.tally.missed.total(),
+            p50_ns: recent.value_at_quantile(0.5),
+            p99_ns: recent.value_at_quantile(0.99),
+        }
+    }
+}
+
+impl Build {
+    /// Builds a PREPARE in the packet buffer and gives back its condition.
+    fn prepare(
+        &mut self,
+        header: &Header,
+        data_len: usize,
+        destination: &[u8],
+        terms: &Terms,
+    ) -> [u8; 32] {
+        self.data.clear();
+        put_data(&mut self.data, header, data_len);
+        let condition = condition(&terms.fulfiller.fulfillment(&self.data));
+        let expires_at = self.times.write(header.expires_at_ms);
+        self.packet.clear();
+        let (packet, data) = (&mut self.packet, &self.data);
+        put_prepare(packet, header.amount, &expires_at, &condition, destination, data);
+        condition
+    }
+}
+
+/// What reading the frames of one link needs.
+struct Reading<'a> {
+    workload: &'a Workload,
+    terms: &'a Terms,
+    now: Now,
+    while_sending: bool,
+    tally: &'a mut Tally,
+    build: &'a mut Build,
+    answers: u64,
+}
+
+impl Reading<'_> {
+    fn frames(&mut self, player: &mut Player) -> Result<(), crate::link::Nonsense> {
+        let Player { link, in_flight, receiver, .. } = player;
+        while let Some(bytes) = link.input.next(&mut link.output)? {
+            let Ok(frame) = Frame::new_checked(bytes) else {
+                self.tally.strays.unreadable += 1;
+                continue;
+            };
+            let request_id = frame.request_id();
+            match frame.frame_type() {
+                FrameType::Message => self.request(&frame, receiver, &mut link.output),
+                FrameType::Response => self.answer(in_flight, request_id, frame.ilp(), false),
+                FrameType::Error => self.answer(in_flight, request_id, None, true),
+                FrameType::Transfer => {
+                    let mut error = Vec::new();
+                    let (code, name) = (btp::NOT_ACCEPTED, "NotAcceptedError");
+                    let utc_ms = self.now.utc_ms;
+                    btp::put_error(&mut error, request_id, code, name, utc_ms, b"", &[]);
+                    link.output.send_frame(&error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn request(
+        &mut self,
+        frame: &Frame<'_>,
+        receiver: &mut Receiver,
+        output: &mut crate::link::Output,
+    ) {
+        let Some(packet) = frame.ilp() else {
+            // Every MESSAGE gets an answer, also one of a sub-protocol that we do not know.
+            let mut response = Vec::new();
+            btp::put_response(&mut response, frame.request_id(), &[]);
+            output.send_frame(&response);
+            return;
+        };
+        let Build { times, packet: answer, .. } = &mut *self.build;
+        answer.clear();
+        match receiver.receive(packet, self.now.utc_ms, self.terms, times, answer) {
+            Reply::Answer => output.send(FrameType::Response, frame.request_id(), answer),
+            Reply::Silence => {}
+        }
+    }
+
+    fn answer(
+        &mut self,
+        in_flight: &mut InFlight,
+        request_id: u32,
+        packet: Option<&[u8]>,
+        is_error: bool,
+    ) {
+        let sent = match in_flight.take(request_id) {
+            Ok(sent) => sent,
+            Err(stray) => return self.tally.stray(stray),
+        };
+        self.answers += 1;
+        let flow = &self.workload.flows[usize::from(sent.header.flow)];
+        let outcome = match packet {
+            None if is_error => Outcome::BtpError,
+            None => Outcome::NoPacket,
+            Some(packet) => {
+                let destination = self.workload.destination(flow, sent.header.kind);
+                Outcome::of_packet(packet, &sent, destination.as_bytes())
+            }
+        };
+        let owed = flow.converted(sent.header.amount).expect("the workload was checked for that");
+        let Now { ns: now_ns, utc_ms } = self.now;
+        let at = Answered { now_ns, utc_ms, while_sending: self.while_sending };
+        self.tally.answered(&sent, outcome, owed, at);
+    }
+}
+
+/// One reading of the clock.
+#[derive(Clone, Copy, Debug)]
+struct Now {
+    /// Nanoseconds since the start.
+    ns: u64,
+    /// Milliseconds since 1970.
+    utc_ms: u64,
+}
+
+/// Both clocks from one reading: a step of the wall clock during a run changes no packet.
+#[derive(Debug)]
+struct Clock {
+    start: Instant,
+    start_utc_ns: u128,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { start: Instant::now(), start_utc_ns: since_1970.as_nanos() }
+    }
+
+    fn now(&self) -> Now {
+        let elapsed_ns = self.start.elapsed().as_nanos();
+        Now {
+            ns: u64::try_from(elapsed_ns).expect("a run lasts less than 584 years"),
+            utc_ms: u64::try_from((self.start_utc_ns + elapsed_ns) / 1_000_000)
+                .expect("milliseconds of this age of the world"),
+        }
+    }
+}
