@@ -1,0 +1,368 @@
+//! The binary against a small connector that can misbehave: what it says, and its exit status.
+
+#![allow(clippy::unwrap_used)] // every function here is a test's
+
+mod peer;
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use peer::{Faults, Peer, Transport, WORDS};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+const MIXED: &str = "[mix]\nfulfilled = 900\nrejected = 40\nexpired = 10\nwrong_fulfillment = 20\n\
+                     unroutable = 30\n";
+
+fn workload(peer: &Peer, mix: &str) -> String {
+    let (alice, bob) = (peer.url("alice"), peer.url("bob"));
+    format!(
+        r#"
+seed = 7
+seconds = 1
+rate_per_s = 2000
+[traffic]
+amount = [2, 1000]
+expiry_ms = [5000, 9000]
+silent_expiry_ms = [1200, 1500]
+{mix}
+[[ends]]
+name = "alice"
+url = "{alice}"
+token = "token-of-alice"
+role = "send"
+asset = "USD/9"
+[[ends]]
+name = "bob"
+url = "{bob}"
+token = "token-of-bob"
+role = "receive"
+asset = "XRP/6"
+address = "test.peer.bob"
+[[flows]]
+from = "alice"
+to = "bob"
+num = 5
+den = 2
+"#
+    )
+}
+
+fn load() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_m2-load"));
+    command.arg("run").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn write_workload(folder: &Path, text: &str) -> std::path::PathBuf {
+    let path = folder.join("workload.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// Starts the generator against a peer, for a report in JSON.
+fn start(peer: &Peer, mix: &str, arguments: &[&str]) -> Child {
+    let path = write_workload(&peer.folder, &workload(peer, mix));
+    let mut command = load();
+    command.args(["--json", "--quiet", "--workload"]).arg(path).args(arguments);
+    command.arg("--control-socket").arg(peer.control_socket());
+    command.spawn().unwrap()
+}
+
+fn finish(child: Child) -> (i32, Value) {
+    let output = child.wait_with_output().unwrap();
+    let report = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("no report: {}", String::from_utf8_lossy(&output.stderr)));
+    (output.status.code().unwrap(), report)
+}
+
+/// Exit status and report of a run against a peer with these faults.
+fn run(transport: Transport, faults: Faults, mix: &str) -> (i32, Value) {
+    let peer = Peer::start(transport, faults);
+    finish(start(&peer, mix, &[]))
+}
+
+fn failures(report: &Value) -> String {
+    report["failures"].to_string()
+}
+
+fn assert_passes(transport: Transport) {
+    let (status, report) = run(transport, Faults::default(), MIXED);
+    assert_eq!((status, failures(&report).as_str()), (0, "[]"), "{report:#}");
+    assert_eq!(report["verdict"], "pass");
+    assert_eq!(report["sent"], 2_000);
+    assert_eq!(report["answered"], 2_000);
+    assert_eq!(report["books"]["compared_with_target"], true);
+    let occurred: Vec<(u64, u64)> = report["kinds"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|kind| (kind["sent"].as_u64().unwrap(), kind["as_expected"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(occurred, [(1_800, 1_800), (80, 80), (20, 20), (40, 40), (60, 60)]);
+    let rejects: Vec<(&str, u64)> = report["rejects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|reject| (reject["code"].as_str().unwrap(), reject["count"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(rejects, [("F02", 60), ("F05", 40), ("F99", 80), ("R00", 20)]);
+    assert_eq!(report["latency"]["count"], 1_980);
+    assert_eq!(report["target"]["version"], "0.9-test");
+}
+
+#[test]
+fn every_kind_of_packet_comes_back_as_it_should_over_tcp() {
+    assert_passes(Transport::Tcp);
+}
+
+#[test]
+fn every_kind_of_packet_comes_back_as_it_should_over_a_websocket() {
+    assert_passes(Transport::Ws);
+}
+
+#[test]
+fn every_kind_of_packet_comes_back_as_it_should_over_a_unix_socket() {
+    assert_passes(Transport::Unix);
+}
+
+#[test]
+fn a_second_run_on_the_same_target_starts_from_its_balances() {
+    let peer = Peer::start(Transport::Unix, Faults::default());
+    let (first, before) = finish(start(&peer, "", &["--rate", "500"]));
+    let (second, after) = finish(start(&peer, "", &["--rate", "500"]));
+    assert_eq!((first, second), (0, 0), "{after:#}");
+    let balance = |report: &Value| -> i128 {
+        report["books"]["ends"][0]["balance_of_target"].as_str().unwrap().parse().unwrap()
+    };
+    assert_eq!(balance(&after), 2 * balance(&before));
+}
+
+#[test]
+fn books_that_are_off_by_one_unit_in_any_word_fail_the_run() {
+    let cases: Vec<(&str, &str)> =
+        ["alice", "bob"].into_iter().flat_map(|name| WORDS.map(|word| (name, word))).collect();
+    let runs: Vec<(Peer, Child)> = cases
+        .iter()
+        .map(|&case| {
+            let faults = Faults { one_unit_more: Some(case), ..Faults::default() };
+            let peer = Peer::start(Transport::Unix, faults);
+            let child = start(&peer, "", &["--rate", "100"]);
+            (peer, child)
+        })
+        .collect();
+    for ((_peer, child), (name, word)) in runs.into_iter().zip(cases) {
+        let (status, report) = finish(child);
+        assert_eq!(status, 1, "{name} {word}");
+        let differences = report["books"]["differences"].as_array().unwrap();
+        assert_eq!(differences.len(), 1, "{name} {word}: {differences:?}");
+        let text = differences[0].as_str().unwrap();
+        assert!(text.starts_with(&format!("account {name}: {word} is")), "{text}");
+        assert!(text.ends_with("a difference of +1"), "{text}");
+    }
+}
+
+/// A run against a peer with one fault fails with status 1 and these words.
+#[track_caller]
+fn assert_caught(faults: Faults, words: &[&str]) {
+    let (status, report) = run(Transport::Tcp, faults, MIXED);
+    let failures = failures(&report);
+    assert_eq!(status, 1, "{failures}");
+    for word in words {
+        assert!(failures.contains(word), "{word} is not in {failures}");
+    }
+}
+
+#[test]
+fn a_fulfillment_changed_by_the_target_is_caught() {
+    let faults = Faults { changes_fulfillments: true, ..Faults::default() };
+    let words = [
+        "1,800 packets of kind fulfilled came back as FULFILL with a wrong preimage",
+        "no packet of kind fulfilled",
+        "account alice: balance is",
+        "flow alice to bob",
+    ];
+    assert_caught(faults, &words);
+}
+
+#[test]
+fn an_answer_that_comes_twice_is_counted_once() {
+    let faults = Faults { answers_twice: true, ..Faults::default() };
+    assert_caught(faults, &["\"2,000 answers came twice\""]);
+}
+
+#[test]
+fn an_answer_to_nothing_is_counted_as_unexpected() {
+    let faults = Faults { answers_strangers: true, ..Faults::default() };
+    assert_caught(faults, &["\"2,000 answers belong to no PREPARE\""]);
+}
+
+#[test]
+fn an_amount_changed_by_the_target_is_caught() {
+    let faults = Faults { adds_to_amount: 1, ..Faults::default() };
+    assert_caught(
+        faults,
+        &["amount is not floor(sent x num / den)", "came back as rejected with F00"],
+    );
+}
+
+#[test]
+fn an_expiry_that_was_not_shortened_is_caught() {
+    let faults = Faults { keeps_expiry: true, ..Faults::default() };
+    assert_caught(faults, &["expiry not shortened"]);
+}
+
+#[test]
+fn data_changed_by_the_target_is_caught() {
+    let faults = Faults { changes_data: true, ..Faults::default() };
+    assert_caught(faults, &["data or condition changed"]);
+}
+
+#[test]
+fn an_unroutable_packet_that_arrives_is_caught() {
+    let faults = Faults { routes_all: true, ..Faults::default() };
+    assert_caught(faults, &["delivered though unroutable", "no packet of kind unroutable"]);
+}
+
+#[test]
+fn a_target_that_closes_in_the_middle_leaves_a_partial_report() {
+    for transport in [Transport::Tcp, Transport::Ws, Transport::Unix] {
+        let faults = Faults { closes_at: Some(700), ..Faults::default() };
+        let (status, report) = run(transport, faults, MIXED);
+        assert_eq!((status, &report["verdict"]), (3, &Value::from("partial")), "{report:#}");
+        let reason = report["partial"].as_str().unwrap();
+        assert!(reason.contains("end 'alice'") && reason.contains("the run"), "{reason}");
+        let sent = report["sent"].as_u64().unwrap();
+        assert!((700..2_000).contains(&sent), "{sent}");
+        let answered = report["answered"].as_u64().unwrap();
+        assert_eq!(answered + report["unanswered"].as_u64().unwrap(), sent);
+    }
+}
+
+#[test]
+fn a_target_that_answers_nonsense_leaves_a_partial_report() {
+    for transport in [Transport::Tcp, Transport::Ws] {
+        let faults = Faults { babbles_at: Some(300), ..Faults::default() };
+        let (status, report) = run(transport, faults, MIXED);
+        assert_eq!(status, 3, "{report:#}");
+        let reason = report["partial"].as_str().unwrap();
+        assert!(reason.contains("is it a BTP server?"), "{reason}");
+    }
+}
+
+#[test]
+fn a_target_that_stands_still_is_in_the_latency_of_all_packets_that_were_due_meanwhile() {
+    let stall = Duration::from_millis(300);
+    let faults = Faults { stalls_at: Some((600, stall)), ..Faults::default() };
+    let (status, report) = run(Transport::Tcp, faults, "");
+    assert_eq!(status, 0, "{report:#}");
+    let ms = |key: &str| report["latency"][key].as_u64().unwrap() / 1_000_000;
+    assert!(ms("max_ns") >= 295, "{report:#}");
+    // Six hundred of two thousand packets were due in that time, and each waited for its end. A
+    // generator that waits for answers would have sent a handful, and its p90 would show nothing.
+    assert!(ms("p90_ns") >= 100, "{report:#}");
+}
+
+#[test]
+fn a_generator_that_stands_still_is_in_the_latency_and_not_in_the_service_time() {
+    let peer = Peer::start(Transport::Tcp, Faults::default());
+    let child = start(&peer, "", &["--seconds", "2"]);
+    let pid = Pid::from_child(&child);
+    std::thread::sleep(Duration::from_millis(700));
+    kill_process(pid, Signal::STOP).unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    kill_process(pid, Signal::CONT).unwrap();
+    let (status, report) = finish(child);
+    assert_eq!(status, 0, "{report:#}");
+    let ms = |time: &str, key: &str| report[time][key].as_u64().unwrap() / 1_000_000;
+    assert!(ms("latency", "max_ns") >= 395, "{report:#}");
+    assert!(ms("latency", "p90_ns") >= 50, "{report:#}");
+    assert!(ms("service", "p90_ns") < ms("latency", "p90_ns"), "{report:#}");
+    assert!(report["sent_late"].as_u64().unwrap() >= 700, "{report:#}");
+    assert!(report["send_lag_max_ns"].as_u64().unwrap() >= 395_000_000, "{report:#}");
+}
+
+/// The sentence and exit status of a run that gives no report.
+fn complaint(command: &mut Command) -> (i32, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    assert!(stdout.is_empty(), "{}", String::from_utf8_lossy(&stdout));
+    (status.code().unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[track_caller]
+fn assert_complains(peer: &Peer, text: &str, arguments: &[&str], status: i32, words: &[&str]) {
+    let path = write_workload(&peer.folder, text);
+    let (actual, sentence) = complaint(load().arg("--workload").arg(path).args(arguments));
+    assert_eq!(actual, status, "{sentence}");
+    assert!(sentence.starts_with("m2-load: ") && sentence.lines().count() == 1, "{sentence}");
+    for word in words {
+        assert!(sentence.contains(word), "{word} is not in {sentence}");
+    }
+}
+
+#[test]
+fn input_that_cannot_be_used_is_a_sentence_and_status_2() {
+    let peer = Peer::start(Transport::Tcp, Faults::default());
+    let good = workload(&peer, MIXED);
+    let unknown = good.replace("seconds", "secunds");
+    assert_complains(&peer, &unknown, &[], 2, &["workload.toml:3: ", "`secunds`", "`seconds`"]);
+    assert_complains(&peer, &good, &["--rate", "0"], 2, &["--rate is 0", "from 1 to 20000000"]);
+    assert_complains(&peer, &good, &["--seconds", "86401"], 2, &["--seconds is 86401"]);
+    let bad_url = good.replacen("btp+tcp://", "http://", 1);
+    assert_complains(&peer, &bad_url, &[], 2, &["url of end 'alice'", "btp+tcp://"]);
+    let bad_address = good.replace("test.peer.bob", "peer");
+    assert_complains(&peer, &bad_address, &[], 2, &["'peer' is no ILP address"]);
+    let (status, _) = complaint(load().args(["--rate", "many", "--workload", "x"]));
+    assert_eq!(status, 2);
+}
+
+#[test]
+fn a_connection_that_does_not_open_is_a_sentence_and_status_3() {
+    let peer = Peer::start(Transport::Tcp, Faults::default());
+    let good = workload(&peer, "");
+    let nobody = good.replace(&peer.url("bob"), "btp+tcp://127.0.0.1:9");
+    assert_complains(&peer, &nobody, &[], 3, &["end 'bob': cannot connect", "running"]);
+    let no_socket = ["--control-socket", "/nonexistent/control.sock"];
+    assert_complains(&peer, &good, &no_socket, 3, &["--control-socket"]);
+    let other_scheme = good.replacen("btp+tcp://", "btp+ws://", 1);
+    assert_complains(&peer, &other_scheme, &[], 3, &["end 'alice'", "scheme"]);
+}
+
+#[test]
+fn a_wrong_token_is_a_sentence_and_status_3_without_the_token() {
+    for transport in [Transport::Tcp, Transport::Ws, Transport::Unix] {
+        let peer = Peer::start(transport, Faults::default());
+        let wrong = workload(&peer, "").replace("token-of-bob", "token-of-nobody");
+        let words = ["does not accept the token", "F00 NotAcceptedError", "end 'bob'"];
+        assert_complains(&peer, &wrong, &[], 3, &words);
+        let path = write_workload(&peer.folder, &wrong);
+        let (_, sentence) = complaint(load().arg("--workload").arg(path));
+        assert!(!sentence.contains("token-of"), "{sentence}");
+    }
+}
+
+#[test]
+fn a_run_without_a_control_socket_still_compares_the_two_ends() {
+    let peer = Peer::start(Transport::Unix, Faults::default());
+    let path = write_workload(&peer.folder, &workload(&peer, MIXED));
+    let output = load().arg("--workload").arg(&path).arg("--quiet").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(
+        text.contains("both ends of every flow agree; not compared with the target's"),
+        "{text}"
+    );
+    assert!(text.lines().nth(1).unwrap().starts_with("open loop:"), "{text}");
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn lines_elsewhere_than_on_a_terminal_come_once_a_second() {
+    let peer = Peer::start(Transport::Unix, Faults::default());
+    let path = write_workload(&peer.folder, &workload(&peer, ""));
+    let output = load().arg("--workload").arg(&path).args(["--seconds", "2"]).output().unwrap();
+    let lines = String::from_utf8(output.stderr).unwrap();
+    assert!((2..=4).contains(&lines.lines().count()), "{lines}");
+    assert!(lines.lines().all(|line| line.contains(" sent  ")), "{lines}");
+}
