@@ -83,6 +83,8 @@ impl Word {
 pub struct Account {
     /// Its name, which is also the end's.
     pub name: String,
+    /// Whether it has a link.
+    pub connected: bool,
     /// Its ledger.
     pub words: Words,
 }
@@ -236,7 +238,7 @@ mod tests {
     use super::*;
 
     fn account(name: &str, words: Words) -> Account {
-        Account { name: name.to_owned(), words }
+        Account { name: name.to_owned(), connected: true, words }
     }
 
     fn book(name: &str, fulfilled_for_us: u128, fulfilled_by_us: u128) -> EndBook {

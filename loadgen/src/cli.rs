@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::live::Live;
 use crate::report::{Report, Verdict};
-use crate::run::run;
+use crate::run::{RunError, run};
 use crate::workload::{Overrides, Workload};
 
 const FAILED: u8 = 1;
@@ -83,6 +83,7 @@ fn run_command(args: &RunArgs) -> u8 {
     let mut live = Live::new(args.quiet);
     match run(&workload, args.control_socket.as_deref(), &mut live) {
         Ok(report) => print(&report, args.json),
+        Err(error @ RunError::Account(_)) => complain(&error.to_string(), UNUSABLE),
         Err(error) => complain(&error.to_string(), NO_CONNECTION),
     }
 }

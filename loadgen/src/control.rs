@@ -63,6 +63,7 @@ struct AccountReply {
     held_out: Units,
     frozen: Units,
     prepaid: Units,
+    connected: bool,
 }
 
 /// An amount as a decimal string: JSON numbers lose digits above 2^53.
@@ -87,7 +88,7 @@ impl From<AccountReply> for Account {
             frozen: reply.frozen.0,
             prepaid: reply.prepaid.0,
         };
-        Self { name: reply.name, words }
+        Self { name: reply.name, connected: reply.connected, words }
     }
 }
 
@@ -181,12 +182,12 @@ mod tests {
                "frozen":"4","prepaid":"5"}]}"#,
         );
         let words = Words { balance: i128::MIN, held_in: 2, held_out: 3, frozen: 4, prepaid: 5 };
-        assert_eq!(read.unwrap(), [Account { name: "alice".to_owned(), words }]);
+        assert_eq!(read.unwrap(), [Account { name: "alice".to_owned(), connected: true, words }]);
     }
 
     #[test]
     fn an_account_without_one_of_its_words_is_refused() {
-        let whole = r#"{"accounts":[{"name":"a","balance":"1","held_in":"2","held_out":"3","frozen":"4","prepaid":"5"}]}"#;
+        let whole = r#"{"accounts":[{"name":"a","connected":true,"balance":"1","held_in":"2","held_out":"3","frozen":"4","prepaid":"5"}]}"#;
         assert!(accounts(whole).is_ok());
         for word in ["balance", "held_in", "held_out", "frozen", "prepaid"] {
             let error = accounts(&whole.replace(word, "other")).unwrap_err().to_string();

@@ -65,6 +65,10 @@ pub const HANDSHAKE_LEN_MAX: usize = 16 << 10;
 /// Time for one answer of the control socket, in milliseconds.
 pub const CONTROL_MS: u64 = 5_000;
 
+/// A switch may answer a token before its packet path knows the link. Its control socket must show
+/// every end connected within this time, in milliseconds, before the first packet is sent.
+pub const CONNECTED_MS: u64 = 5_000;
+
 /// Bytes of one answer of the control socket: 16 MiB are some 30,000 accounts.
 pub const CONTROL_LINE_LEN_MAX: u64 = 16 << 20;
 

@@ -21,6 +21,9 @@ use crate::report::{
 use crate::sender::InFlight;
 use crate::workload::{End, Flow, Workload};
 
+/// Time between two looks at the control socket.
+const POLL: Duration = Duration::from_millis(20);
+
 /// Why a run did not even begin.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum RunError {
@@ -28,6 +31,10 @@ pub enum RunError {
     Link(LinkError),
     /// The control socket gave no answer.
     Control(ControlError),
+    /// The target has no account of an end's name: the workload is to be changed.
+    Account(String),
+    /// The target does not show an end as connected.
+    NotConnected(String),
     /// The operating system refused something every program needs.
     System(String),
 }
@@ -37,6 +44,16 @@ impl fmt::Display for RunError {
         match self {
             Self::Link(error) => error.fmt(f),
             Self::Control(error) => error.fmt(f),
+            Self::Account(name) => write!(
+                f,
+                "the target has no account named '{name}'; give the end in the workload the name \
+                 that its account has there"
+            ),
+            Self::NotConnected(name) => write!(
+                f,
+                "the target took the token of '{name}' and does not show the account as \
+                 connected; is another program connected as '{name}'?"
+            ),
             Self::System(error) => f.write_str(error),
         }
     }
@@ -82,7 +99,10 @@ pub fn run(
     };
     let mut engine = Engine::new(workload, terms, players)?;
 
-    let before = target.as_mut().map(Snapshot::take).transpose()?;
+    let before = match &mut target {
+        Some(control) => Some(connected(control, workload)?),
+        None => None,
+    };
     let own_before = CpuTime::now();
     let result = engine.run(live);
     let own_after = CpuTime::now();
@@ -111,6 +131,29 @@ impl Snapshot {
     }
 }
 
+/// The books before the first packet, once every end is connected.
+fn connected(control: &mut Control, workload: &Workload) -> Result<Snapshot, RunError> {
+    let deadline = Instant::now() + Duration::from_millis(limits::CONNECTED_MS);
+    loop {
+        let snapshot = Snapshot::take(control)?;
+        let mut waiting = None;
+        for End { name, .. } in &workload.ends {
+            let account = snapshot.accounts.iter().find(|account| account.name == *name);
+            let account = account.ok_or_else(|| RunError::Account(name.clone()))?;
+            if !account.connected {
+                waiting = Some(name);
+            }
+        }
+        match waiting {
+            None => return Ok(snapshot),
+            Some(name) if Instant::now() >= deadline => {
+                return Err(RunError::NotConnected(name.clone()));
+            }
+            Some(_) => std::thread::sleep(POLL),
+        }
+    }
+}
+
 fn connect(workload: &Workload) -> Result<Vec<Player>, RunError> {
     let mut players = Vec::with_capacity(workload.ends.len());
     for end in &workload.ends {
@@ -134,10 +177,17 @@ fn settle(
 ) -> Vec<Finding> {
     let flows = flow_books(workload, engine);
     let ends = end_books(workload, engine);
-    let mut findings = books::compare_flows(&flows);
     report.books.flows = flows.iter().map(flow_report).collect();
     report.books.ends =
         ends.iter().zip(&workload.ends).map(|(book, end)| end_report(book, &end.asset)).collect();
+    if report.partial.is_some() && report.unanswered > 0 {
+        report.books.summary = format!(
+            "not compared: {} packets were in flight when the run ended",
+            report.unanswered
+        );
+        return Vec::new();
+    }
+    let mut findings = books::compare_flows(&flows);
     let Some((control, before)) = target else {
         report.books.summary = summary(
             &findings,
@@ -146,7 +196,7 @@ fn settle(
         );
         return findings;
     };
-    match compare_at_rest(control, &ends, before, report.partial.is_some()) {
+    match compare_at_rest(control, &ends, before) {
         Ok((after, differences)) => {
             findings.extend(differences);
             report.books.compared_with_target = true;
@@ -174,16 +224,15 @@ fn compare_at_rest(
     control: &mut Control,
     ends: &[EndBook],
     before: &Snapshot,
-    once: bool,
 ) -> Result<(Snapshot, Vec<Finding>), ControlError> {
     let deadline = Instant::now() + Duration::from_millis(limits::BOOKS_SETTLE_MS);
     loop {
         let after = Snapshot::take(control)?;
         let findings = books::compare(ends, &before.accounts, &after.accounts);
-        if findings.is_empty() || once || Instant::now() >= deadline {
+        if findings.is_empty() || Instant::now() >= deadline {
             return Ok((after, findings));
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(POLL);
     }
 }
 

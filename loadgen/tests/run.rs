@@ -330,6 +330,22 @@ fn a_connection_that_does_not_open_is_a_sentence_and_status_3() {
 }
 
 #[test]
+fn an_end_that_the_target_does_not_know_is_status_2_and_one_not_connected_is_3() {
+    let peer = Peer::start(Transport::Tcp, Faults::default());
+    let control = peer.control_socket();
+    let control = ["--control-socket", control.to_str().unwrap()];
+    let text = workload(&peer, "").replace("name = \"bob\"", "name = \"rob\"");
+    let text = text.replace("to = \"bob\"", "to = \"rob\"");
+    assert_complains(&peer, &text, &control, 2, &["no account named 'rob'", "the workload"]);
+
+    let faults = Faults { shows_nobody_connected: true, ..Faults::default() };
+    let peer = Peer::start(Transport::Tcp, faults);
+    let control = peer.control_socket();
+    let control = ["--control-socket", control.to_str().unwrap()];
+    assert_complains(&peer, &workload(&peer, ""), &control, 3, &["does not show the account"]);
+}
+
+#[test]
 fn a_wrong_token_is_a_sentence_and_status_3_without_the_token() {
     for transport in [Transport::Tcp, Transport::Ws, Transport::Unix] {
         let peer = Peer::start(transport, Faults::default());

@@ -49,6 +49,8 @@ pub(crate) struct Faults {
     pub(crate) babbles_at: Option<u64>,
     /// Stands still at this PREPARE, for so long.
     pub(crate) stalls_at: Option<(u64, Duration)>,
+    /// Shows its accounts as not connected.
+    pub(crate) shows_nobody_connected: bool,
     /// Shows one unit more in this word of this account, once the run has begun.
     pub(crate) one_unit_more: Option<(&'static str, &'static str)>,
 }
@@ -221,6 +223,9 @@ impl Connector {
         let mut accounts = Vec::new();
         for (name, ledger) in NAMES.iter().zip(&self.ledgers) {
             let mut account = serde_json::json!({ "name": name, "connected": true });
+            if self.faults.shows_nobody_connected {
+                account["connected"] = false.into();
+            }
             for (word, value) in WORDS.iter().zip(ledger) {
                 let more = self.faults.one_unit_more == Some((name, word));
                 let more = i128::from(more && self.accounts_asked > 1);
