@@ -11,12 +11,12 @@
 //!
 //! Invariant: bytes leave in the order they were queued, and a frame is read once.
 
+mod stream;
+
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use m2_codec::btp::{self, Frame, FrameType};
@@ -26,6 +26,7 @@ use m2_codec::ws::{self, Event, handshake};
 use crate::limits;
 use crate::payload::mix;
 use crate::workload::End;
+use stream::Stream;
 
 /// Request id of the message that authenticates. Ids of PREPAREs may be the same: it is answered
 /// before the first of them is sent.
@@ -225,10 +226,7 @@ impl Link {
 
 impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
-        }
+        self.stream.as_fd()
     }
 }
 
@@ -489,212 +487,5 @@ impl Output {
     }
 }
 
-#[derive(Debug)]
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Stream {
-    fn connect(endpoint: &Endpoint, deadline: Instant) -> io::Result<Self> {
-        let stream = match endpoint {
-            Endpoint::Ws { host, port, .. } | Endpoint::Tcp { host, port } => {
-                let stream = connect_tcp(host, *port, deadline)?;
-                stream.set_nodelay(true)?;
-                Self::Tcp(stream)
-            }
-            Endpoint::Unix { path } => Self::Unix(UnixStream::connect(path)?),
-        };
-        stream.set_timeout(deadline)?;
-        Ok(stream)
-    }
-
-    fn set_timeout(&self, deadline: Instant) -> io::Result<()> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let limit = Some(left.max(Duration::from_millis(1)));
-        match self {
-            Self::Tcp(stream) => {
-                stream.set_read_timeout(limit)?;
-                stream.set_write_timeout(limit)
-            }
-            Self::Unix(stream) => {
-                stream.set_read_timeout(limit)?;
-                stream.set_write_timeout(limit)
-            }
-        }
-    }
-
-    fn set_nonblocking(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.set_nonblocking(true),
-            Self::Unix(stream) => stream.set_nonblocking(true),
-        }
-    }
-}
-
-/// Tries each address of a name, as long as there is time.
-fn connect_tcp(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in (host, port).to_socket_addrs()? {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1))) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn output(masks: Option<u64>) -> Output {
-        Output { bytes: Vec::new(), sent: 0, writable: true, masks, scratch: Vec::new() }
-    }
-
-    fn input(framing: Framing) -> Input {
-        Input { framing, buffer: vec![0; limits::INGRESS_BYTES], start: 0, end: 0 }
-    }
-
-    fn ws_input() -> Input {
-        input(Framing::Ws(ws::Reader::new(ws::Role::Client, btp::FRAME_LEN_MAX)))
-    }
-
-    /// Feeds `bytes` in pieces of `piece_len` and gives back the frames that came out.
-    fn frames_of(
-        input: &mut Input,
-        output: &mut Output,
-        bytes: &[u8],
-        piece_len: usize,
-    ) -> Result<Vec<Vec<u8>>, Nonsense> {
-        let mut frames = Vec::new();
-        for piece in bytes.chunks(piece_len) {
-            input.room()[..piece.len()].copy_from_slice(piece);
-            input.end += piece.len();
-            while let Some(frame) = input.next(output)? {
-                frames.push(frame.to_vec());
-            }
-        }
-        Ok(frames)
-    }
-
-    /// Frames of growing length, as raw bytes and as a server's WebSocket messages.
-    fn stream_of(count: u32) -> (Vec<Vec<u8>>, Vec<u8>, Vec<u8>) {
-        let (mut frames, mut raw, mut ws_bytes) = (Vec::new(), Vec::new(), Vec::new());
-        for id in 0..count {
-            let mut frame = Vec::new();
-            let packet = vec![id.to_be_bytes()[3]; (id * 37 % 33_000) as usize];
-            btp::put_ilp(&mut frame, FrameType::Message, id, &packet);
-            raw.extend_from_slice(&frame);
-            ws::put_binary_header(&mut ws_bytes, frame.len(), None);
-            ws_bytes.extend_from_slice(&frame);
-            frames.push(frame);
-        }
-        (frames, raw, ws_bytes)
-    }
-
-    #[test]
-    fn frames_come_out_whole_however_they_are_cut() {
-        let (frames, raw, ws_bytes) = stream_of(60);
-        for piece_len in [1, 2, 3, 7, 1_000, 65_536] {
-            let mut out = output(None);
-            let read = frames_of(&mut input(Framing::Raw), &mut out, &raw, piece_len);
-            assert_eq!(read.as_ref(), Ok(&frames), "raw in pieces of {piece_len}");
-            let read = frames_of(&mut ws_input(), &mut output(Some(1)), &ws_bytes, piece_len);
-            assert_eq!(read.as_ref(), Ok(&frames), "ws in pieces of {piece_len}");
-        }
-    }
-
-    #[test]
-    fn a_long_stream_fits_the_buffer_again_and_again() {
-        let (frames, raw, ws_bytes) = stream_of(900);
-        assert!(raw.len() > 8 * limits::INGRESS_BYTES);
-        let read = frames_of(&mut input(Framing::Raw), &mut output(None), &raw, 60_000);
-        assert_eq!(read.as_ref(), Ok(&frames));
-        let read = frames_of(&mut ws_input(), &mut output(Some(1)), &ws_bytes, 60_000);
-        assert_eq!(read.as_ref(), Ok(&frames));
-    }
-
-    #[test]
-    fn a_ping_between_messages_is_answered_with_its_payload() {
-        let (frames, _, mut ws_bytes) = stream_of(1);
-        let mut bytes = Vec::new();
-        ws::put_control(&mut bytes, ws::Opcode::Ping, b"still there?", None);
-        bytes.append(&mut ws_bytes);
-        let mut out = output(Some(9));
-        assert_eq!(frames_of(&mut ws_input(), &mut out, &bytes, 5), Ok(frames));
-        let mut server = ws::Reader::new(ws::Role::Server, 1_000);
-        assert!(matches!(server.next(&mut out.bytes), Ok(Some((_, Event::Pong)))));
-    }
-
-    #[test]
-    fn lost_framing_and_close_frames_end_the_link() {
-        let garbage = [6, 0, 0, 0, 1, 0x85, 1, 1, 1, 1, 1];
-        let read = frames_of(&mut input(Framing::Raw), &mut output(None), &garbage, 11);
-        assert!(matches!(read, Err(Nonsense::Btp(_))), "{read:?}");
-        let mut close = Vec::new();
-        ws::put_close(&mut close, 1001, "going", None);
-        let read = frames_of(&mut ws_input(), &mut output(Some(1)), &close, 99);
-        assert_eq!(read, Err(Nonsense::Closed(1001)));
-        let read = frames_of(&mut ws_input(), &mut output(Some(1)), b"HTTP/1.1 400", 99);
-        assert!(matches!(read, Err(Nonsense::Ws(_))), "{read:?}");
-    }
-
-    #[test]
-    fn what_a_client_sends_is_masked_and_reads_back() {
-        let mut out = output(Some(3));
-        out.send(FrameType::Message, 7, b"one");
-        out.send(FrameType::Response, 8, &[5; 300]);
-        let mut server = ws::Reader::new(ws::Role::Server, 1_000);
-        let mut rest = out.bytes.as_mut_slice();
-        for (id, packet) in [(7, &b"one"[..]), (8, &[5; 300])] {
-            let Ok(Some((consumed, Event::Message(range)))) = server.next(rest) else {
-                panic!("a message must stand here")
-            };
-            let frame = Frame::new_checked(&rest[range]).unwrap();
-            assert_eq!((frame.request_id(), frame.ilp()), (id, Some(packet)));
-            rest = &mut rest[consumed..];
-        }
-        assert!(rest.is_empty());
-    }
-
-    #[test]
-    fn output_keeps_its_order_when_the_socket_takes_it_in_pieces() {
-        let mut out = output(None);
-        let mut all = Vec::new();
-        let mut taken = Vec::new();
-        for id in 0..2_000 {
-            btp::put_ilp(&mut all, FrameType::Message, id, &[7; 900]);
-            out.send(FrameType::Message, id, &[7; 900]);
-            let count = out.unsent() * 2 / 3;
-            taken.extend_from_slice(&out.queued()[..count]);
-            out.left(count);
-        }
-        taken.extend_from_slice(out.queued());
-        out.left(out.unsent());
-        assert_eq!((taken, out.unsent(), out.bytes.len()), (all, 0, 0));
-    }
-}
+mod tests;

@@ -73,8 +73,7 @@ impl Live {
 
     /// Writes a line. A standard error that is gone is no reason to stop a run.
     pub fn show(&mut self, moment: &Moment) {
-        let period_ns = if self.form == Form::Lines { LINES_NS } else { TERMINAL_NS };
-        self.next_ns = (moment.elapsed_ns / period_ns + 1) * period_ns;
+        self.next_ns = self.due_after(moment.elapsed_ns);
         let _ = std::io::stderr().write_all(self.line(moment).as_bytes());
     }
 
@@ -83,6 +82,11 @@ impl Live {
         if matches!(self.form, Form::Terminal { .. }) {
             let _ = std::io::stderr().write_all(b"\r\x1b[K");
         }
+    }
+
+    fn due_after(&self, elapsed_ns: u64) -> u64 {
+        let period_ns = if self.form == Form::Lines { LINES_NS } else { TERMINAL_NS };
+        (elapsed_ns / period_ns + 1) * period_ns
     }
 
     fn line(&self, moment: &Moment) -> String {
@@ -152,8 +156,9 @@ mod tests {
 
     #[test]
     fn the_next_line_is_due_on_the_clock_not_after_the_last() {
-        let mut live = Live::with(false, false, false);
-        live.show(&MOMENT);
-        assert_eq!(live.next_ns(), 3_000_000_000);
+        let (lines, terminal) = (Live::with(false, false, false), Live::with(false, true, true));
+        assert_eq!(lines.due_after(MOMENT.elapsed_ns), 3_000_000_000);
+        assert_eq!(lines.due_after(3_000_000_000), 4_000_000_000);
+        assert_eq!(terminal.due_after(MOMENT.elapsed_ns), 2_400_000_000);
     }
 }

@@ -6,6 +6,8 @@
 //!
 //! `docs/m2-load.md` describes the keys.
 
+mod file;
+
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
@@ -18,6 +20,7 @@ use toml::Spanned;
 use crate::limits;
 use crate::payload::{HEADER_LEN, Kind};
 use crate::schedule::{Mix, PER_MILLE, Schedule, Traffic};
+use file::{EndTable, File, FlowTable, TrafficTable};
 
 /// A workload that can be run.
 #[derive(Clone, Debug)]
@@ -201,70 +204,6 @@ impl Workload {
         let silent_ms = if silent { *self.traffic.silent_expiry_ms.end() } else { 0 };
         silent_ms.max(*self.traffic.expiry_ms.end())
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    seed: Option<u64>,
-    seconds: Spanned<u64>,
-    rate_per_s: Spanned<u64>,
-    #[serde(default)]
-    traffic: TrafficTable,
-    mix: Option<Spanned<MixTable>>,
-    #[serde(default)]
-    ends: Vec<Spanned<EndTable>>,
-    #[serde(default)]
-    flows: Vec<Spanned<FlowTable>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TrafficTable {
-    amount: Option<Spanned<[u64; 2]>>,
-    data_bytes: Option<Spanned<[u64; 2]>>,
-    expiry_ms: Option<Spanned<[u64; 2]>>,
-    silent_expiry_ms: Option<Spanned<[u64; 2]>>,
-    unroutable_address: Option<Spanned<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct MixTable {
-    fulfilled: u16,
-    rejected: u16,
-    expired: u16,
-    wrong_fulfillment: u16,
-    unroutable: u16,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EndTable {
-    name: Spanned<String>,
-    url: Spanned<String>,
-    token: Option<Token>,
-    role: Role,
-    #[serde(default)]
-    asset: String,
-    address: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FlowTable {
-    from: Spanned<String>,
-    to: Spanned<String>,
-    #[serde(default = "one")]
-    num: Spanned<u64>,
-    #[serde(default = "one")]
-    den: Spanned<u64>,
-    #[serde(default = "one")]
-    weight: Spanned<u64>,
-}
-
-fn one() -> Spanned<u64> {
-    Spanned::new(0..0, 1)
 }
 
 /// The text of a workload and its name, for errors.
@@ -611,152 +550,4 @@ fn checked_unroutable(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"
-seed = 42
-seconds = 5
-rate_per_s = 20000
-
-[traffic]
-amount = [2, 1000]
-data_bytes = [32, 120]
-expiry_ms = [10000, 30000]
-silent_expiry_ms = [2500, 4000]
-
-[mix]
-fulfilled = 900
-rejected = 40
-expired = 10
-wrong_fulfillment = 10
-unroutable = 40
-
-[[ends]]
-name = "alice"
-url = "btp+ws://alice@127.0.0.1:7768/accounts/alice/ilp/btp"
-token = "hush-a"
-role = "send"
-asset = "USD/9"
-
-[[ends]]
-name = "bob"
-url = "btp+tcp://bob:hush-b@127.0.0.1:7769"
-role = "receive"
-asset = "XRP/6"
-address = "test.m2m.bob"
-
-[[flows]]
-from = "alice"
-to = "bob"
-num = 5
-den = 2
-"#;
-
-    fn parse(text: &str) -> Result<Workload, WorkloadError> {
-        Workload::parse(text, "w.toml", Overrides::default(), 1)
-    }
-
-    /// The error that `GOOD` gives with one piece of it replaced.
-    fn refused(piece: &str, by: &str) -> String {
-        assert!(GOOD.contains(piece), "{piece}");
-        parse(&GOOD.replacen(piece, by, 1)).expect_err(by).to_string()
-    }
-
-    #[test]
-    fn a_whole_workload_is_read() {
-        let workload = parse(GOOD).unwrap();
-        assert_eq!((workload.seconds, workload.rate_per_s, workload.traffic.seed), (5, 20_000, 42));
-        assert_eq!(workload.schedule().count(), 100_000);
-        assert_eq!(workload.traffic.mix, Mix::new([900, 40, 10, 10, 40]).unwrap());
-        assert_eq!(workload.traffic.silent_expiry_ms, 2_500..=4_000);
-        assert_eq!(workload.ends[0].token.expose(), "hush-a");
-        assert_eq!(workload.ends[1].token.expose(), "hush-b");
-        assert_eq!(workload.flows[0].converted(3), Some(7));
-        assert_eq!(workload.unroutable.as_str(), "test.m2-load-unroutable");
-        assert_eq!(workload.expiry_ms_max(), 30_000);
-    }
-
-    #[test]
-    fn the_command_line_wins_over_the_file_and_a_missing_seed_is_chosen() {
-        let overrides = Overrides { seconds: Some(2), rate_per_s: Some(7), seed: Some(9) };
-        let workload = Workload::parse(GOOD, "w.toml", overrides, 1).unwrap();
-        assert_eq!((workload.seconds, workload.rate_per_s, workload.traffic.seed), (2, 7, 9));
-        let unseeded = parse(&GOOD.replacen("seed = 42", "", 1)).unwrap();
-        assert_eq!(unseeded.traffic.seed, 1);
-    }
-
-    #[test]
-    fn a_token_stands_in_no_debug_text() {
-        let text = format!("{:?}", parse(GOOD).unwrap());
-        assert!(!text.contains("hush"), "{text}");
-    }
-
-    #[test]
-    fn every_error_names_its_line() {
-        for (piece, by, line) in [
-            ("seconds = 5", "seconds = 0", 3),
-            ("rate_per_s = 20000", "rate_per_s = 0", 4),
-            ("rate_per_s = 20000", "rate_per_s = -3", 4),
-            ("rate_per_s = 20000", "rate_per_s = 20000001", 4),
-            ("rate_per_s = 20000", "rate_per_s = \"fast\"", 4),
-            ("amount = [2, 1000]", "amount = [0, 1000]", 7),
-            ("amount = [2, 1000]", "amount = [3, 2]", 7),
-            ("data_bytes = [32, 120]", "data_bytes = [31, 120]", 8),
-            ("data_bytes = [32, 120]", "data_bytes = [32, 32768]", 8),
-            ("expiry_ms = [10000", "expiry_ms = [0", 9),
-            ("silent_expiry_ms = [2500, 4000]", "silent_expiry_ms = [1, 300001]", 10),
-            ("unroutable = 40", "unroutable = 41", 12),
-            ("name = \"bob\"", "name = \"alice\"", 27),
-            ("role = \"receive\"", "role = \"relay\"", 29),
-            ("test.m2m.bob", "test..bob", 31),
-            ("to = \"bob\"", "to = \"rob\"", 35),
-            ("den = 2", "dem = 2", 37),
-        ] {
-            let error = refused(piece, by);
-            assert!(error.starts_with(&format!("w.toml:{line}: ")), "{by}: {error}");
-            assert!(!error.contains('\n'), "{error}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_key_is_named_with_the_known_ones() {
-        let error = refused("seconds = 5", "second = 5");
-        assert!(error.contains("unknown field `second`"), "{error}");
-        assert!(error.contains("`seconds`"), "{error}");
-    }
-
-    #[test]
-    fn each_refusal_says_cause_and_fix() {
-        for (piece, by, cause, fix) in [
-            ("rate_per_s = 20000", "rate_per_s = 0", "is 0", "from 1 to 20000000"),
-            ("unroutable = 40", "", "add up to 960", "make it 1000"),
-            ("token = \"hush-a\"", "", "'alice' has no token", "add token ="),
-            ("address = \"test.m2m.bob\"", "", "has no address", "add address ="),
-            ("from = \"alice\"", "from = \"bob\"", "only receives", "role = \"both\""),
-            ("to = \"bob\"", "to = \"alice\"", "only sends", "role = \"both\""),
-            ("num = 5", "num = 0", "at least 1", "at least 1"),
-            ("den = 2", "den = 11", "with 0", "change [traffic] amount"),
-            ("num = 5", "num = 18446744073709551615", "2^64 - 1", "change [traffic] amount"),
-        ] {
-            let error = refused(piece, by);
-            assert!(error.contains(cause) && error.contains(fix), "{by}: {error}");
-        }
-        let twice = refused("alice@127", "alice:other@127");
-        assert!(twice.contains("leave one out") && !twice.contains("hush"), "{twice}");
-    }
-
-    #[test]
-    fn more_silent_packets_than_request_ids_are_refused() {
-        let text = GOOD.replace("rate_per_s = 20000", "rate_per_s = 20000000");
-        let error = parse(&text).unwrap_err().to_string();
-        assert!(error.contains("800000 silent packets"), "{error}");
-    }
-
-    #[test]
-    fn a_missing_file_is_a_sentence() {
-        let path = Path::new("/nonexistent/w.toml");
-        let error = Workload::load(path, Overrides::default(), 1).unwrap_err().to_string();
-        assert!(error.contains("cannot read the workload") && error.contains("--workload"));
-    }
-}
+mod tests;

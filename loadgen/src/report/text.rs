@@ -1,0 +1,195 @@
+//! A report for the eye.
+
+use std::fmt::{self, Write as _};
+
+use super::{Cpu, METHOD, Report, Strays, Verdict};
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "m2-load {}: {} PREPAREs offered at {} a second for {} s, seed {}",
+            self.verdict,
+            grouped(self.offered),
+            grouped(self.offered_per_s),
+            self.seconds,
+            self.seed
+        )?;
+        writeln!(f, "{METHOD}.")?;
+        if let Some(reason) = &self.partial {
+            writeln!(f, "PARTIAL: {reason}")?;
+        }
+        writeln!(f)?;
+        self.write_counts(f)?;
+        self.write_latencies(f)?;
+        self.write_kinds(f)?;
+        self.write_cpu(f)?;
+        self.write_books(f)?;
+        for failure in &self.failures {
+            writeln!(f, "FAILED       {failure}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn write_counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "packets      {} sent, {} answered: {} fulfilled, {} rejected; {} unanswered",
+            grouped(self.sent),
+            grouped(self.answered),
+            grouped(self.fulfilled),
+            grouped(self.rejected),
+            grouped(self.unanswered)
+        )?;
+        writeln!(
+            f,
+            "rate         {} pairs/s answered while sending, {} of them fulfilled",
+            grouped_f64(self.answered_per_s),
+            grouped_f64(self.fulfilled_per_s)
+        )?;
+        writeln!(
+            f,
+            "sends        {} missed, {} late by more than 1 ms, the latest by {}",
+            grouped(self.missed.total()),
+            grouped(self.sent_late),
+            duration(self.send_lag_max_ns)
+        )?;
+        if self.sent_late * 100 > self.sent {
+            writeln!(
+                f,
+                "             THE GENERATOR was behind for more than 1 % of its packets: read \
+                 the latencies as its own, or lower the rate"
+            )?;
+        }
+        let Strays { duplicate, unexpected, late_fulfills, late_others, unreadable } = self.strays;
+        writeln!(
+            f,
+            "answers      {duplicate} duplicate, {unexpected} unexpected, {late_fulfills} late \
+             FULFILLs, {late_others} other late ones, {unreadable} unreadable frames"
+        )
+    }
+
+    fn write_latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "latency      {:>10}{:>10}{:>10}{:>10}{:>10}",
+            "p50", "p90", "p99", "p99.9", "max"
+        )?;
+        for (name, at) in [("  scheduled", self.latency), ("  service", self.service)] {
+            writeln!(
+                f,
+                "{name:<13}{:>10}{:>10}{:>10}{:>10}{:>10}",
+                duration(at.p50_ns),
+                duration(at.p90_ns),
+                duration(at.p99_ns),
+                duration(at.p99_9_ns),
+                duration(at.max_ns)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_kinds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, kind) in self.kinds.iter().enumerate() {
+            writeln!(
+                f,
+                "{:<13}{:<18} {:>9} sent, {:>9} as expected, {} otherwise",
+                if index == 0 { "kinds" } else { "" },
+                kind.kind,
+                grouped(kind.sent),
+                grouped(kind.as_expected),
+                grouped(kind.otherwise)
+            )?;
+        }
+        let mut line = String::new();
+        for reject in &self.rejects {
+            let separator = if line.is_empty() { "" } else { ", " };
+            let name = reject.name.unwrap_or("(no name)");
+            write!(line, "{separator}{} {} {name}", grouped(reject.count), reject.code)?;
+        }
+        writeln!(f, "rejects      {}", if line.is_empty() { "none" } else { line.as_str() })
+    }
+
+    fn write_cpu(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut write = |who: &str, cpu: &Cpu| {
+            writeln!(
+                f,
+                "cpu          {who:<18} {} user + {} system a pair",
+                duration(cpu.user_ns_per_pair),
+                duration(cpu.system_ns_per_pair)
+            )
+        };
+        if let Some(cpu) = &self.generator_cpu {
+            write("generator", cpu)?;
+        }
+        if let Some(target) = &self.target {
+            write("switch", &target.cpu)?;
+        }
+        Ok(())
+    }
+
+    fn write_books(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "books        {}", self.books.summary)?;
+        for flow in &self.books.flows {
+            writeln!(
+                f,
+                "             {} paid {}; {} was owed {} and received {}",
+                flow.from, flow.paid, flow.to, flow.owed, flow.received
+            )?;
+        }
+        for end in &self.books.ends {
+            if let (Some(ours), Some(theirs)) = (&end.balance_expected, &end.balance_of_target) {
+                writeln!(
+                    f,
+                    "             {} {}: balance {ours} by our books, {theirs} by the switch's",
+                    end.name, end.asset
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pass => "PASSED",
+            Self::Fail => "FAILED",
+            Self::Partial => "PARTIAL",
+        })
+    }
+}
+
+/// A count with its thousands apart.
+#[must_use]
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn grouped_f64(value: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a rate, for the eye
+    grouped(value.round() as u64)
+}
+
+/// A duration in the unit that reads best.
+#[must_use]
+pub fn duration(ns: u64) -> String {
+    #[expect(clippy::cast_precision_loss)] // three digits, for the eye
+    let exact = ns as f64;
+    match ns {
+        0..1_000 => format!("{ns} ns"),
+        1_000..1_000_000 => format!("{:.1} us", exact / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.2} ms", exact / 1e6),
+        _ => format!("{:.2} s", exact / 1e9),
+    }
+}

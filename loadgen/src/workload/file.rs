@@ -1,0 +1,71 @@
+//! The tables and keys of a workload file, as TOML has them: nothing is checked but their types, and
+//! that no key is unknown. A value whose check can fail keeps the place where it stands.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Role, Token};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) seed: Option<u64>,
+    pub(super) seconds: Spanned<u64>,
+    pub(super) rate_per_s: Spanned<u64>,
+    #[serde(default)]
+    pub(super) traffic: TrafficTable,
+    pub(super) mix: Option<Spanned<MixTable>>,
+    #[serde(default)]
+    pub(super) ends: Vec<Spanned<EndTable>>,
+    #[serde(default)]
+    pub(super) flows: Vec<Spanned<FlowTable>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TrafficTable {
+    pub(super) amount: Option<Spanned<[u64; 2]>>,
+    pub(super) data_bytes: Option<Spanned<[u64; 2]>>,
+    pub(super) expiry_ms: Option<Spanned<[u64; 2]>>,
+    pub(super) silent_expiry_ms: Option<Spanned<[u64; 2]>>,
+    pub(super) unroutable_address: Option<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct MixTable {
+    pub(super) fulfilled: u16,
+    pub(super) rejected: u16,
+    pub(super) expired: u16,
+    pub(super) wrong_fulfillment: u16,
+    pub(super) unroutable: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EndTable {
+    pub(super) name: Spanned<String>,
+    pub(super) url: Spanned<String>,
+    pub(super) token: Option<Token>,
+    pub(super) role: Role,
+    #[serde(default)]
+    pub(super) asset: String,
+    pub(super) address: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FlowTable {
+    pub(super) from: Spanned<String>,
+    pub(super) to: Spanned<String>,
+    #[serde(default = "one")]
+    pub(super) num: Spanned<u64>,
+    #[serde(default = "one")]
+    pub(super) den: Spanned<u64>,
+    #[serde(default = "one")]
+    pub(super) weight: Spanned<u64>,
+}
+
+fn one() -> Spanned<u64> {
+    Spanned::new(0..0, 1)
+}
