@@ -1,3 +1,14 @@
 //! The process around the core: configuration, links, the loop of a shard, the control thread.
+//!
+//! ```text
+//!   config     one TOML file, checked whole          topology   which thread runs what, joined how
+//!   control    accept, dial, authenticate, operators  shard      links and packets, one thread
+//!   assemble   from a configuration to a switch       log        bounded, never per packet
+//! ```
 
+mod assemble;
 pub mod config;
+mod control;
+mod log;
+mod shard;
+pub mod topology;

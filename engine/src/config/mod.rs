@@ -26,6 +26,7 @@ use toml::de::DeTable;
 use zeroize::Zeroizing;
 
 pub use problem::{Problem, Problems};
+pub(crate) use switch::HANDSHAKE_BYTES_LIMIT;
 pub use token::{DialToken, TokenHash};
 
 use problem::Collector;
@@ -135,6 +136,18 @@ pub enum Transport {
     Tcp,
     /// BTP frames straight on a Unix socket.
     Unix,
+}
+
+impl Transport {
+    /// As the configuration has it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ws => "ws",
+            Self::Tcp => "tcp",
+            Self::Unix => "unix",
+        }
+    }
 }
 
 /// Where a listener is bound.

@@ -15,6 +15,8 @@ use super::{
 
 /// A drain longer than this is an operator's slip: nothing is in flight for longer than two holds.
 const SHUTDOWN_MS_LIMIT: u32 = 2 * HOLD_MS_MAX;
+/// What a new link may bring along to its shard.
+pub(crate) const HANDSHAKE_BYTES_LIMIT: u32 = 64 << 10;
 /// Below this one legal frame would not fit under half of the cap.
 const EGRESS_BYTES_MIN: u32 = 256 << 10;
 
@@ -126,7 +128,11 @@ pub(super) fn connection(root: &Table<'_, '_>) -> ConnectionSection {
     let table = root.table("connection", "[connection]");
     let section = ConnectionSection {
         handshake_ms: table.integer("handshake_ms", 1..=300_000, 10_000),
-        handshake_bytes_max: table.integer("handshake_bytes_max", 512..=65_536, 16_384),
+        handshake_bytes_max: table.integer(
+            "handshake_bytes_max",
+            512..=HANDSHAKE_BYTES_LIMIT,
+            16_384,
+        ),
         unauthenticated_max: table.integer("unauthenticated_max", 1..=65_536, 256),
         egress_bytes_max: table.integer("egress_bytes_max", EGRESS_BYTES_MIN..=1 << 30, 8 << 20),
         bad_frames_max: table.integer("bad_frames_max", 1..=1_000_000, 10),

@@ -1,0 +1,54 @@
+//! From a configuration to a switch: nothing here can refuse, as the configuration was checked.
+
+use std::sync::Arc;
+
+use m2_core::{AccountConfig, AccountId, Now, Rates, Rings, Routes, Switch, SwitchConfig};
+
+use crate::config::Config;
+
+/// A switch with every account, route and rate of the configuration, and no link.
+///
+/// # Panics
+///
+/// If the configuration did not come out of [`crate::config::parse`].
+pub(crate) fn switch(config: &Config, start: Now) -> Switch {
+    let section = &config.switch;
+    let mut switch = Switch::new(SwitchConfig {
+        own_address: section.address.clone(),
+        network: section.network,
+        expiry_margin_ms: section.expiry_margin_ms,
+        remaining_ms_min: section.remaining_ms_min,
+        hold_ms_max: section.hold_ms_max,
+        in_flight_slots: section.in_flight_slots,
+        reflect: section.reflect,
+        seed: random(),
+        rings: Rings::for_slots(section.in_flight_slots),
+        start,
+    });
+    let accounts = (0_u32..).map(AccountId).zip(&config.accounts);
+    for (id, account) in accounts.clone() {
+        let asset = &config.assets[usize::from(account.asset.0)];
+        switch.add_account(AccountConfig {
+            id,
+            relation: account.relation,
+            asset: account.asset,
+            asset_code: asset.code.clone(),
+            asset_scale: asset.scale,
+            ildcp_segment: account.ildcp_segment.clone(),
+            limits: account.limits,
+        });
+    }
+    let rates = Rates::build(1, &config.assets, &config.rates);
+    switch.set_rates(start, Arc::new(rates.expect("rates were checked with the file")));
+    let routes = accounts
+        .flat_map(|(id, account)| account.routes.iter().map(move |prefix| (prefix.clone(), id)));
+    let routes = Routes::build(random(), routes);
+    switch.set_routes(Arc::new(routes.expect("routes were checked with the file")));
+    switch
+}
+
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the system has random bytes");
+    u64::from_ne_bytes(bytes)
+}

@@ -1,0 +1,93 @@
+//! Accepting connections, and what happens to one until it is a link or is gone.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Shared;
+use super::handshake::{self, Refusal};
+use super::wire::{Door, Listener, Wire, tune_tcp};
+use crate::config::Transport;
+
+/// How long a listener rests when the kernel has no descriptor for a connection.
+const REST: Duration = Duration::from_millis(100);
+/// How long a refused peer may take to read why.
+const END_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Accepts until we are told to stop.
+pub(super) async fn run(
+    shared: Rc<Shared>,
+    transport: Transport,
+    address: String,
+    listener: Listener,
+) {
+    let door = Door::new(listener).expect("the kernel waits on a listener");
+    let address: Rc<str> = address.into();
+    loop {
+        let accepted = monoio::select! {
+            accepted = door.accept() => accepted,
+            () = shared.news.until(|| shared.stopping()) => return,
+        };
+        match accepted {
+            Ok((socket, peer)) => take(&shared, transport, &address, socket, peer),
+            Err(error) => {
+                shared.warn(|| tracing::warn!(listener = &*address, %error, "cannot accept"));
+                monoio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+fn take(
+    shared: &Rc<Shared>,
+    transport: Transport,
+    address: &Rc<str>,
+    socket: OwnedFd,
+    peer: String,
+) {
+    shared.count(|counters| counters.accepted += 1);
+    let waiting = shared.unauthenticated.get();
+    if waiting >= shared.config.connection.unauthenticated_max {
+        shared.count(|counters| counters.turned_away += 1);
+        shared.warn(|| {
+            let listener = &**address;
+            tracing::warn!(peer, listener, "connection closed: unauthenticated_max are waiting");
+        });
+        return;
+    }
+    shared.unauthenticated.set(waiting + 1);
+    let (shared, address) = (Rc::clone(shared), Rc::clone(address));
+    monoio::spawn(async move {
+        welcome(&shared, transport, &address, socket, peer).await;
+        shared.unauthenticated.set(shared.unauthenticated.get() - 1);
+    });
+}
+
+async fn welcome(
+    shared: &Shared,
+    transport: Transport,
+    listener: &str,
+    socket: OwnedFd,
+    peer: String,
+) {
+    if transport != Transport::Unix {
+        tune_tcp(&socket, shared.config.connection.ping_ms);
+    }
+    let Ok(wire) = Wire::new(socket) else { return };
+    let limit = Duration::from_millis(u64::from(shared.config.connection.handshake_ms));
+    let shaken = monoio::time::timeout(limit, handshake::accept(shared, transport, &wire)).await;
+    let refusal = match shaken {
+        Ok(Ok(welcomed)) => {
+            shared.count(|counters| counters.authenticated += 1);
+            let account = shared.name(welcomed.account);
+            tracing::info!(account, peer, listener, "authenticated");
+            shared.hand_over(welcomed.into_link(wire.into_socket()));
+            return;
+        }
+        Ok(Err(refusal)) => refusal,
+        Err(_) => Refusal::TooSlow,
+    };
+    shared.count(|counters| counters.refused += 1);
+    shared.warn(|| tracing::warn!(peer, listener, reason = %refusal, "connection refused"));
+    wire.end(END_PATIENCE).await;
+}

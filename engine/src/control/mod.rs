@@ -1,0 +1,221 @@
+//! The control thread: whatever is not per packet.
+//!
+//! It accepts and dials, shakes hands and authenticates within limits of time and bytes, and gives
+//! each connection that passed to the shard. It answers on the control socket and writes the log.
+//! It runs on monoio, with io_uring where the kernel permits it and epoll where not.
+
+mod dial;
+mod handshake;
+mod listen;
+mod nudged;
+mod socket;
+mod wire;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use m2_core::AccountId;
+
+use crate::config::{Config, Transport};
+use crate::log::Limiter;
+use crate::shard::message::{Board, Event, NewLink, Question, Snapshot, ToShard};
+use crate::shard::wake::{Nudge, wake};
+use nudged::Nudged;
+pub(crate) use wire::Listener;
+use wire::Wire;
+
+/// How long an operator waits for the shard before being told that it is busy.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What joins the control thread to the others; see `topology.rs`.
+#[derive(Debug)]
+pub(crate) struct Joints {
+    pub(crate) to_shard: Sender<ToShard>,
+    pub(crate) shard_wake: Arc<OwnedFd>,
+    pub(crate) events: Receiver<Event>,
+    /// The end of a [`Nudge`] that is woken.
+    pub(crate) nudged: UnixStream,
+    /// For threads that we start ourselves.
+    pub(crate) nudge: Nudge,
+    pub(crate) board: Arc<Board>,
+    /// No new connection is taken.
+    pub(crate) stopping: Arc<AtomicBool>,
+    /// The shard has ended.
+    pub(crate) shard_ended: Arc<AtomicBool>,
+}
+
+/// A listener with what is told of it.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) transport: Transport,
+    /// The real address or path.
+    pub(crate) address: String,
+    pub(crate) listener: Listener,
+}
+
+/// What all tasks of the control thread share.
+#[derive(Debug)]
+struct Shared {
+    config: Arc<Config>,
+    started: Instant,
+    /// Transport and address of each listener, as `status` tells them.
+    bound: Vec<(Transport, String)>,
+    names: HashMap<String, AccountId>,
+    by_token: HashMap<[u8; 32], AccountId>,
+    joints: Joints,
+    news: Nudged,
+    unauthenticated: Cell<u32>,
+    counters: RefCell<EdgeCounters>,
+    limiter: RefCell<Limiter>,
+}
+
+/// What has happened to connections before they were links.
+#[derive(Clone, Copy, Debug, Default)]
+struct EdgeCounters {
+    accepted: u64,
+    authenticated: u64,
+    refused: u64,
+    turned_away: u64,
+    dials: u64,
+    dials_failed: u64,
+}
+
+/// Runs the control thread until the shard has ended.
+///
+/// # Panics
+///
+/// If the kernel gives us neither io_uring nor epoll.
+pub(crate) fn run(
+    config: Arc<Config>,
+    bound: Vec<Bound>,
+    control_socket: UnixListener,
+    joints: Joints,
+) {
+    let mut runtime = monoio::RuntimeBuilder::<monoio::FusionDriver>::new()
+        .enable_timer()
+        .build()
+        .expect("the kernel has io_uring or epoll");
+    runtime.block_on(async move {
+        let mut doors = Vec::new();
+        let mut told = Vec::new();
+        for Bound { transport, address, listener } in bound {
+            told.push((transport, address.clone()));
+            doors.push((transport, address, listener));
+        }
+        let names = config.accounts.iter().enumerate();
+        let names = names.map(|(at, account)| (account.name.clone(), id(at))).collect();
+        let tokens = config.accounts.iter().enumerate();
+        let by_token =
+            tokens.filter_map(|(at, account)| Some((*account.token?.as_bytes(), id(at)))).collect();
+        let shared = Rc::new(Shared {
+            config,
+            started: Instant::now(),
+            bound: told,
+            names,
+            by_token,
+            joints,
+            news: Nudged::default(),
+            unauthenticated: Cell::new(0),
+            counters: RefCell::default(),
+            limiter: RefCell::new(Limiter::new()),
+        });
+        for (transport, address, listener) in doors {
+            monoio::spawn(listen::run(Rc::clone(&shared), transport, address, listener));
+        }
+        for (at, account) in shared.config.accounts.iter().enumerate() {
+            if account.dial.is_some() {
+                monoio::spawn(dial::run(Rc::clone(&shared), id(at)));
+            }
+        }
+        monoio::spawn(socket::run(Rc::clone(&shared), control_socket));
+        shared.watch().await;
+    });
+}
+
+fn id(position: usize) -> AccountId {
+    AccountId(u32::try_from(position).expect("accounts are numbered by u32"))
+}
+
+impl Shared {
+    /// Passes on news of the shard until there will be none.
+    async fn watch(&self) {
+        let nudged = self.joints.nudged.try_clone().and_then(|socket| Wire::new(socket.into()));
+        let nudged = nudged.expect("the kernel waits on a socket pair");
+        let mut bytes = Vec::new();
+        loop {
+            while let Ok(event) = self.joints.events.try_recv() {
+                self.limiter.borrow_mut().tell(|| crate::log::event(&self.config, &event));
+            }
+            self.news.wake_all();
+            if self.joints.shard_ended.load(Ordering::Acquire) {
+                return;
+            }
+            bytes.clear();
+            let waited = nudged.receive(&mut bytes, 4096).await;
+            assert!(waited.is_ok_and(|count| count > 0), "main keeps its end of the pair");
+        }
+    }
+
+    fn stopping(&self) -> bool {
+        self.joints.stopping.load(Ordering::Acquire)
+    }
+
+    /// Gives a connection to the shard. `false`, and the connection is closed, if the shard has
+    /// more to do than it can take.
+    fn hand_over(&self, link: NewLink) -> bool {
+        let account = link.account;
+        match self.joints.to_shard.try_send(ToShard::Link(link)) {
+            Ok(()) => {
+                wake(&self.joints.shard_wake);
+                true
+            }
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.warn(|| {
+                    let account = self.name(account);
+                    tracing::warn!(account, "connection closed: the shard takes no more for now");
+                });
+                false
+            }
+        }
+    }
+
+    /// Asks the shard.
+    async fn ask(&self, question: Question) -> Result<Snapshot, &'static str> {
+        let (answer, answered) = bounded(1);
+        if self.joints.to_shard.try_send(ToShard::Ask(question, answer)).is_err() {
+            return Err("the shard is too busy to be asked: try again");
+        }
+        wake(&self.joints.shard_wake);
+        let wait = async {
+            loop {
+                if let Ok(snapshot) = answered.try_recv() {
+                    return snapshot;
+                }
+                self.news.news().await;
+            }
+        };
+        monoio::time::timeout(ANSWER_PATIENCE, wait)
+            .await
+            .map_err(|_| "the shard did not answer in time: try again")
+    }
+
+    fn name(&self, account: AccountId) -> &str {
+        &self.config.accounts[account.0 as usize].name
+    }
+
+    /// Logs what peers can cause as often as they like: bounded, and what is left out is counted.
+    fn warn(&self, log: impl FnOnce()) {
+        self.limiter.borrow_mut().tell(log);
+    }
+
+    fn count(&self, change: impl FnOnce(&mut EdgeCounters)) {
+        change(&mut self.counters.borrow_mut());
+    }
+}

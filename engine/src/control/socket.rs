@@ -1,0 +1,352 @@
+//! The control socket: one JSON object a line, one line back. `docs/control-socket.md` is its
+//! contract.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use m2_core::{AccountView, Counters, Network, PairTotal};
+use serde_json::{Map, Value, json};
+
+use super::wire::{Door, Listener, Wire};
+use super::{EdgeCounters, Shared};
+use crate::shard::message::{LinkCounters, Question, Snapshot, ToShard};
+
+/// Longest line that is read.
+const LINE_LEN_MAX: usize = 4096;
+/// Operators at once.
+const OPERATORS_MAX: usize = 64;
+/// How long an operator may take to read a line of ours.
+const SEND_PATIENCE: Duration = Duration::from_secs(10);
+/// How long `drain` waits unless told.
+const DRAIN_MS_DEFAULT: u64 = 35_000;
+/// The longest that `drain` waits.
+const DRAIN_MS_MAX: u64 = 600_000;
+/// How often `drain` looks.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
+/// The one thing that every operator must know.
+const JOURNAL: &str = "none: balances do not survive a restart";
+
+/// Serves operators until the runtime ends.
+pub(super) async fn run(shared: Rc<Shared>, listener: std::os::unix::net::UnixListener) {
+    let door = Door::new(Listener::Unix(listener)).expect("the kernel waits on a listener");
+    let operators = Rc::new(());
+    loop {
+        match door.accept().await {
+            Ok((socket, _)) if Rc::strong_count(&operators) <= OPERATORS_MAX => {
+                let (shared, operator) = (Rc::clone(&shared), Rc::clone(&operators));
+                monoio::spawn(async move {
+                    // Whatever ends it, the operator sees the end of the connection.
+                    let _ = serve(&shared, socket).await;
+                    drop(operator);
+                });
+            }
+            Ok(_) => shared.warn(|| tracing::warn!("control connection closed: too many")),
+            Err(error) => {
+                shared.warn(|| tracing::warn!(%error, "cannot accept a control connection"));
+                monoio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(shared: &Shared, socket: OwnedFd) -> std::io::Result<()> {
+    let wire = Wire::new(socket)?;
+    let mut bytes = Vec::new();
+    loop {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            let answer = answer(shared, &bytes[..end]).await;
+            bytes.drain(..=end);
+            say(&wire, &answer).await?;
+        }
+        if bytes.len() >= LINE_LEN_MAX {
+            let text = format!("a line has at most {LINE_LEN_MAX} bytes");
+            return say(&wire, &refusal(&text)).await;
+        }
+        let room = LINE_LEN_MAX - bytes.len();
+        if wire.receive(&mut bytes, room).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+async fn say(wire: &Wire, answer: &Value) -> std::io::Result<()> {
+    let line = format!("{answer}\n");
+    monoio::time::timeout(SEND_PATIENCE, wire.send(line.as_bytes()))
+        .await
+        .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+}
+
+fn refusal(text: &str) -> Value {
+    json!({ "ok": false, "error": text })
+}
+
+async fn answer(shared: &Shared, line: &[u8]) -> Value {
+    let request: Map<String, Value> = match serde_json::from_slice(line) {
+        Ok(request) => request,
+        Err(error) => {
+            let example = r#"as in {"cmd":"status"}"#;
+            return refusal(&format!("a line is one JSON object, {example}: {error}"));
+        }
+    };
+    let Some(command) = request.get("cmd").and_then(Value::as_str) else {
+        return refusal(
+            "`cmd` is missing or no string: write one of status, accounts, counters, drain, resume",
+        );
+    };
+    let known: &[&str] = if command == "drain" { &["cmd", "timeout_ms"] } else { &["cmd"] };
+    if let Some(key) = request.keys().find(|key| !known.contains(&key.as_str())) {
+        return refusal(&format!("`{command}` has no `{key}`: known are {}", known.join(", ")));
+    }
+    let answered = match command {
+        "status" => status(shared).await,
+        "accounts" => accounts(shared).await,
+        "counters" => counters(shared).await,
+        "drain" => drain(shared, request.get("timeout_ms")).await,
+        "resume" => order(shared, false).map(|()| json!({ "ok": true, "draining": false })),
+        unknown => Err(format!(
+            "unknown command `{unknown}`: known are status, accounts, counters, drain, resume"
+        )),
+    };
+    answered.unwrap_or_else(|error| refusal(&error))
+}
+
+async fn status(shared: &Shared) -> Result<Value, String> {
+    let Snapshot::Status { links, in_flight, draining } = shared.ask(Question::Status).await?
+    else {
+        unreachable!("an answer fits its question")
+    };
+    let switch = &shared.config.switch;
+    let cpu = cpu_us();
+    let listen: Vec<Value> = shared
+        .bound
+        .iter()
+        .map(|(transport, address)| json!({ "transport": transport.word(), "address": address }))
+        .collect();
+    Ok(json!({
+        "ok": true,
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_ms": millis(shared.started.elapsed()),
+        "pid": std::process::id(),
+        "address": switch.address.as_str(),
+        "network": network_word(switch.network),
+        "listen": listen,
+        "draining": draining,
+        "connections": links,
+        "in_flight": in_flight,
+        "journal": JOURNAL,
+        "cpu_user_us": cpu.user,
+        "cpu_system_us": cpu.system,
+    }))
+}
+
+async fn accounts(shared: &Shared) -> Result<Value, String> {
+    let Snapshot::Accounts(views) = shared.ask(Question::Accounts).await? else {
+        unreachable!("an answer fits its question")
+    };
+    let accounts: Vec<Value> = views
+        .iter()
+        .zip(&shared.config.accounts)
+        .map(|(view, account)| {
+            let asset = &shared.config.assets[usize::from(account.asset.0)];
+            let mut told = account_words(view);
+            told.insert("name".into(), json!(account.name));
+            told.insert("asset_code".into(), json!(asset.code));
+            told.insert("asset_scale".into(), json!(asset.scale));
+            Value::Object(told)
+        })
+        .collect();
+    Ok(json!({ "ok": true, "accounts": accounts }))
+}
+
+/// Amounts are strings: they do not fit the numbers of every reader of JSON.
+fn account_words(view: &AccountView) -> Map<String, Value> {
+    let (words, counters) = (&view.words, &view.counters);
+    let told = json!({
+        "connected": view.connected,
+        "balance": words.balance.to_string(),
+        "held_in": words.held_in.to_string(),
+        "held_out": words.held_out.to_string(),
+        "frozen": words.frozen.to_string(),
+        "prepaid": words.prepaid.to_string(),
+        "in_flight_in": view.in_flight_in,
+        "in_flight_out": view.in_flight_out,
+        "requests_in": counters.requests_in,
+        "prepares_out": counters.prepares_out,
+        "fulfills_in": counters.fulfills_in,
+        "fulfills_out": counters.fulfills_out,
+        "rejects_in": counters.rejects_in,
+        "rejects_out": counters.rejects_out,
+        "expired": counters.expired,
+        "wrong_fulfillments": counters.wrong_fulfillments,
+        "late_fulfills": counters.late_fulfills,
+        "unmatched_answers": counters.unmatched_answers,
+        "undelivered_fulfills": counters.undelivered_fulfills,
+        "amount_fulfilled_in": counters.amount_fulfilled_in.to_string(),
+        "amount_fulfilled_out": counters.amount_fulfilled_out.to_string(),
+    });
+    let Value::Object(told) = told else { unreachable!("an object was written") };
+    told
+}
+
+async fn counters(shared: &Shared) -> Result<Value, String> {
+    let Snapshot::Counters { core, links, pairs } = shared.ask(Question::Counters).await? else {
+        unreachable!("an answer fits its question")
+    };
+    let refusals: Vec<Value> = core
+        .refusals()
+        .map(
+            |(name, code, count)| json!({ "name": name, "code": code.to_string(), "count": count }),
+        )
+        .collect();
+    Ok(json!({
+        "ok": true,
+        "refusals": refusals,
+        "packets": packet_counters(&core),
+        "links": link_counters(&links),
+        "connections": edge_counters(&shared.counters.borrow()),
+        "log_lines_left_out": shared.limiter.borrow().left_out(),
+        "pairs": pairs_told(shared, &pairs),
+    }))
+}
+
+fn packet_counters(core: &Counters) -> Value {
+    json!({
+        "pairs_fulfilled": core.pairs_fulfilled,
+        "records": core.records,
+        "requests_stale": core.requests_stale,
+        "own_fulfills": core.own_fulfills,
+        "answers_unknown": core.answers_unknown,
+        "answers_foreign": core.answers_foreign,
+        "answers_duplicate": core.answers_duplicate,
+        "late_fulfills": core.late_fulfills,
+        "late_fulfills_unrecorded": core.late_fulfills_unrecorded,
+        "undelivered_fulfills": core.undelivered_fulfills,
+        "notices_lost": core.notices_lost,
+    })
+}
+
+fn link_counters(links: &LinkCounters) -> Value {
+    json!({
+        "links_up": links.links_up,
+        "links_replaced": links.links_replaced,
+        "links_full": links.links_full,
+        "links_silent": links.links_silent,
+        "bad_frames": links.bad_frames,
+        "framing_lost": links.framing_lost,
+        "websocket_violations": links.websocket_violations,
+        "messages_unserved": links.messages_unserved,
+        "transfers_refused": links.transfers_refused,
+        "prepares_unsent": links.prepares_unsent,
+        "fulfills_unsent": links.fulfills_unsent,
+        "events_lost": links.events_lost,
+    })
+}
+
+fn edge_counters(edge: &EdgeCounters) -> Value {
+    json!({
+        "accepted": edge.accepted,
+        "authenticated": edge.authenticated,
+        "refused": edge.refused,
+        "turned_away": edge.turned_away,
+        "dials": edge.dials,
+        "dials_failed": edge.dials_failed,
+    })
+}
+
+/// Every pair of assets that has moved anything.
+fn pairs_told(shared: &Shared, pairs: &[PairTotal]) -> Vec<Value> {
+    let assets = &shared.config.assets;
+    let name = |index: usize| format!("{}/{}", assets[index].code, assets[index].scale);
+    pairs
+        .iter()
+        .enumerate()
+        .filter(|(_, total)| total.amount_in > 0 || total.amount_out > 0)
+        .map(|(at, total)| {
+            json!({
+                "from": name(at / assets.len()),
+                "to": name(at % assets.len()),
+                "amount_in": total.amount_in.to_string(),
+                "amount_out": total.amount_out.to_string(),
+                "remainder": total.remainder_whole.to_string(),
+                "remainder_num": total.remainder_num.to_string(),
+                "remainder_den": total.remainder_den.to_string(),
+                "fractions_dropped": total.fractions_dropped,
+            })
+        })
+        .collect()
+}
+
+/// Has every new PREPARE refused, and answers when nothing is in flight.
+async fn drain(shared: &Shared, timeout_ms: Option<&Value>) -> Result<Value, String> {
+    let timeout_ms = match timeout_ms {
+        None => DRAIN_MS_DEFAULT,
+        Some(value) => value.as_u64().filter(|value| *value <= DRAIN_MS_MAX).ok_or_else(|| {
+            format!("`timeout_ms` must be a whole number from 0 to {DRAIN_MS_MAX}")
+        })?,
+    };
+    order(shared, true)?;
+    let until = Instant::now() + Duration::from_millis(timeout_ms);
+    loop {
+        let Snapshot::Status { in_flight, .. } = shared.ask(Question::Status).await? else {
+            unreachable!("an answer fits its question")
+        };
+        if in_flight == 0 {
+            return Ok(json!({ "ok": true, "draining": true, "in_flight": 0 }));
+        }
+        if Instant::now() >= until {
+            return Ok(json!({
+                "ok": false,
+                "error": format!("{in_flight} packets are still in flight; no new one is taken"),
+                "draining": true,
+                "in_flight": in_flight,
+            }));
+        }
+        monoio::time::sleep(DRAIN_LOOK).await;
+    }
+}
+
+fn order(shared: &Shared, draining: bool) -> Result<(), String> {
+    let sent = shared.joints.to_shard.try_send(ToShard::SetDraining(draining));
+    crate::shard::wake::wake(&shared.joints.shard_wake);
+    sent.map_err(|_| "the shard is too busy to be told: try again".to_owned())
+}
+
+struct Cpu {
+    user: u64,
+    system: u64,
+}
+
+/// What the process has used so far. The kernel tells the sum in nanoseconds and the shares in
+/// ticks of 10 ms, so the sum is split by the shares.
+fn cpu_us() -> Cpu {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let total = u64::try_from(spent.tv_sec).unwrap_or(0) * 1_000_000
+        + u64::try_from(spent.tv_nsec).unwrap_or(0) / 1_000;
+    let (user, system) = ticks().unwrap_or((1, 0));
+    let ticks = u128::from((user + system).max(1));
+    let share = u128::from(total) * u128::from(system) / ticks;
+    let system = u64::try_from(share).unwrap_or(total);
+    Cpu { user: total - system, system }
+}
+
+/// `utime` and `stime` of `/proc/self/stat`: the 14th and 15th field, the 2nd being a name in
+/// brackets that may hold blanks.
+fn ticks() -> Option<(u64, u64)> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace().skip(11);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn network_word(network: Network) -> &'static str {
+    match network {
+        Network::G => "g",
+        Network::Test => "test",
+        Network::Private => "private",
+    }
+}

@@ -1,0 +1,125 @@
+//! The log: to standard error, as text or JSON, never per packet, and bounded where a peer could
+//! make it grow.
+
+use std::time::{Duration, Instant};
+
+use m2_core::Notice;
+use tracing_subscriber::fmt;
+
+use crate::config::{Config, LogFormat, LogSection};
+use crate::shard::message::Event;
+
+/// Bounded lines a second, and as many at once.
+const LINES_PER_S: u32 = 50;
+
+/// Starts the log.
+pub(crate) fn start(section: LogSection) {
+    let builder = fmt().with_max_level(section.level).with_writer(std::io::stderr);
+    match section.format {
+        LogFormat::Text => builder.with_target(false).with_ansi(false).init(),
+        LogFormat::Json => builder.with_target(false).json().flatten_event(true).init(),
+    }
+}
+
+/// Lets a number of lines a second through and counts the rest.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    second_began: Instant,
+    told: u32,
+    left_out_now: u64,
+    left_out: u64,
+}
+
+impl Limiter {
+    pub(crate) fn new() -> Self {
+        Self { second_began: Instant::now(), told: 0, left_out_now: 0, left_out: 0 }
+    }
+
+    /// Logs, or counts.
+    pub(crate) fn tell(&mut self, log: impl FnOnce()) {
+        if self.second_began.elapsed() >= Duration::from_secs(1) {
+            if self.left_out_now > 0 {
+                tracing::warn!(lines = self.left_out_now, "lines were left out of the log");
+            }
+            *self = Self { left_out: self.left_out, ..Self::new() };
+        }
+        if self.told < LINES_PER_S {
+            self.told += 1;
+            log();
+        } else {
+            self.left_out_now += 1;
+            self.left_out += 1;
+        }
+    }
+
+    /// Lines left out since the start.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.left_out
+    }
+}
+
+/// One event of the shard.
+pub(crate) fn event(config: &Config, event: &Event) {
+    let name = |account: m2_core::AccountId| &*config.accounts[account.0 as usize].name;
+    match *event {
+        Event::Up(account) => tracing::info!(account = name(account), "link up"),
+        Event::Down { account, cause, prepares_unsent, fulfills_unsent } => {
+            let account = name(account);
+            let cause = cause.text();
+            if fulfills_unsent > 0 {
+                tracing::warn!(
+                    account,
+                    cause,
+                    prepares_unsent,
+                    fulfills_unsent,
+                    "link down; the peer lacks FULFILLs that count"
+                );
+            } else {
+                tracing::info!(account, cause, prepares_unsent, "link down");
+            }
+        }
+        Event::ShutdownCut { in_flight } => tracing::warn!(
+            in_flight,
+            "shutdown_ms is up: packets still in flight are left without an answer"
+        ),
+        Event::Notice(notice) => self::notice(&name, &notice),
+    }
+}
+
+fn notice<'a>(name: &impl Fn(m2_core::AccountId) -> &'a str, notice: &Notice) {
+    match notice {
+        Notice::LateFulfill { evidence, recorded } => tracing::warn!(
+            account = name(evidence.connection.account),
+            request_id = evidence.request_id,
+            fulfillment = %hex(&evidence.fulfillment),
+            recorded,
+            "a FULFILL came after its packet had expired: it changes no ledger"
+        ),
+        Notice::Undelivered { connection, request_id, amount } => tracing::warn!(
+            account = name(connection.account),
+            request_id,
+            amount,
+            "a FULFILL that counts could not be delivered: its connection is gone"
+        ),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_cut_and_counted() {
+        let mut limiter = Limiter::new();
+        let mut told = 0;
+        for _ in 0..1_000 {
+            limiter.tell(|| told += 1);
+        }
+        assert!(told >= u64::from(LINES_PER_S));
+        assert_eq!(told + limiter.left_out(), 1_000);
+    }
+}

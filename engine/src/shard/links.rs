@@ -1,0 +1,223 @@
+//! The links of a shard, and where the core's packets leave.
+//!
+//! An account has at most one link that is open and one that is closing: the former carries packets,
+//! the latter only gets rid of the bytes it still has.
+
+use m2_codec::btp::FrameType;
+use m2_codec::ilp::{self, PacketType};
+use m2_core::{AccountId, ConnectionId, Egress};
+use rustix::fd::OwnedFd;
+
+use super::message::LinkCounters;
+use super::rx::Rx;
+use super::tx::Tx;
+
+/// One connection past its handshake.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) socket: OwnedFd,
+    pub(super) connection: ConnectionId,
+    pub(super) rx: Rx,
+    pub(super) tx: Tx,
+    pub(super) state: State,
+    pub(super) bad_frames: u32,
+    /// When anything came last, on the monotonic clock.
+    pub(super) heard_ns: u64,
+    /// We asked since then whether the peer lives.
+    pub(super) pinged: bool,
+    /// RFC 6455 pings exist here; elsewhere TCP's keepalive must do.
+    pub(super) websocket: bool,
+}
+
+/// What a link is good for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum State {
+    /// Packets go both ways.
+    Open,
+    /// What waits is sent, what comes is dropped, until both sides have ended or the time is up.
+    Closing {
+        /// On the monotonic clock.
+        deadline_ns: u64,
+        /// All was sent and our side has ended.
+        ended: bool,
+    },
+}
+
+/// The places of an account's links.
+#[derive(Clone, Copy, Debug, Default)]
+struct Places {
+    open: Option<usize>,
+    closing: Option<usize>,
+}
+
+/// See the head of the file.
+#[derive(Debug)]
+pub(super) struct Links {
+    places: Vec<Option<Link>>,
+    free: Vec<usize>,
+    by_account: Vec<Places>,
+    /// Places of links that have something to flush, or are to be closed for being full.
+    dirty: Vec<usize>,
+    /// Bytes put since the last flush.
+    put_bytes: usize,
+    egress_bytes_max: usize,
+    pub(super) counters: LinkCounters,
+}
+
+impl Links {
+    pub(super) fn new(accounts: usize, egress_bytes_max: usize) -> Self {
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+            by_account: vec![Places::default(); accounts],
+            dirty: Vec::new(),
+            put_bytes: 0,
+            egress_bytes_max,
+            counters: LinkCounters::default(),
+        }
+    }
+
+    /// Takes a link in as its account's open one.
+    ///
+    /// # Panics
+    ///
+    /// If the account has an open one: that was to be closed first.
+    pub(super) fn insert(&mut self, link: Link) -> usize {
+        let place = self.free.pop().unwrap_or(self.places.len());
+        if place == self.places.len() {
+            self.places.push(None);
+        }
+        let open = &mut self.by_account[index(link.connection.account)].open;
+        assert!(open.is_none(), "an account has one open link");
+        *open = Some(place);
+        self.places[place] = Some(link);
+        place
+    }
+
+    /// Makes an account's open link its closing one; gives back the one that was closing before.
+    pub(super) fn set_closing(&mut self, place: usize, deadline_ns: u64) -> Option<usize> {
+        let link = self.places[place].as_mut().expect("only a link in place is closed");
+        assert!(link.state == State::Open, "a link is closed once");
+        link.state = State::Closing { deadline_ns, ended: false };
+        let places = &mut self.by_account[index(link.connection.account)];
+        places.open = None;
+        places.closing.replace(place)
+    }
+
+    /// Takes a link out.
+    pub(super) fn remove(&mut self, place: usize) -> Option<Link> {
+        let link = self.places.get_mut(place)?.take()?;
+        let places = &mut self.by_account[index(link.connection.account)];
+        for slot in [&mut places.open, &mut places.closing] {
+            if *slot == Some(place) {
+                *slot = None;
+            }
+        }
+        self.free.push(place);
+        Some(link)
+    }
+
+    pub(super) fn get_mut(&mut self, place: usize) -> Option<&mut Link> {
+        self.places.get_mut(place)?.as_mut()
+    }
+
+    /// Place of an account's open link.
+    pub(super) fn open_place(&self, account: AccountId) -> Option<usize> {
+        self.by_account[index(account)].open
+    }
+
+    /// The places where links are.
+    pub(super) fn occupied(&self) -> Vec<usize> {
+        (0..self.places.len()).filter(|place| self.places[*place].is_some()).collect()
+    }
+
+    /// Links of both kinds.
+    pub(super) fn count(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    /// Links that carry packets.
+    pub(super) fn open_count(&self) -> usize {
+        self.places.iter().flatten().filter(|link| link.state == State::Open).count()
+    }
+
+    /// A place to flush, each once.
+    pub(super) fn next_dirty(&mut self) -> Option<usize> {
+        while let Some(place) = self.dirty.pop() {
+            if let Some(link) = self.get_mut(place) {
+                link.tx.dirty = false;
+                return Some(place);
+            }
+        }
+        self.put_bytes = 0;
+        None
+    }
+
+    /// Bytes put since all links were flushed.
+    pub(super) fn put_bytes(&self) -> usize {
+        self.put_bytes
+    }
+
+    /// Has a link flushed at the next occasion.
+    pub(super) fn set_dirty(&mut self, place: usize) {
+        if let Some(link) = self.places[place].as_mut()
+            && !core::mem::replace(&mut link.tx.dirty, true)
+        {
+            self.dirty.push(place);
+        }
+    }
+
+    /// Writes to a link, unless it is full, and sees whether it is now.
+    pub(super) fn put(&mut self, place: usize, write: impl FnOnce(&mut Tx)) {
+        let cap = self.egress_bytes_max;
+        let Some(link) = self.places[place].as_mut() else { return };
+        if link.tx.full {
+            return;
+        }
+        let before = link.tx.waiting();
+        write(&mut link.tx);
+        let waiting = link.tx.waiting();
+        link.tx.full = waiting > cap;
+        self.put_bytes += waiting - before;
+        self.set_dirty(place);
+    }
+
+    /// Where packets of this very connection go.
+    fn place_of(&self, to: ConnectionId) -> Option<usize> {
+        let place = self.by_account[index(to.account)].open?;
+        let link = self.places[place].as_ref()?;
+        (link.connection == to).then_some(place)
+    }
+
+    fn count_lost(&mut self, packet: &[u8]) {
+        if ilp::packet_type(packet) == Some(PacketType::Fulfill) {
+            self.counters.fulfills_unsent += 1;
+        }
+    }
+}
+
+impl Egress for Links {
+    fn below_half(&self, to: ConnectionId) -> bool {
+        let link = self.place_of(to).and_then(|place| self.places[place].as_ref());
+        link.is_some_and(|link| link.tx.waiting() < self.egress_bytes_max / 2)
+    }
+
+    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
+        let place = self.place_of(to).expect("the core asked whether there is room");
+        self.put(place, |tx| tx.put_ilp(FrameType::Message, request_id, packet));
+    }
+
+    fn answer(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
+        match self.place_of(to) {
+            Some(place) if !self.places[place].as_ref().is_some_and(|link| link.tx.full) => {
+                self.put(place, |tx| tx.put_ilp(FrameType::Response, request_id, packet));
+            }
+            // The commit stands; that the peer does not learn of it is counted.
+            _ => self.count_lost(packet),
+        }
+    }
+}
+
+fn index(account: AccountId) -> usize {
+    account.0 as usize
+}

@@ -1,0 +1,248 @@
+//! What the control thread and the shard tell each other. Nothing here is per packet.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_channel::Sender;
+use m2_codec::ws;
+use m2_core::{AccountId, AccountView, Counters, Notice, PairTotal};
+
+/// From the control thread, or from main, to the shard.
+#[derive(Debug)]
+pub(crate) enum ToShard {
+    /// An authenticated connection: from now on the shard's.
+    Link(NewLink),
+    /// A question of an operator; the answer goes into the channel, which has room for it.
+    Ask(Question, Sender<Snapshot>),
+    /// Take no new PREPARE, or take them again.
+    SetDraining(bool),
+    /// Finish what is in flight, flush, close, and end.
+    Shutdown,
+}
+
+/// A connection past its handshake.
+#[derive(Debug)]
+pub(crate) struct NewLink {
+    /// Whose it is.
+    pub(crate) account: AccountId,
+    /// Connected; made non-blocking by the shard.
+    pub(crate) socket: OwnedFd,
+    /// What delimits frames on it.
+    pub(crate) framing: Framing,
+    /// What the peer sent behind its first frame.
+    pub(crate) received: Vec<u8>,
+    /// Whole frames, framed as this connection wants them, that the peer gets first: the answer
+    /// to its `auth`, which must not come before the link is there.
+    pub(crate) greeting: Vec<u8>,
+}
+
+/// What delimits BTP frames on a connection.
+#[derive(Debug)]
+pub(crate) enum Framing {
+    /// Their own lengths.
+    Stream,
+    /// WebSocket messages.
+    WebSocket {
+        /// Which end we are: a client masks what it sends.
+        role: ws::Role,
+        /// Reads the peer's frames.
+        reader: Box<ws::Reader>,
+    },
+}
+
+/// What an operator may ask a shard.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Question {
+    /// Of the whole shard.
+    Status,
+    /// Every account.
+    Accounts,
+    /// Every counter.
+    Counters,
+}
+
+/// The answer to a [`Question`], all of one moment.
+#[derive(Debug)]
+pub(crate) enum Snapshot {
+    /// To [`Question::Status`].
+    Status {
+        /// Links that are up.
+        links: u32,
+        /// Packets without an answer.
+        in_flight: u32,
+        /// No new PREPARE is taken.
+        draining: bool,
+    },
+    /// To [`Question::Accounts`], in order of ids.
+    Accounts(Vec<AccountView>),
+    /// To [`Question::Counters`].
+    Counters {
+        /// Of the core.
+        core: Box<Counters>,
+        /// Of the links.
+        links: LinkCounters,
+        /// By row of the incoming asset.
+        pairs: Vec<PairTotal>,
+    },
+}
+
+/// What has happened on links since the start.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct LinkCounters {
+    /// Connections that became an account's link.
+    pub(crate) links_up: u64,
+    /// Links that gave way to a newer one of their account.
+    pub(crate) links_replaced: u64,
+    /// Links closed because they did not read what we sent.
+    pub(crate) links_full: u64,
+    /// Links given up because nothing came, not even a pong.
+    pub(crate) links_silent: u64,
+    /// Malformed BTP frames inside good framing.
+    pub(crate) bad_frames: u64,
+    /// Streams on which the next frame could not be found.
+    pub(crate) framing_lost: u64,
+    /// WebSocket connections that broke RFC 6455.
+    pub(crate) websocket_violations: u64,
+    /// MESSAGEs without an entry that we serve.
+    pub(crate) messages_unserved: u64,
+    /// TRANSFERs, all refused.
+    pub(crate) transfers_refused: u64,
+    /// PREPAREs of which no byte had left when their link was lost.
+    pub(crate) prepares_unsent: u64,
+    /// FULFILLs that had not left, or not whole, when their link was lost.
+    pub(crate) fulfills_unsent: u64,
+    /// Events that the log never saw because its queue was full.
+    pub(crate) events_lost: u64,
+}
+
+/// From the shard to the log, by way of the control thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    /// An account has a link.
+    Up(AccountId),
+    /// An account's link ended.
+    Down {
+        /// Whose.
+        account: AccountId,
+        /// Why.
+        cause: Cause,
+        /// PREPAREs of which no byte had left; their senders got T01.
+        prepares_unsent: u32,
+        /// FULFILLs that the peer does not get.
+        fulfills_unsent: u32,
+    },
+    /// The core has something to tell.
+    Notice(Notice),
+    /// The time to finish is up.
+    ShutdownCut {
+        /// Packets without an answer; nobody will be told how they end.
+        in_flight: u32,
+    },
+}
+
+/// Why a link ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Cause {
+    /// The peer closed it.
+    Closed,
+    /// The kernel reported an error.
+    Failed(rustix::io::Errno),
+    /// A newer connection of the account took its place.
+    Replaced,
+    /// The peer did not read.
+    Full,
+    /// The peer was silent.
+    Silent,
+    /// Too many malformed frames.
+    BadFrames,
+    /// The next frame cannot be found.
+    FramingLost(m2_codec::btp::DecodeError),
+    /// RFC 6455 was broken; the close code says how.
+    WebSocket(u16),
+    /// We are ending.
+    Shutdown,
+}
+
+impl Cause {
+    /// As the log has it.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Closed => "the peer closed it".into(),
+            Self::Failed(error) => format!("the connection failed: {error}"),
+            Self::Replaced => "a newer connection of the account replaced it".into(),
+            Self::Full => "the peer does not read: its egress is past egress_bytes_max".into(),
+            Self::Silent => "the peer is silent: no pong within ping_ms".into(),
+            Self::BadFrames => "the peer sent bad_frames_max malformed frames".into(),
+            Self::FramingLost(error) => format!("the peer sent no BTP frame: {error}"),
+            Self::WebSocket(code) => format!("the peer broke the WebSocket protocol ({code})"),
+            Self::Shutdown => "the switch is stopping".into(),
+        }
+    }
+}
+
+/// For each account, whether it has a link, and the how-manieth: written by the shard, read by
+/// whoever dials. A word and not a queue, so that no news of a lost link can itself be lost.
+#[derive(Debug)]
+pub(crate) struct Board(Vec<AtomicU64>);
+
+/// One reading of the [`Board`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct LinkState(u64);
+
+impl LinkState {
+    /// The account has a link.
+    pub(crate) fn is_up(self) -> bool {
+        self.0 & 1 == 1
+    }
+}
+
+impl Board {
+    /// No account has a link.
+    pub(crate) fn new(accounts: usize) -> Self {
+        Self((0..accounts).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// How it stands with an account. Any change gives another state, also up, down and up again.
+    pub(crate) fn state(&self, account: AccountId) -> LinkState {
+        LinkState(self.0[account.0 as usize].load(Ordering::Acquire))
+    }
+
+    /// An account has a new link.
+    pub(crate) fn set_up(&self, account: AccountId) {
+        let word = &self.0[account.0 as usize];
+        word.store((word.load(Ordering::Relaxed) | 1) + 2, Ordering::Release);
+    }
+
+    /// An account has none any more.
+    pub(crate) fn set_down(&self, account: AccountId) {
+        let word = &self.0[account.0 as usize];
+        word.store(word.load(Ordering::Relaxed) & !1, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_change_of_a_link_changes_its_state() {
+        let board = Board::new(1);
+        let account = AccountId(0);
+        let mut seen = vec![board.state(account)];
+        for _ in 0..3 {
+            board.set_up(account);
+            assert!(board.state(account).is_up());
+            seen.push(board.state(account));
+            board.set_down(account);
+            assert!(!board.state(account).is_up());
+            seen.push(board.state(account));
+        }
+        board.set_up(account);
+        board.set_up(account);
+        seen.push(board.state(account));
+        let count = seen.len();
+        seen.dedup();
+        assert_eq!(seen.len(), count);
+        assert!(seen.iter().enumerate().all(|(at, state)| !seen[..at].contains(state)));
+    }
+}

@@ -1,0 +1,570 @@
+//! The shard's thread: one loop over what the kernel has.
+//!
+//! ```text
+//!   +-> wait: epoll, until an event, the next deadline, or not at all while links have more
+//!   |   inbox: new links, questions, orders
+//!   |   for each link that has something, in turn:
+//!   |       receive once; split frames; note packets in the vectors
+//!   |       vectors full? -> core, then on with the same link
+//!   |   vectors to the core; its packets go to the links' egress
+//!   |   one send for each link that has something to say
+//!   +-- expiries, pings, closing links
+//! ```
+//!
+//! A link is received from once in a pass, so each gets its turn however much another sends. The
+//! clock is read once for each vector. Per packet nothing is allocated, locked, logged or formatted.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use m2_codec::btp::{self, Frame, FrameType};
+use m2_codec::ws::{Opcode, Role, close_code};
+use m2_core::{Now, Switch};
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
+use rustix::net::Shutdown;
+
+use super::batch::{Batch, BodyAt, PacketAt};
+use super::clock::{self, NS_PER_MS};
+use super::links::{Link, Links, State};
+use super::message::{Board, Cause, Event, Framing, NewLink, Question, Snapshot, ToShard};
+use super::rx::{Broken, Place, Received, Rx, Step};
+use super::tx::{Masks, Tx, TxFraming};
+use super::wake::Nudge;
+
+/// Events taken from the kernel at once.
+const EVENTS_MAX: usize = 256;
+/// Messages taken from the inbox in one pass.
+const INBOX_MAX: usize = 16;
+/// Bytes put before links are flushed in the middle of a pass: more would leave the caches.
+const PUT_BYTES_MAX: usize = 256 << 10;
+/// What epoll tells of our own wake-up; a place of a link is far below.
+const WAKE: u64 = u64::MAX;
+
+/// What a shard goes by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) egress_bytes_max: usize,
+    pub(crate) bad_frames_max: u32,
+    pub(crate) ping_ns: u64,
+    pub(crate) close_ns: u64,
+    pub(crate) spin_ns: u64,
+    pub(crate) shutdown_ns: u64,
+}
+
+/// What joins a shard to the other threads; see `topology.rs`.
+#[derive(Debug)]
+pub(crate) struct Joints {
+    pub(crate) inbox: Receiver<ToShard>,
+    /// Readable when there is something in `inbox`.
+    pub(crate) wake: Arc<OwnedFd>,
+    pub(crate) events: Sender<Event>,
+    /// Tells the control thread to look at `events`, answers and `board`.
+    pub(crate) nudge: Nudge,
+    pub(crate) board: Arc<Board>,
+}
+
+/// The switch with its links.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(super) switch: Switch,
+    pub(super) links: Links,
+    pub(super) settings: Settings,
+    pub(super) joints: Joints,
+    pub(super) epoll: OwnedFd,
+    assets: usize,
+    batch: Batch,
+    /// Places of links that have something, or may.
+    ready: VecDeque<usize>,
+    /// The inbox may have something.
+    woken: bool,
+    draining: bool,
+    /// When to stop waiting for answers.
+    shutdown_at_ns: Option<u64>,
+    ending: bool,
+    housekeeping_at_ns: u64,
+    busy_until_ns: u64,
+    /// The monotonic clock as it was read last: old by one sleep at most.
+    seen_ns: u64,
+}
+
+impl Shard {
+    /// A shard of these accounts, without a link.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel has no descriptor for us.
+    pub(crate) fn new(
+        switch: Switch,
+        assets: usize,
+        settings: Settings,
+        joints: Joints,
+    ) -> rustix::io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&epoll, &*joints.wake, epoll::EventData::new_u64(WAKE), flags)?;
+        let accounts = switch.account_count() as usize;
+        Ok(Self {
+            links: Links::new(accounts, settings.egress_bytes_max),
+            switch,
+            settings,
+            joints,
+            epoll,
+            assets,
+            batch: Batch::default(),
+            ready: VecDeque::new(),
+            woken: true,
+            draining: false,
+            shutdown_at_ns: None,
+            ending: false,
+            housekeeping_at_ns: 0,
+            busy_until_ns: 0,
+            seen_ns: clock::mono_ns(),
+        })
+    }
+
+    /// Runs until it is told to end and has ended.
+    pub(crate) fn run(mut self) {
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        loop {
+            self.wait(&mut events);
+            if self.woken {
+                self.take_inbox();
+            }
+            self.take_turns();
+            let now = clock::now();
+            self.seen_ns = now.mono_ns;
+            if self.switch.next_deadline_ns().is_some_and(|deadline| deadline <= now.mono_ns) {
+                self.switch.tick(now, &mut self.links);
+            }
+            self.flush(now);
+            if now.mono_ns >= self.housekeeping_at_ns {
+                self.keep_house(now);
+            }
+            if self.shutdown_at_ns.is_some() && self.has_ended(now) {
+                return;
+            }
+        }
+    }
+
+    /// Marks the links that the kernel has something for, waiting if none has.
+    fn wait(&mut self, events: &mut Vec<epoll::Event>) {
+        let timeout = self.patience().map(clock::timespec);
+        events.clear();
+        match epoll::wait(&self.epoll, spare_capacity(events), timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => panic!("epoll cannot wait: {error}"),
+        }
+        for event in events.iter() {
+            let (data, flags) = (event.data.u64(), event.flags);
+            if data == WAKE {
+                self.woken = true;
+                continue;
+            }
+            let place = usize::try_from(data).expect("a place was given");
+            let Some(link) = self.links.get_mut(place) else { continue };
+            if flags.intersects(epoll::EventFlags::OUT | epoll::EventFlags::ERR) {
+                link.tx.blocked = false;
+                if link.tx.waiting() > 0 {
+                    self.links.set_dirty(place);
+                }
+            }
+            let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+            if flags.intersects(epoll::EventFlags::IN | ended) {
+                let link = self.links.get_mut(place).expect("it was just there");
+                link.rx.readable = true;
+                link.rx.hung_up |= flags.intersects(ended);
+                self.set_ready(place);
+            }
+        }
+    }
+
+    /// How long the kernel may let us sleep, in nanoseconds; `None` is for ever.
+    fn patience(&mut self) -> Option<u64> {
+        if !self.ready.is_empty() || self.woken {
+            return Some(0);
+        }
+        let mut until = self.switch.next_deadline_ns().unwrap_or(u64::MAX);
+        if self.links.count() > 0 {
+            until = until.min(self.housekeeping_at_ns);
+        }
+        until = until.min(self.shutdown_at_ns.unwrap_or(u64::MAX));
+        if until == u64::MAX && self.busy_until_ns == 0 {
+            return None;
+        }
+        let now_ns = clock::mono_ns();
+        if now_ns < self.busy_until_ns {
+            return Some(0);
+        }
+        self.busy_until_ns = 0;
+        (until < u64::MAX).then(|| until.saturating_sub(now_ns))
+    }
+
+    pub(super) fn set_ready(&mut self, place: usize) {
+        if let Some(link) = self.links.get_mut(place)
+            && !core::mem::replace(&mut link.rx.queued, true)
+        {
+            self.ready.push_back(place);
+        }
+    }
+
+    fn take_inbox(&mut self) {
+        for _ in 0..INBOX_MAX {
+            match self.joints.inbox.try_recv() {
+                Ok(ToShard::Link(new)) => self.take_link(new),
+                Ok(ToShard::Ask(question, answer)) => {
+                    // Nobody may be waiting any more; there is room for one answer.
+                    let _ = answer.try_send(self.snapshot(question));
+                    self.joints.nudge.send();
+                }
+                Ok(ToShard::SetDraining(draining)) => self.set_draining(draining),
+                Ok(ToShard::Shutdown) => {
+                    self.set_draining(true);
+                    let at = clock::mono_ns() + self.settings.shutdown_ns;
+                    self.shutdown_at_ns.get_or_insert(at);
+                }
+                Err(_) => {
+                    self.woken = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn set_draining(&mut self, draining: bool) {
+        self.draining = draining || self.shutdown_at_ns.is_some();
+        self.switch.set_draining(self.draining);
+    }
+
+    /// A connection past its handshake replaces the account's link, if it has one (C10).
+    fn take_link(&mut self, new: NewLink) {
+        if self.ending {
+            return;
+        }
+        let now = clock::now();
+        if let Some(place) = self.links.open_place(new.account) {
+            self.links.counters.links_replaced += 1;
+            let text = "replaced by a newer connection";
+            self.close(now, place, Cause::Replaced, Some((close_code::POLICY_VIOLATION, text)));
+        }
+        let tx = Tx::new(match &new.framing {
+            Framing::Stream => TxFraming::Stream,
+            Framing::WebSocket { role: Role::Server, .. } => TxFraming::Server,
+            Framing::WebSocket { role: Role::Client, .. } => TxFraming::Client(Masks::new()),
+        });
+        let websocket = matches!(new.framing, Framing::WebSocket { .. });
+        let connection = self.switch.link_up(new.account);
+        let place = self.links.insert(Link {
+            socket: new.socket,
+            connection,
+            rx: Rx::new(new.framing, &new.received),
+            tx,
+            state: State::Open,
+            bad_frames: 0,
+            heard_ns: now.mono_ns,
+            pinged: false,
+            websocket,
+        });
+        self.links.counters.links_up += 1;
+        self.joints.board.set_up(new.account);
+        self.tell(Event::Up(new.account));
+        self.joints.nudge.send();
+        let flags = epoll::EventFlags::IN
+            | epoll::EventFlags::OUT
+            | epoll::EventFlags::RDHUP
+            | epoll::EventFlags::ET;
+        let link = self.links.get_mut(place).expect("it was just inserted");
+        let data = epoll::EventData::new_u64(place as u64);
+        match epoll::add(&self.epoll, &link.socket, data, flags) {
+            Ok(()) => {
+                self.links.put(place, |tx| tx.put_whole(&new.greeting));
+                self.set_ready(place);
+            }
+            Err(error) => self.drop_link(now, place, Cause::Failed(error)),
+        }
+    }
+
+    /// Each link that has something gets its turn, once.
+    fn take_turns(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Some(place) = self.ready.pop_front() else { break };
+            if let Some(link) = self.links.get_mut(place) {
+                link.rx.queued = false;
+                self.take_turn(place);
+            }
+        }
+        self.run_batch();
+    }
+
+    fn take_turn(&mut self, place: usize) {
+        let Some(link) = self.links.get_mut(place) else { return };
+        if link.rx.readable {
+            match link.rx.receive(&link.socket) {
+                Ok(Received::Bytes) => (link.heard_ns, link.pinged) = (self.seen_ns, false),
+                Ok(Received::Nothing | Received::End) => {}
+                Err(error) => return self.drop_link(clock::now(), place, Cause::Failed(error)),
+            }
+        }
+        if link.state == State::Open {
+            self.take_frames(place);
+        } else {
+            link.rx.discard();
+        }
+        // The link may be gone by now, or closing.
+        let Some(link) = self.links.get_mut(place) else { return };
+        if link.rx.ended {
+            self.run_batch();
+            self.peer_ended(place);
+        } else if link.rx.readable {
+            self.set_ready(place);
+        }
+    }
+
+    /// Notes every whole frame of a link, running the vectors as they fill.
+    fn take_frames(&mut self, place: usize) {
+        loop {
+            let before = self.batch.len();
+            let taken = self.note_frames(place);
+            if self.batch.len() > before
+                && let Some(link) = self.links.get_mut(place)
+            {
+                self.batch.lend(place, link.rx.lend());
+            }
+            match taken {
+                Taken::All => {}
+                Taken::UntilFull => {
+                    self.run_batch();
+                    continue;
+                }
+                Taken::UntilBroken(broken) => {
+                    self.run_batch();
+                    self.break_off(place, broken);
+                }
+                Taken::UntilClose(code) => {
+                    self.run_batch();
+                    self.close(clock::now(), place, Cause::Closed, Some((code, "")));
+                }
+            }
+            if self.batch.is_full() {
+                self.run_batch();
+            }
+            return;
+        }
+    }
+
+    /// Notes frames of a link until there is none, the vectors are full, or the link has to end.
+    fn note_frames(&mut self, place: usize) -> Taken {
+        let Self { links, batch, settings, .. } = self;
+        while !batch.is_full() {
+            let Some(link) = links.get_mut(place) else { return Taken::All };
+            let frame = match link.rx.next() {
+                Ok(Step::NeedMore) => return Taken::All,
+                Ok(Step::Skip) => continue,
+                Ok(Step::Frame(frame)) => frame,
+                Ok(Step::Ping(range)) => {
+                    let mut payload = [0; 125];
+                    let payload = &mut payload[..range.len()];
+                    payload.copy_from_slice(link.rx.bytes(&Place::Buffer(range)));
+                    links.put(place, |tx| tx.put_control(Opcode::Pong, payload));
+                    continue;
+                }
+                Ok(Step::Close(code)) => return Taken::UntilClose(code),
+                Err(broken) => return Taken::UntilBroken(broken),
+            };
+            let joined = frame == Place::Joined;
+            if !note_frame(links, batch, place, &frame) {
+                let link = links.get_mut(place).expect("its frame was just looked at");
+                link.bad_frames += 1;
+                if link.bad_frames >= settings.bad_frames_max {
+                    return Taken::UntilBroken(BAD_FRAMES);
+                }
+            }
+            if joined {
+                // The next joined message would overwrite this one.
+                return Taken::UntilFull;
+            }
+        }
+        Taken::UntilFull
+    }
+
+    /// Gives the vectors to the core, and the buffers back to their links.
+    fn run_batch(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let now = clock::now();
+        self.batch.run(&mut self.switch, now, &mut self.links);
+        for (place, buffers) in self.batch.take_lent() {
+            let link = self.links.get_mut(place).expect("no link goes while its buffers are lent");
+            link.rx.take_back(buffers);
+        }
+        // No journal exists yet: records are counted by the core and end here.
+        self.switch.drain_records(drop);
+        self.busy_until_ns = now.mono_ns + self.settings.spin_ns;
+        if self.links.put_bytes() > PUT_BYTES_MAX {
+            self.flush(now);
+        }
+    }
+
+    /// Gives the kernel what links have to say. Links that are full are closed.
+    pub(super) fn flush(&mut self, now: Now) {
+        while let Some(place) = self.links.next_dirty() {
+            let Some(link) = self.links.get_mut(place) else { continue };
+            if link.tx.full {
+                self.links.counters.links_full += 1;
+                self.drop_link(now, place, Cause::Full);
+                continue;
+            }
+            if link.tx.blocked {
+                continue;
+            }
+            match link.tx.flush(&link.socket) {
+                Ok(true) => self.flushed(place),
+                Ok(false) => {}
+                Err(error) => self.drop_link(now, place, Cause::Failed(error)),
+            }
+        }
+    }
+
+    /// All that a link had to say is said: a closing one ends its side.
+    fn flushed(&mut self, place: usize) {
+        let link = self.links.get_mut(place).expect("it was just flushed");
+        let State::Closing { ended, .. } = &mut link.state else { return };
+        *ended = true;
+        // An error here says that the connection is gone, which the next receive says too.
+        let _ = rustix::net::shutdown(&link.socket, Shutdown::Write);
+        if link.rx.ended {
+            self.remove(place);
+        }
+    }
+
+    fn has_ended(&mut self, now: Now) -> bool {
+        let late = self.shutdown_at_ns.is_some_and(|at| now.mono_ns >= at);
+        let in_flight = self.switch.in_flight();
+        if !self.ending && (in_flight == 0 || late) {
+            self.ending = true;
+            self.shutdown_at_ns = Some(u64::MAX);
+            if in_flight > 0 {
+                self.tell(Event::ShutdownCut { in_flight });
+            }
+            for place in self.links.occupied() {
+                if self.links.get_mut(place).is_some_and(|link| link.state == State::Open) {
+                    let text = "the switch is stopping";
+                    let close = Some((close_code::GOING_AWAY, text));
+                    self.close(now, place, Cause::Shutdown, close);
+                }
+            }
+            self.flush(now);
+        }
+        self.ending && self.links.count() == 0
+    }
+
+    fn snapshot(&self, question: Question) -> Snapshot {
+        match question {
+            Question::Status => Snapshot::Status {
+                links: u32::try_from(self.links.open_count()).unwrap_or(u32::MAX),
+                in_flight: self.switch.in_flight(),
+                draining: self.draining,
+            },
+            Question::Accounts => {
+                let ids = (0..self.switch.account_count()).map(m2_core::AccountId);
+                Snapshot::Accounts(ids.map(|id| self.switch.account_view(id)).collect())
+            }
+            Question::Counters => {
+                let asset = |at: usize| {
+                    m2_core::AssetIndex(u16::try_from(at).expect("assets are numbered by u16"))
+                };
+                let row = |from: usize| (0..self.assets).map(move |to| (asset(from), asset(to)));
+                let pairs = (0..self.assets).flat_map(row);
+                Snapshot::Counters {
+                    core: Box::new(self.switch.counters().clone()),
+                    links: self.links.counters,
+                    pairs: pairs.map(|(from, to)| self.switch.pair_total(from, to)).collect(),
+                }
+            }
+        }
+    }
+
+    /// Tells the log, unless its queue is full.
+    pub(super) fn tell(&mut self, event: Event) {
+        if self.joints.events.try_send(event).is_err() {
+            self.links.counters.events_lost += 1;
+        }
+    }
+
+    /// Pings, links that are silent or take too long to close, notices, memory given back.
+    fn keep_house(&mut self, now: Now) {
+        let Settings { ping_ns, close_ns, .. } = self.settings;
+        self.housekeeping_at_ns =
+            now.mono_ns + (ping_ns.min(close_ns) / 4).clamp(NS_PER_MS, 250 * NS_PER_MS);
+        for place in self.links.occupied() {
+            self.keep_link(now, place);
+        }
+        self.flush(now);
+        let mut told = false;
+        let Self { switch, joints, links, .. } = self;
+        switch.drain_notices(|notice| {
+            told = true;
+            if joints.events.try_send(Event::Notice(notice)).is_err() {
+                links.counters.events_lost += 1;
+            }
+        });
+        if told {
+            self.joints.nudge.send();
+        }
+    }
+}
+
+/// How far the frames of a link were noted.
+enum Taken {
+    All,
+    UntilFull,
+    UntilBroken(Broken),
+    UntilClose(u16),
+}
+
+const BAD_FRAMES: Broken = Broken {
+    cause: Cause::BadFrames,
+    code: close_code::POLICY_VIOLATION,
+    text: "too many malformed BTP frames",
+};
+
+/// Notes one frame of a link, or answers it here where the core has nothing to say to it. `false` if
+/// it is malformed.
+fn note_frame(links: &mut Links, batch: &mut Batch, place: usize, at: &Place) -> bool {
+    let link = links.get_mut(place).expect("its frame was just split off");
+    let connection = link.connection;
+    let Ok(frame) = Frame::new_checked(link.rx.bytes(at)) else {
+        links.counters.bad_frames += 1;
+        return false;
+    };
+    let request_id = frame.request_id();
+    let packet = frame.ilp_range().map(|range| PacketAt::of(at, &range));
+    match (frame.frame_type(), packet) {
+        (FrameType::Message, Some(packet)) => batch.push_request(connection, request_id, packet),
+        (FrameType::Response, Some(packet)) => {
+            batch.push_response(connection, request_id, BodyAt::Packet(packet));
+        }
+        (FrameType::Response, None) => batch.push_response(connection, request_id, BodyAt::Empty),
+        (FrameType::Error, _) => {
+            let temporary = frame.error().is_some_and(|error| error.code == *btp::UNREACHABLE);
+            let body = if temporary { BodyAt::ErrorTemporary } else { BodyAt::ErrorOther };
+            batch.push_response(connection, request_id, body);
+        }
+        (FrameType::Message, None) => {
+            // Also a second `auth`: it changes nothing and harms nothing.
+            links.counters.messages_unserved += 1;
+            links.put(place, |tx| tx.put_empty_response(request_id));
+        }
+        (FrameType::Transfer, _) => {
+            links.counters.transfers_refused += 1;
+            let utc_ms = clock::now().utc_ms;
+            links.put(place, |tx| {
+                tx.put_not_accepted(request_id, utc_ms, "transfers are not accepted here");
+            });
+        }
+    }
+    true
+}

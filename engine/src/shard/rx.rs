@@ -1,0 +1,236 @@
+//! What has come on one link and is not taken yet.
+//!
+//! ```text
+//!  buffer:  | taken | whole frames ... | part of one |  room for more  |
+//!           0       ^ start                          ^ end             ^ BUFFER_LEN
+//! ```
+//!
+//! A frame is handed out where it lies. One that is longer than allowed is refused by its header,
+//! so the buffer, which holds the longest legal frame with room to spare, is all the memory that a
+//! peer can make us keep here; a WebSocket message in fragments is kept by its reader, under the
+//! same limit.
+
+use core::ops::Range;
+
+use m2_codec::btp::{self, FRAME_LEN_MAX};
+use m2_codec::ws::{self, WS_HEADER_LEN_MAX, close_code};
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::message::{Cause, Framing};
+
+/// Bytes of the buffer: the longest frame, and as much again so that a receive is worth its call.
+const BUFFER_LEN: usize = 128 << 10;
+
+const _: () = assert!(BUFFER_LEN > FRAME_LEN_MAX + WS_HEADER_LEN_MAX);
+
+/// Longest first bytes that a new link may bring along.
+pub(crate) const RECEIVED_LEN_MAX: usize = 64 << 10;
+
+const _: () = assert!(RECEIVED_LEN_MAX <= BUFFER_LEN);
+
+/// See the head of the file.
+#[derive(Debug)]
+pub(super) struct Rx {
+    framing: Framing,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// A message that came in fragments, joined.
+    joined: Vec<u8>,
+    /// The kernel may have more for us.
+    pub(super) readable: bool,
+    /// The kernel told of an end or an error, so only a receive that finds nothing is the last.
+    pub(super) hung_up: bool,
+    /// Stands in the list of links to look at.
+    pub(super) queued: bool,
+    /// The peer has ended its side.
+    pub(super) ended: bool,
+}
+
+/// What was done by [`Rx::receive`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Received {
+    Bytes,
+    Nothing,
+    End,
+}
+
+/// Where the bytes of a frame are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Place {
+    Buffer(Range<usize>),
+    Joined,
+}
+
+/// What the next bytes are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    /// Nothing whole.
+    NeedMore,
+    /// The bytes of a BTP frame, not looked into yet.
+    Frame(Place),
+    /// To be answered by a pong with these bytes.
+    Ping(Range<usize>),
+    /// Nothing to do.
+    Skip,
+    /// The peer closes with this code.
+    Close(u16),
+}
+
+/// Why nothing more can be read; `code` and `text` are for a WebSocket's close frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Broken {
+    pub(super) cause: Cause,
+    pub(super) code: u16,
+    pub(super) text: &'static str,
+}
+
+/// The buffers of a link, while its frames are in a vector.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    pub(super) buffer: Vec<u8>,
+    pub(super) joined: Vec<u8>,
+}
+
+impl Rx {
+    /// A link that has already brought `received`.
+    ///
+    /// # Panics
+    ///
+    /// If that is more than [`RECEIVED_LEN_MAX`]: handshakes are bounded by it.
+    pub(super) fn new(framing: Framing, received: &[u8]) -> Self {
+        assert!(received.len() <= RECEIVED_LEN_MAX, "handshakes are bounded");
+        let mut buffer = vec![0; BUFFER_LEN];
+        buffer[..received.len()].copy_from_slice(received);
+        Self {
+            framing,
+            buffer,
+            start: 0,
+            end: received.len(),
+            joined: Vec::new(),
+            readable: true,
+            hung_up: false,
+            queued: false,
+            ended: false,
+        }
+    }
+
+    /// Takes once what the kernel has, up to the room there is.
+    pub(super) fn receive(&mut self, socket: impl AsFd) -> Result<Received, Errno> {
+        self.make_room();
+        let room = &mut self.buffer[self.end..];
+        let wanted = room.len();
+        loop {
+            match recv(&socket, &mut *room, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => {
+                    self.readable = false;
+                    self.ended = true;
+                    return Ok(Received::End);
+                }
+                Ok((count, _)) => {
+                    self.end += count;
+                    // A short receive found the end of what there was; the next bytes are told.
+                    self.readable = count == wanted || self.hung_up;
+                    return Ok(Received::Bytes);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.readable = false;
+                    return Ok(Received::Nothing);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Drops all that has come.
+    pub(super) fn discard(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// Splits the next frame off. The places of earlier ones stay what they are until the next
+    /// [`Self::receive`]; [`Place::Joined`] until the next frame.
+    pub(super) fn next(&mut self) -> Result<Step, Broken> {
+        match &mut self.framing {
+            Framing::Stream => {
+                let bytes = &self.buffer[self.start..self.end];
+                let len = btp::frame_len(bytes).map_err(|error| Broken {
+                    cause: Cause::FramingLost(error),
+                    code: close_code::NO_STATUS,
+                    text: "",
+                })?;
+                let Some(len) = len.filter(|len| *len <= bytes.len()) else {
+                    return Ok(Step::NeedMore);
+                };
+                let frame = self.start..self.start + len;
+                self.start = frame.end;
+                Ok(Step::Frame(Place::Buffer(frame)))
+            }
+            Framing::WebSocket { reader, .. } => {
+                let next = reader.next(&mut self.buffer[self.start..self.end]);
+                let Some((consumed, event)) = next.map_err(violation)? else {
+                    return Ok(Step::NeedMore);
+                };
+                let base = self.start;
+                self.start += consumed;
+                let at = |range: Range<usize>| base + range.start..base + range.end;
+                Ok(match event {
+                    ws::Event::Message(range) => Step::Frame(Place::Buffer(at(range))),
+                    ws::Event::Assembled => {
+                        self.joined.clear();
+                        self.joined.extend_from_slice(reader.assembled());
+                        Step::Frame(Place::Joined)
+                    }
+                    ws::Event::Ping(range) => Step::Ping(at(range)),
+                    ws::Event::Fragment | ws::Event::Pong => Step::Skip,
+                    ws::Event::Close { code } => Step::Close(code),
+                    ws::Event::Text => return Err(TEXT),
+                })
+            }
+        }
+    }
+
+    /// The bytes at a place.
+    pub(super) fn bytes(&self, place: &Place) -> &[u8] {
+        match place {
+            Place::Buffer(range) => &self.buffer[range.clone()],
+            Place::Joined => &self.joined,
+        }
+    }
+
+    /// Lends the buffers out; nothing may be received until they are back.
+    pub(super) fn lend(&mut self) -> Buffers {
+        Buffers {
+            buffer: core::mem::take(&mut self.buffer),
+            joined: core::mem::take(&mut self.joined),
+        }
+    }
+
+    /// Takes the buffers back.
+    pub(super) fn take_back(&mut self, buffers: Buffers) {
+        debug_assert!(self.buffer.is_empty(), "only a lender takes back");
+        (self.buffer, self.joined) = (buffers.buffer, buffers.joined);
+    }
+
+    fn make_room(&mut self) {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+    }
+}
+
+const TEXT: Broken = Broken {
+    cause: Cause::WebSocket(close_code::UNSUPPORTED_DATA),
+    code: close_code::UNSUPPORTED_DATA,
+    text: "BTP frames come in binary messages",
+};
+
+fn violation(reason: ws::CloseReason) -> Broken {
+    let code = reason.code();
+    Broken { cause: Cause::WebSocket(code), code, text: reason.as_str() }
+}

@@ -1,0 +1,397 @@
+//! What waits to be sent on one link: whole BTP frames, back to back, in their order.
+//!
+//! ```text
+//!  bytes:  | frame | frame | frame | frame |
+//!          0            ^ sent             ^ end
+//! ```
+//!
+//! Invariant: offset 0 is the start of a frame, so frames can be found again when the link is lost:
+//! those that start at `sent` or later never reached the kernel.
+
+use core::ops::Range;
+
+use m2_codec::btp::{self, Frame, FrameType};
+use m2_codec::ilp::{self, PacketType};
+use m2_codec::{oer, ws};
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+
+/// A buffer that grew past this goes back to the allocator once it is empty.
+const KEPT_CAPACITY: usize = 1 << 20;
+/// Sent bytes are moved out from here on, when they are most of the buffer.
+const COMPACT_LEN: usize = 64 << 10;
+/// Offset of a BTP frame's contents' length: behind type and request id.
+const BTP_LENGTH_OFFSET: usize = 5;
+
+/// How our frames are delimited on a link.
+#[derive(Debug)]
+pub(super) enum TxFraming {
+    /// By their own lengths.
+    Stream,
+    /// One to a WebSocket message, as servers send them.
+    Server,
+    /// One to a WebSocket message, masked as clients must.
+    Client(Masks),
+}
+
+/// Masks of a WebSocket client: unforeseeable, drawn from the system many at a time.
+#[derive(Debug)]
+pub(super) struct Masks {
+    random: Box<[u8; 1024]>,
+    used: usize,
+}
+
+impl Masks {
+    pub(super) fn new() -> Self {
+        Self { random: Box::new([0; 1024]), used: 1024 }
+    }
+
+    fn next(&mut self) -> [u8; 4] {
+        if self.used == self.random.len() {
+            getrandom::fill(&mut self.random[..]).expect("the system has random bytes");
+            self.used = 0;
+        }
+        let mask = *self.random[self.used..].first_chunk().expect("1024 is a multiple of 4");
+        self.used += 4;
+        mask
+    }
+}
+
+/// See the head of the file.
+#[derive(Debug)]
+pub(super) struct Tx {
+    framing: TxFraming,
+    bytes: Vec<u8>,
+    sent: usize,
+    /// The kernel took less than we had, and has not asked for more since.
+    pub(super) blocked: bool,
+    /// Stands in the list of links to flush.
+    pub(super) dirty: bool,
+    /// The egress went past its cap: nothing more is taken, the link is about to be closed.
+    pub(super) full: bool,
+}
+
+impl Tx {
+    pub(super) fn new(framing: TxFraming) -> Self {
+        Self { framing, bytes: Vec::new(), sent: 0, blocked: false, dirty: false, full: false }
+    }
+
+    /// Bytes that the kernel has not taken.
+    pub(super) fn waiting(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Appends whole frames that are already framed as this link wants them.
+    pub(super) fn put_whole(&mut self, frames: &[u8]) {
+        self.bytes.extend_from_slice(frames);
+    }
+
+    /// Appends a frame that carries an ILP packet.
+    pub(super) fn put_ilp(&mut self, frame_type: FrameType, request_id: u32, packet: &[u8]) {
+        let len = ilp_frame_len(packet.len());
+        self.put(len, |out| btp::put_ilp(out, frame_type, request_id, packet));
+    }
+
+    /// Appends a RESPONSE without entries.
+    pub(super) fn put_empty_response(&mut self, request_id: u32) {
+        self.put(BTP_LENGTH_OFFSET + 1 + 2, |out| btp::put_response(out, request_id, &[]));
+    }
+
+    /// Appends an ERROR that refuses a message for good.
+    pub(super) fn put_not_accepted(&mut self, request_id: u32, utc_ms: u64, why: &str) {
+        let mut frame = Vec::new();
+        let name = btp::error_name(btp::NOT_ACCEPTED).expect("the RFC names it");
+        let data = why.as_bytes();
+        btp::put_error(&mut frame, request_id, btp::NOT_ACCEPTED, name, utc_ms, data, &[]);
+        self.put(frame.len(), |out| out.extend_from_slice(&frame));
+    }
+
+    /// Appends a WebSocket control frame; streams have none.
+    pub(super) fn put_control(&mut self, opcode: ws::Opcode, payload: &[u8]) {
+        let mask = match &mut self.framing {
+            TxFraming::Stream => return,
+            TxFraming::Server => None,
+            TxFraming::Client(masks) => Some(masks.next()),
+        };
+        ws::put_control(&mut self.bytes, opcode, payload, mask);
+    }
+
+    /// Appends a WebSocket close; streams have none.
+    pub(super) fn put_close(&mut self, code: u16, reason: &str) {
+        let mask = match &mut self.framing {
+            TxFraming::Stream => return,
+            TxFraming::Server => None,
+            TxFraming::Client(masks) => Some(masks.next()),
+        };
+        ws::put_close(&mut self.bytes, code, reason, mask);
+    }
+
+    /// Gives the kernel all it takes. `Ok(true)` when nothing is left.
+    pub(super) fn flush(&mut self, socket: impl AsFd) -> Result<bool, Errno> {
+        while self.sent < self.bytes.len() {
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            match send(&socket, &self.bytes[self.sent..], flags) {
+                Ok(count) => self.sent += count,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.blocked = true;
+                    self.compact();
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.bytes.clear();
+        self.sent = 0;
+        self.blocked = false;
+        Ok(true)
+    }
+
+    /// Gives memory back that a burst had needed.
+    pub(super) fn shrink(&mut self) {
+        if self.bytes.is_empty() && self.bytes.capacity() > KEPT_CAPACITY {
+            self.bytes = Vec::new();
+        }
+    }
+
+    /// Takes out every PREPARE of which no byte was sent, and says which; what else waits stays, as
+    /// the peer may still read it.
+    pub(super) fn cut_prepares(&mut self, mut unsent: impl FnMut(u32)) -> u32 {
+        let mut kept = Vec::new();
+        let mut count = 0;
+        let mut scratch = Vec::new();
+        for frame in self.frames() {
+            if frame.start >= self.sent
+                && let Some((Kind::Prepare, request_id)) = self.kind(&frame, &mut scratch)
+            {
+                count += 1;
+                unsent(request_id);
+            } else {
+                kept.extend_from_slice(&self.bytes[frame]);
+            }
+        }
+        self.bytes = kept;
+        count
+    }
+
+    /// How many FULFILLs the peer did not get whole.
+    pub(super) fn fulfills_unsent(&self) -> u32 {
+        let mut scratch = Vec::new();
+        let mut count = 0;
+        for frame in self.frames() {
+            let fulfill = matches!(self.kind(&frame, &mut scratch), Some((Kind::Fulfill, _)));
+            count += u32::from(fulfill && frame.end > self.sent);
+        }
+        count
+    }
+
+    fn put(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let out = &mut self.bytes;
+        match &mut self.framing {
+            TxFraming::Stream => write(out),
+            TxFraming::Server => {
+                ws::put_binary_header(out, len, None);
+                let start = out.len();
+                write(out);
+                debug_assert_eq!(out.len() - start, len, "the header told the length");
+            }
+            TxFraming::Client(masks) => {
+                let mask = masks.next();
+                ws::put_binary_header(out, len, Some(mask));
+                let start = out.len();
+                write(out);
+                debug_assert_eq!(out.len() - start, len, "the header told the length");
+                ws::apply_mask(&mut out[start..], mask);
+            }
+        }
+    }
+
+    /// Moves sent frames out, once they are most of the buffer: each byte moves at most once for
+    /// each byte sent.
+    fn compact(&mut self) {
+        if self.sent < COMPACT_LEN || self.sent < self.bytes.len() / 2 {
+            return;
+        }
+        let whole = self.frames().take_while(|frame| frame.end <= self.sent).last();
+        let whole = whole.map_or(0, |frame| frame.end);
+        self.bytes.drain(..whole);
+        self.sent -= whole;
+    }
+
+    /// Every frame in the buffer, from its start.
+    fn frames(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut start = 0;
+        core::iter::from_fn(move || {
+            let bytes = &self.bytes[start..];
+            let len = match self.framing {
+                _ if bytes.is_empty() => return None,
+                TxFraming::Stream => btp::frame_len(bytes).ok().flatten(),
+                TxFraming::Server | TxFraming::Client(_) => websocket(bytes).map(|it| it.end),
+            };
+            let len = len.expect("we wrote whole frames");
+            let frame = start..start + len;
+            start = frame.end;
+            Some(frame)
+        })
+    }
+
+    /// What one frame is, unmasked in `scratch` if need be.
+    fn kind(&self, frame: &Range<usize>, scratch: &mut Vec<u8>) -> Option<(Kind, u32)> {
+        let bytes = &self.bytes[frame.clone()];
+        let payload = match self.framing {
+            TxFraming::Stream => bytes,
+            TxFraming::Server | TxFraming::Client(_) => {
+                let header = websocket(bytes).expect("we wrote whole frames");
+                if !header.binary {
+                    return None;
+                }
+                scratch.clear();
+                scratch.extend_from_slice(&bytes[header.payload..header.end]);
+                if let Some(mask) = header.mask {
+                    ws::apply_mask(scratch, mask);
+                }
+                scratch
+            }
+        };
+        let frame = Frame::new_checked(payload).expect("we wrote whole frames");
+        let packet = frame.ilp()?;
+        match (frame.frame_type(), ilp::packet_type(packet)) {
+            (FrameType::Message, _) => Some((Kind::Prepare, frame.request_id())),
+            (_, Some(PacketType::Fulfill)) => Some((Kind::Fulfill, frame.request_id())),
+            _ => None,
+        }
+    }
+}
+
+/// What matters of a frame when its link is lost.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Prepare,
+    Fulfill,
+}
+
+/// Length of a BTP frame that carries a packet of `packet_len` bytes.
+fn ilp_frame_len(packet_len: usize) -> usize {
+    let contents = 2 + 4 + 1 + oer::length_size(packet_len) + packet_len;
+    BTP_LENGTH_OFFSET + oer::length_size(contents) + contents
+}
+
+/// A WebSocket frame of our own.
+struct WebSocketFrame {
+    binary: bool,
+    mask: Option<[u8; 4]>,
+    payload: usize,
+    end: usize,
+}
+
+fn websocket(bytes: &[u8]) -> Option<WebSocketFrame> {
+    let [first, second, rest @ ..] = bytes else { return None };
+    let (len, wide) = match second & 0x7f {
+        126 => (usize::from(u16::from_be_bytes(*rest.first_chunk()?)), 2),
+        127 => (usize::try_from(u64::from_be_bytes(*rest.first_chunk()?)).ok()?, 8),
+        len => (usize::from(len), 0),
+    };
+    let masked = second & 0x80 != 0;
+    let mask = if masked { Some(*rest.get(wide..)?.first_chunk()?) } else { None };
+    let payload = 2 + wide + if masked { 4 } else { 0 };
+    Some(WebSocketFrame { binary: first & 0x0f == 2, mask, payload, end: payload + len })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framings() -> [TxFraming; 3] {
+        [TxFraming::Stream, TxFraming::Server, TxFraming::Client(Masks::new())]
+    }
+
+    fn fulfill() -> Vec<u8> {
+        let mut packet = Vec::new();
+        ilp::put_fulfill(&mut packet, &[7; 32], &[]);
+        packet
+    }
+
+    fn filled(framing: TxFraming) -> Tx {
+        let mut tx = Tx::new(framing);
+        for (request_id, len) in (0..).zip([50, 300, 5_000, 40_000]) {
+            tx.put_ilp(FrameType::Message, request_id, &vec![12; len]);
+            tx.put_control(ws::Opcode::Ping, b"x");
+            tx.put_ilp(FrameType::Response, 100 + request_id, &fulfill());
+            tx.put_empty_response(200 + request_id);
+        }
+        tx
+    }
+
+    #[test]
+    fn c16_only_prepares_of_which_no_byte_was_sent_are_cut() {
+        for framing in framings() {
+            let whole = filled(framing);
+            let starts: Vec<usize> = whole
+                .frames()
+                .filter(|frame| {
+                    matches!(whole.kind(frame, &mut Vec::new()), Some((Kind::Prepare, _)))
+                })
+                .map(|frame| frame.start)
+                .collect();
+            assert_eq!(starts.len(), 4);
+            for sent in starts.iter().flat_map(|start| [start.saturating_sub(1), *start, start + 1])
+            {
+                let mut tx = Tx { framing: TxFraming::Stream, ..filled(TxFraming::Stream) };
+                tx.framing = match &whole.framing {
+                    TxFraming::Stream => TxFraming::Stream,
+                    TxFraming::Server => TxFraming::Server,
+                    TxFraming::Client(_) => TxFraming::Client(Masks::new()),
+                };
+                tx.bytes.clone_from(&whole.bytes);
+                tx.sent = sent;
+                let mut cut = Vec::new();
+                let count = tx.cut_prepares(|request_id| cut.push(request_id));
+                let expected: Vec<u32> = (0..4).filter(|id| starts[*id as usize] >= sent).collect();
+                assert_eq!(cut, expected, "sent {sent}");
+                assert_eq!(count as usize, cut.len());
+                assert_eq!(tx.bytes[..sent], whole.bytes[..sent], "what was sent stays");
+            }
+        }
+    }
+
+    #[test]
+    fn fulfills_count_as_unsent_until_their_last_byte_is_sent() {
+        for framing in framings() {
+            let mut tx = filled(framing);
+            assert_eq!(tx.fulfills_unsent(), 4);
+            let first = tx
+                .frames()
+                .find(|frame| matches!(tx.kind(frame, &mut Vec::new()), Some((Kind::Fulfill, _))))
+                .unwrap();
+            tx.sent = first.end - 1;
+            assert_eq!(tx.fulfills_unsent(), 4);
+            tx.sent = first.end;
+            assert_eq!(tx.fulfills_unsent(), 3);
+        }
+    }
+
+    #[test]
+    fn moving_sent_frames_out_keeps_the_start_of_a_frame_at_0() {
+        for framing in framings() {
+            let mut tx = filled(framing);
+            (0..4).for_each(|_| tx.put_ilp(FrameType::Message, 9, &[12; 30_000]));
+            let waiting = tx.bytes[COMPACT_LEN * 3 / 2..].to_vec();
+            tx.sent = COMPACT_LEN * 3 / 2;
+            tx.compact();
+            assert!(tx.sent < COMPACT_LEN * 3 / 2);
+            assert_eq!(tx.bytes[tx.sent..], waiting);
+            let end = tx.frames().last().unwrap().end;
+            assert_eq!(end, tx.bytes.len());
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_frame_is_known_before_it_is_written() {
+        for packet_len in (0..300).chain([65_535 - 20, 40_000]).filter(|len| *len <= 42 * 1024) {
+            let mut out = Vec::new();
+            btp::put_ilp(&mut out, FrameType::Message, 1, &vec![0; packet_len]);
+            assert_eq!(out.len(), ilp_frame_len(packet_len));
+        }
+    }
+}
