@@ -92,7 +92,8 @@ impl Report {
     }
 
     fn write_kinds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, kind) in self.kinds.iter().enumerate() {
+        let occur = self.kinds.iter().filter(|kind| kind.share_per_mille > 0 || kind.sent > 0);
+        for (index, kind) in occur.enumerate() {
             writeln!(
                 f,
                 "{:<13}{:<18} {:>9} sent, {:>9} as expected, {} otherwise",
