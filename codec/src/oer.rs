@@ -47,7 +47,7 @@ impl core::error::Error for DecodeError {}
 /// # Errors
 ///
 /// [`DecodeError::Truncated`] or [`DecodeError::BadLength`]; the latter as soon as it is certain.
-#[inline]
+#[inline(always)]
 pub fn length(bytes: &[u8], offset: usize) -> Result<(usize, usize), DecodeError> {
     match *bytes.get(offset..).ok_or(DecodeError::Truncated)? {
         [len @ 0..=0x7f, ..] => Ok((usize::from(len), offset + 1)),
@@ -84,7 +84,7 @@ fn long_length(bytes: &[u8]) -> Result<(usize, usize), DecodeError> {
 ///
 /// As [`length`]; [`DecodeError::TooLong`] if it has more than `len_max` bytes, also where they have
 /// not come yet; [`DecodeError::Truncated`] if `bytes` ends before it does.
-#[inline]
+#[inline(always)]
 pub fn octet_string(
     bytes: &[u8],
     offset: usize,
@@ -108,7 +108,17 @@ pub fn octet_string(
 /// # Errors
 ///
 /// As [`octet_string`]; [`DecodeError::BadInteger`] if it has no bytes or more than eight.
+#[inline(always)]
 pub fn var_uint(bytes: &[u8], offset: usize) -> Result<(u64, usize), DecodeError> {
+    match *bytes.get(offset..).ok_or(DecodeError::Truncated)? {
+        [1, value, ..] => Ok((u64::from(value), offset + 2)),
+        _ => long_uint(bytes, offset),
+    }
+}
+
+/// The rare forms: values that have no single byte, and everything that is wrong.
+#[cold]
+fn long_uint(bytes: &[u8], offset: usize) -> Result<(u64, usize), DecodeError> {
     let (len, start) = length(bytes, offset)?;
     if !(1..=8).contains(&len) {
         return Err(DecodeError::BadInteger);

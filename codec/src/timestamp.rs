@@ -124,6 +124,29 @@ fn rest_digits(ms: u64) -> [u8; 5] {
     [s1, s2, m1, m2, m3]
 }
 
+/// Reads the last five of eight digits, the second and the millisecond, all at once.
+///
+/// The bytes of a word are the digits, the first one lowest. Three multiplications join neighbours:
+/// digits to pairs, pairs to fours, fours to the number.
+#[inline]
+fn parse_rest(last: &[u8; 8]) -> Option<u64> {
+    const MINUTE: u64 = 0xff_ffff;
+    const ZEROS: u64 = u64::from_le_bytes([0, 0, 0, b'0', b'0', b'0', b'0', b'0']);
+    const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
+    /// What reaches the high bit with 10, and with 6 where the tens of the second stand.
+    const TO_HIGH_BIT: u64 = u64::from_le_bytes([0, 0, 0, 0x7a, 0x76, 0x76, 0x76, 0x76]);
+
+    // The lowest byte that is no digit has its high bit set, here or after the addition: no byte
+    // below it borrows or carries. Bytes above it may be wrong, but they cannot clear that bit.
+    let word = (u64::from_le_bytes(*last) & !MINUTE).wrapping_sub(ZEROS);
+    if (word | word.wrapping_add(TO_HIGH_BIT)) & HIGH_BITS != 0 {
+        return None;
+    }
+    let pairs = word.wrapping_mul(1 + (10 << 8)) >> 8 & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(1 + (100 << 16)) >> 16 & 0x0000_ffff_0000_ffff;
+    Some(fours.wrapping_mul(1 + (10_000 << 32)) >> 32)
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "below 100")]
 fn two_digits(value: u64) -> [u8; 2] {
     debug_assert!(value < 100);
@@ -169,19 +192,15 @@ impl Cache {
     /// As [`parse`].
     #[inline]
     pub fn parse(&mut self, digits: &[u8; LEN]) -> Option<u64> {
-        let (minute, rest) = digits.split_first_chunk::<12>().expect("12 of 17");
+        let minute: &[u8; 12] = digits.first_chunk().expect("12 of 17");
         // Neighbouring minutes of an hour fall on neighbouring entries.
         let index = usize::from(minute[10]) * 10 + usize::from(minute[11]);
         let entry = &self.read[index % ENTRIES];
         if entry.digits != *minute {
             return self.parse_and_keep(digits, index % ENTRIES);
         }
-        let start_ms = entry.start_ms;
-        let [s1, s2, m1, m2, m3] = [0, 1, 2, 3, 4].map(|at: usize| rest[at].wrapping_sub(b'0'));
-        let digits_only = s1 < 6 && s2 < 10 && m1 < 10 && m2 < 10 && m3 < 10;
-        let [s1, s2, m1, m2, m3] = [s1, s2, m1, m2, m3].map(u64::from);
-        let rest_ms = s1 * 10_000 + s2 * 1000 + m1 * 100 + m2 * 10 + m3;
-        digits_only.then(|| start_ms + rest_ms)
+        let rest_ms = parse_rest(digits.last_chunk().expect("8 of 17"))?;
+        Some(entry.start_ms + rest_ms)
     }
 
     #[cold]

@@ -153,12 +153,21 @@ const AMOUNT_LEN: usize = 8;
 /// [`DecodeError::BadLength`] or [`DecodeError::FrameTooLong`]: no later frame can be found either.
 #[inline]
 pub fn frame_len(bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
-    match oer::length(bytes, LENGTH_OFFSET) {
-        Ok((len, start)) if len <= FRAME_LEN_MAX - start => Ok(Some(start + len)),
-        Ok(_) => Err(DecodeError::FrameTooLong),
-        Err(oer::DecodeError::Truncated) => Ok(None),
-        Err(error) => Err(error.into()),
+    match header(bytes) {
+        Ok((len, _)) => Ok(Some(len)),
+        Err(DecodeError::Truncated) => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+/// Length of a frame and where its contents begin.
+#[inline]
+fn header(bytes: &[u8]) -> Result<(usize, usize), DecodeError> {
+    let (len, start) = oer::length(bytes, LENGTH_OFFSET)?;
+    if len > FRAME_LEN_MAX - start {
+        return Err(DecodeError::FrameTooLong);
+    }
+    Ok((start + len, start))
 }
 
 /// A sub-protocol's part of a frame.
@@ -215,9 +224,8 @@ impl<'a> Frame<'a> {
     pub fn new_checked(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let first = *bytes.first().ok_or(DecodeError::Truncated)?;
         let frame_type = FrameType::from_byte(first).ok_or(DecodeError::UnknownType)?;
-        let len = frame_len(bytes)?.ok_or(DecodeError::Truncated)?;
+        let (len, contents_start) = header(bytes)?;
         let frame = bytes.get(..len).ok_or(DecodeError::Truncated)?;
-        let (_, contents_start) = oer::length(frame, LENGTH_OFFSET)?;
 
         let entries_offset = match frame_type {
             FrameType::Response | FrameType::Message => contents_start,
@@ -339,12 +347,11 @@ fn check_entries(
     for _ in 0..count {
         let (name, data) = entry_at(frame, end)?;
         let name = &frame[name];
-        if !name.is_ascii() {
-            return Err(DecodeError::NotAscii);
-        }
         end = data.end;
-        if name == ILP && ilp.is_none() {
-            ilp = Some(data);
+        if name == ILP {
+            ilp.get_or_insert(data);
+        } else if !name.is_ascii() {
+            return Err(DecodeError::NotAscii);
         }
     }
     Ok((start..end, ilp))

@@ -98,7 +98,7 @@ impl fmt::Display for DecodeError {
 impl core::error::Error for DecodeError {}
 
 /// Finds the contents of the packet that `bytes` begins with.
-#[inline]
+#[inline(always)]
 fn envelope(
     bytes: &[u8],
     packet_type: PacketType,
@@ -115,7 +115,7 @@ fn envelope(
 }
 
 /// Finds a string in `bytes`, and says `too_long` of one that has more than `len_max` bytes.
-#[inline]
+#[inline(always)]
 fn field(
     bytes: &[u8],
     offset: usize,
