@@ -219,6 +219,8 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use m2_codec::ilp::{put_fulfill, put_reject};
 
     use super::*;
@@ -256,9 +258,11 @@ mod tests {
     #[test]
     fn slots_are_reused_oldest_first_under_new_ids() {
         let mut in_flight = InFlight::new(0);
-        let mut recent = VecDeque::new();
+        let (mut recent, mut given) = (VecDeque::new(), HashSet::new());
         for sequence in 0..10 * limits::SLOTS_MIN as u64 {
-            recent.push_back(in_flight.insert(sent(sequence)));
+            let id = in_flight.insert(sent(sequence));
+            assert!(given.insert(id), "an id came back");
+            recent.push_back(id);
             if recent.len() > 300 {
                 let id = recent.remove(usize::try_from(sequence % 300).unwrap()).unwrap();
                 let _ = in_flight.take(id).unwrap();
