@@ -319,10 +319,9 @@ impl Ledger {
     }
 
     fn assert_identities(&self) {
-        assert!(self.held_in >= 0, "held_in is a sum of holds");
-        assert!(self.held_out >= 0, "held_out is a sum of holds");
-        assert!(self.frozen >= 0, "frozen is a sum of payments under way");
-        assert!(self.prepaid >= 0, "prepaid is spent down to 0 and no further");
+        // One sign for all four: negative as soon as one of them is.
+        let counted = self.held_in | self.held_out | self.frozen | self.prepaid;
+        assert!(counted >= 0, "held, frozen and prepaid are sums: {self:?}");
         assert!(self.prepaid == 0 || self.balance <= 0, "who has paid ahead owes nothing");
     }
 }

@@ -26,6 +26,7 @@
 pub mod account;
 mod bucket;
 pub mod counters;
+mod deadlines;
 pub mod ids;
 mod incoming;
 pub mod ledger;
@@ -40,7 +41,6 @@ pub mod routes;
 mod slots;
 mod switch;
 mod verify;
-mod wheel;
 
 pub use account::{AccountConfig, AccountView, Limits, RateLimit, Relation};
 pub use counters::{AccountCounters, Counters, PairTotal};

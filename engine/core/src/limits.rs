@@ -5,7 +5,7 @@
 pub const BATCH_MAX: usize = 64;
 
 /// Longest that a PREPARE may be held, whatever the configuration says. STREAM senders give up at
-/// 30 s; the timing wheel spans a little more than this.
+/// 30 s.
 pub const HOLD_MS_MAX: u32 = 60_000;
 
 /// More packets a second than one shard can ever forward: twice the best figure measured.

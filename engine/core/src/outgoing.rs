@@ -121,7 +121,7 @@ impl Switch {
         if !slot.in_flight() {
             self.take_late(now, slot_index, response);
         } else if now.mono_ns >= slot.deadline_ns {
-            // Its time is up, though the wheel has not come to it yet.
+            // Its time is up, though no tick has come since.
             let pending = self.slots.take(slot_index, After::Evidence);
             self.release(pending, Refusal::TimedOut);
             self.accounts[account].counters.expired += 1;
@@ -252,7 +252,7 @@ impl Switch {
 
     /// Ends every packet whose deadline has passed.
     pub(crate) fn expire_due(&mut self, now: Now) {
-        while let Some((_, pending)) = self.slots.take_due(now.mono_ns) {
+        while let Some(pending) = self.slots.take_due(now.mono_ns) {
             self.accounts[pending.hold_out.account().index()].counters.expired += 1;
             self.release(pending, Refusal::TimedOut);
         }

@@ -11,17 +11,17 @@
 //! Slots are reused oldest first, so an id comes round as late as it can; a freed slot remembers
 //! enough to know a late FULFILL until then.
 //!
-//! Invariant: a slot is in flight, with a deadline in the wheel, or waits exactly once in `free`,
-//! or was never used.
+//! Invariant: a slot is in flight, and its deadline noted, or waits exactly once in `free`, or was
+//! never used.
 
 use std::collections::VecDeque;
 
+use crate::deadlines::Deadlines;
 use crate::ids::ConnectionId;
 use crate::ledger::{HoldIn, HoldOut};
 use crate::limits::IN_FLIGHT_SLOTS_MAX;
 use crate::message::{Answer, Conversion, Record};
 use crate::ring::Place;
-use crate::wheel::Wheel;
 
 /// What a packet in flight will need when it ends. Taken out once.
 #[derive(Debug)]
@@ -70,13 +70,13 @@ pub(crate) struct Slots {
     slots_max: u32,
     index_bits: u32,
     seed: u64,
-    wheel: Wheel,
+    deadlines: Deadlines,
     in_flight: u32,
 }
 
 impl Slots {
     /// Room for `slots_max` packets in flight. `seed` makes the first ids unforeseeable.
-    pub(crate) fn new(slots_max: u32, seed: u64, now_ns: u64) -> Self {
+    pub(crate) fn new(slots_max: u32, seed: u64) -> Self {
         assert!((1..=IN_FLIGHT_SLOTS_MAX).contains(&slots_max), "a shard has 1 to 2^24 slots");
         Self {
             slots: Vec::new(),
@@ -84,7 +84,7 @@ impl Slots {
             slots_max,
             index_bits: slots_max.next_power_of_two().trailing_zeros(),
             seed,
-            wheel: Wheel::new(slots_max as usize, now_ns),
+            deadlines: Deadlines::new(slots_max as usize),
             in_flight: 0,
         }
     }
@@ -120,14 +120,14 @@ impl Slots {
         } else {
             self.slots[index as usize] = slot;
         }
-        self.wheel.insert(index, deadline_ns);
+        self.deadlines.note(index, deadline_ns);
         self.in_flight += 1;
         self.request_id(index, generation)
     }
 
     /// The slot that gave out `request_id` last, be it in flight or freed.
     pub(crate) fn find(&self, request_id: u32) -> Option<u32> {
-        let index = request_id & !(u32::MAX.checked_shl(self.index_bits).unwrap_or(0));
+        let index = request_id & self.index_mask();
         let slot = self.slots.get(index as usize)?;
         (self.request_id(index, slot.generation) == request_id).then_some(index)
     }
@@ -143,14 +143,30 @@ impl Slots {
 
     /// Ends the packet at `index` and frees its slot.
     pub(crate) fn take(&mut self, index: u32, after: After) -> Pending {
-        self.wheel.remove(index);
-        self.free_slot(index, after)
+        let slot = &mut self.slots[index as usize];
+        slot.after = after;
+        let pending = slot.pending.take().expect("only a packet in flight is ended");
+        self.free.push_back(index);
+        self.in_flight -= 1;
+        pending
     }
 
     /// Ends one packet whose deadline has passed, if there is one.
-    pub(crate) fn take_due(&mut self, now_ns: u64) -> Option<(u32, Pending)> {
-        let index = self.wheel.take_due(now_ns)?;
-        Some((index, self.free_slot(index, After::Evidence)))
+    pub(crate) fn take_due(&mut self, now_ns: u64) -> Option<Pending> {
+        let slots = &self.slots;
+        let deadline_of = |index: u32| {
+            let slot = slots.get(index as usize).filter(|slot| slot.in_flight())?;
+            Some(slot.deadline_ns)
+        };
+        let index = self.deadlines.find_due(now_ns, deadline_of)?;
+        Some(self.take(index, After::Evidence))
+    }
+
+    /// Reads the slot of a request id for nothing, so that it is in the cache when it is needed.
+    /// Reads of a whole vector overlap, which is what a prefetch is for.
+    pub(crate) fn touch(&self, request_id: u32) -> u64 {
+        let slot = self.slots.get((request_id & self.index_mask()) as usize);
+        slot.map_or(0, |slot| slot.deadline_ns ^ u64::from(slot.condition[0]))
     }
 
     /// The evidence for the freed slot at `index` has been taken: from now on duplicates alone.
@@ -158,17 +174,9 @@ impl Slots {
         self.slots[index as usize].after = After::Nothing;
     }
 
+    /// Nothing is due before this; something may be due then, while there is anything in flight.
     pub(crate) fn next_deadline_ns(&self) -> Option<u64> {
-        self.wheel.next_deadline_ns()
-    }
-
-    fn free_slot(&mut self, index: u32, after: After) -> Pending {
-        let slot = &mut self.slots[index as usize];
-        slot.after = after;
-        let pending = slot.pending.take().expect("a slot with a deadline is in flight");
-        self.free.push_back(index);
-        self.in_flight -= 1;
-        pending
+        (self.in_flight > 0).then(|| self.deadlines.bound_ns())
     }
 
     /// A slot never used while there is one, else the one freed longest ago; and its generation.
@@ -183,7 +191,12 @@ impl Slots {
     }
 
     fn request_id(&self, index: u32, generation: u32) -> u32 {
-        generation.checked_shl(self.index_bits).unwrap_or(0) | index
+        generation << self.index_bits | index
+    }
+
+    fn index_mask(&self) -> u32 {
+        // At most 24 bits are index.
+        (1 << self.index_bits) - 1
     }
 
     /// Where the generations of a slot start: unlike from slot to slot and from run to run.
@@ -215,7 +228,7 @@ mod tests {
     impl Bench {
         fn new(slots_max: u32) -> Self {
             Self {
-                slots: Slots::new(slots_max, 99, 0),
+                slots: Slots::new(slots_max, 99),
                 ledger: Ledger::new(AccountId(0), 0, 0),
                 answers: Ring::new(99),
                 records: Ring::new(99),
@@ -305,9 +318,9 @@ mod tests {
         let index = bench.slots.find(answered).unwrap();
         let pending = bench.slots.take(index, After::Nothing);
         bench.spend(pending);
-        let (index, pending) = bench.slots.take_due(5 * MS).unwrap();
-        assert_eq!(bench.slots.find(due), Some(index));
+        let pending = bench.slots.take_due(5 * MS).unwrap();
         bench.spend(pending);
+        assert!(!bench.slots.get(bench.slots.find(due).unwrap()).in_flight());
         assert!(bench.slots.take_due(5 * MS).is_none());
         assert_eq!(bench.slots.next_deadline_ns(), Some(9 * MS));
         assert!(bench.slots.get(bench.slots.find(later).unwrap()).in_flight());

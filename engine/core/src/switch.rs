@@ -189,7 +189,7 @@ impl Switch {
     /// checked before it gets here.
     #[must_use]
     pub fn new(config: SwitchConfig) -> Self {
-        assert!(config.hold_ms_max <= crate::limits::HOLD_MS_MAX, "holds fit the wheel");
+        assert!(config.hold_ms_max <= crate::limits::HOLD_MS_MAX, "ids outlive the longest hold");
         let rates = Rates::build(0, &[], &[]).expect("no entry can be wrong");
         let routes = Routes::build(config.seed, []).expect("no route can be wrong");
         Self {
@@ -197,7 +197,7 @@ impl Switch {
             routes: Arc::new(routes),
             rate_books: VecDeque::from([RateBook::new(Arc::new(rates))]),
             pair_totals: Vec::new(),
-            slots: Slots::new(config.in_flight_slots, config.seed, config.start.mono_ns),
+            slots: Slots::new(config.in_flight_slots, config.seed),
             forwards: Ring::new(config.rings.forwards),
             answers: Ring::new(config.rings.answers),
             records: Ring::new(config.rings.records),
@@ -305,6 +305,8 @@ impl Switch {
     /// If there are more than [`BATCH_MAX`].
     pub fn responses(&mut self, now: Now, batch: &[Response<'_>], egress: &mut impl Egress) {
         assert!(batch.len() <= BATCH_MAX, "vectors are bounded");
+        let touched = batch.iter().map(|response| self.slots.touch(response.request_id));
+        core::hint::black_box(touched.fold(0, |all, one| all ^ one));
         for (index, response) in batch.iter().enumerate() {
             self.take_response(now, index, response);
         }
@@ -317,7 +319,8 @@ impl Switch {
         self.apply_answers(&[], egress);
     }
 
-    /// When [`Self::tick`] has something to do next, on the monotonic clock.
+    /// When [`Self::tick`] is to be called next, on the monotonic clock: no packet's time is up
+    /// before. (It may find that none is up then, and the next call tells a later moment.)
     #[must_use]
     pub fn next_deadline_ns(&self) -> Option<u64> {
         self.slots.next_deadline_ns()
