@@ -1,0 +1,68 @@
+//! `cargo bench -p m2-bench`: the stages of a pair, one by one.
+//!
+//! For looking closer when `cargo xtask bench core` has moved; figures for the README come from
+//! there. ring's SHA-256 is the yardstick for the one that the switch uses.
+
+#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use m2_bench::workload::{PACKETS, ROUTES, START, Workload};
+use m2_codec::ilp::Prepare;
+use m2_codec::timestamp;
+use m2_core::{AccountId, AssetIndex, Ledger, sha256_of_32};
+
+fn stages(criterion: &mut Criterion) {
+    let workload = Workload::new(ROUTES);
+    let mut next = 0;
+    let mut packet = || {
+        next = (next + 1) % PACKETS;
+        workload.prepare(next)
+    };
+
+    let mut cache = timestamp::Cache::new();
+    criterion.bench_function("PREPARE parsed and checked", |bench| {
+        bench.iter(|| Prepare::new_checked_cached(black_box(packet()), &mut cache).is_ok());
+    });
+    criterion.bench_function("longest prefix of 10k", |bench| {
+        let address = |number| {
+            let prepare = Prepare::new_checked(workload.prepare(number)).expect("well-formed");
+            prepare.destination().to_vec()
+        };
+        let addresses: Vec<Vec<u8>> = (0..PACKETS).map(address).collect();
+        let mut turn = addresses.iter().cycle();
+        bench.iter(|| workload.routes.next_hop(black_box(turn.next().expect("endless"))));
+    });
+    criterion.bench_function("amount converted", |bench| {
+        let (from, to) = (AssetIndex(0), AssetIndex(1));
+        bench.iter(|| workload.rates.convert(from, to, black_box(1_234_567)));
+    });
+    criterion.bench_function("hold and commit", |bench| {
+        let mut ledger = Ledger::new(AccountId(0), u64::MAX, u64::MAX);
+        bench.iter(|| {
+            let amount = black_box(7);
+            if ledger.check_hold_in(amount).is_ok() {
+                let hold = ledger.hold_in(amount);
+                ledger.commit_in(hold);
+            }
+            ledger.credit(amount);
+        });
+    });
+    criterion.bench_function("timestamp written", |bench| {
+        let mut ms = START.utc_ms;
+        bench.iter(|| {
+            ms += 7;
+            cache.write(black_box(ms))
+        });
+    });
+    criterion.bench_function("SHA-256 of a fulfillment", |bench| {
+        bench.iter(|| sha256_of_32(black_box(&[7; 32])));
+    });
+    criterion.bench_function("SHA-256 of a fulfillment, ring", |bench| {
+        bench.iter(|| ring::digest::digest(&ring::digest::SHA256, black_box(&[7; 32])));
+    });
+}
+
+criterion_group!(benches, stages);
+criterion_main!(benches);

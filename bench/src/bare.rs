@@ -1,0 +1,136 @@
+//! The bare loop: the happy path of a pair and nothing else, as the ceiling of the in-memory
+//! figures.
+//!
+//! Parse, find the next hop, move two numbers, remember 64 bytes, rewrite, send; then find it again,
+//! check the hash lock, move two numbers back, send. No limits, no expiry, no rejects of its own, no
+//! records, no counters, no connection ids; whatever goes wrong is a panic. It uses the same parser,
+//! table and SHA-256 as the switch, so the ratio tells what the switch's checks and books cost.
+//! It has no prefetch and no 16-lane SHA-256: those need `unsafe`, and come with the crate for it.
+
+use std::collections::VecDeque;
+
+use m2_codec::ilp::{self, Fulfill, PacketType, Prepare};
+use m2_codec::timestamp;
+use m2_core::{
+    AccountId, ConnectionId, Egress, Now, Request, Response, ResponseBody, sha256_of_32,
+};
+
+use crate::driver::Forwarding;
+use crate::workload::{ACCOUNTS, Workload, asset_of};
+
+#[derive(Clone, Copy, Default)]
+struct Pending {
+    condition: [u8; 32],
+    amount_in: u64,
+    amount_out: u64,
+    request_id_in: u32,
+    connection_in: Option<ConnectionId>,
+    next_hop: u32,
+    generation: u32,
+}
+
+/// The bare loop's state.
+pub struct Bare<'w> {
+    workload: &'w Workload,
+    timestamps: timestamp::Cache,
+    links: Vec<ConnectionId>,
+    balances: [i64; ACCOUNTS as usize],
+    held: [i64; ACCOUNTS as usize],
+    pending: Vec<Pending>,
+    free: VecDeque<u32>,
+}
+
+const INDEX_BITS: u32 = 18;
+
+impl<'w> Bare<'w> {
+    /// A loop over this workload; `links` are the connections by account.
+    #[must_use]
+    pub fn new(workload: &'w Workload, links: Vec<ConnectionId>) -> Self {
+        Self {
+            workload,
+            timestamps: timestamp::Cache::new(),
+            links,
+            balances: [0; ACCOUNTS as usize],
+            held: [0; ACCOUNTS as usize],
+            pending: vec![Pending::default(); 1 << INDEX_BITS],
+            free: (0..1 << INDEX_BITS).collect(),
+        }
+    }
+
+    fn send(&mut self, request: &mut Request<'_>, egress: &mut impl Egress) {
+        let prepare = Prepare::new_checked_cached(&request.packet[..], &mut self.timestamps)
+            .expect("the workload's packets are well-formed");
+        let (amount_in, expires_at_ms) = (prepare.amount(), prepare.expires_at_ms());
+        let next_hop =
+            self.workload.routes.next_hop(prepare.destination()).expect("it has a route");
+        let from = request.connection.account;
+        let amount_out = self
+            .workload
+            .rates
+            .convert(asset_of(from), asset_of(next_hop), amount_in)
+            .expect("it converts");
+        self.held[from.0 as usize] += i64::try_from(amount_in).expect("small");
+        let index = self.free.pop_front().expect("few are in flight");
+        let slot = &mut self.pending[index as usize];
+        *slot = Pending {
+            condition: *prepare.condition(),
+            amount_in,
+            amount_out,
+            request_id_in: request.request_id,
+            connection_in: Some(request.connection),
+            next_hop: next_hop.0,
+            generation: slot.generation.wrapping_add(1),
+        };
+        let id = slot.generation << INDEX_BITS | index;
+        let expires_at = self.timestamps.write(expires_at_ms - 1_000);
+        ilp::rewrite_prepare(request.packet, amount_out, &expires_at);
+        egress.prepare(self.links[next_hop.0 as usize], id, request.packet);
+    }
+
+    fn answer(&mut self, response: &Response<'_>, egress: &mut impl Egress) {
+        let ResponseBody::Packet(bytes) = response.body else { panic!("it has a packet") };
+        let index = response.request_id & ((1 << INDEX_BITS) - 1);
+        let slot = &self.pending[index as usize];
+        assert!(slot.generation << INDEX_BITS | index == response.request_id);
+        let amount_in = i64::try_from(slot.amount_in).expect("small");
+        let to = slot.connection_in.expect("it is in flight");
+        self.held[to.account.0 as usize] -= amount_in;
+        self.free.push_back(index);
+        if ilp::packet_type(bytes) == Some(PacketType::Fulfill) {
+            let fulfill = Fulfill::new_checked(bytes).expect("well-formed");
+            if sha256_of_32(fulfill.fulfillment()) == slot.condition {
+                self.balances[to.account.0 as usize] += amount_in;
+                self.balances[slot.next_hop as usize] -=
+                    i64::try_from(slot.amount_out).expect("small");
+                egress.answer(to, slot.request_id_in, bytes);
+                return;
+            }
+        }
+        // A REJECT passes; so does a wrong FULFILL here, which the switch would replace.
+        egress.answer(to, slot.request_id_in, REJECT);
+    }
+}
+
+const REJECT: &[u8] = b"\x0e\x07F05\x00\x00\x00\x00";
+
+impl Forwarding for Bare<'_> {
+    const EXPIRES: bool = false;
+
+    fn requests(&mut self, _: Now, batch: &mut [Request<'_>], egress: &mut impl Egress) {
+        for request in batch {
+            self.send(request, egress);
+        }
+    }
+
+    fn responses(&mut self, _: Now, batch: &[Response<'_>], egress: &mut impl Egress) {
+        for response in batch {
+            self.answer(response, egress);
+        }
+    }
+
+    fn between_batches(&mut self, _: Now, _: &mut impl Egress) {}
+
+    fn fulfilled_in(&self, account: AccountId) -> Option<i128> {
+        Some(self.balances[account.0 as usize].into())
+    }
+}
