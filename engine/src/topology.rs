@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 use rustix::fs::Mode;
@@ -46,6 +47,10 @@ const INBOX_LEN: usize = 1024;
 /// Events for the log that are not written: what a shard finds between two looks of the log.
 const EVENTS_LEN: usize = 4096;
 
+/// How long an address may stay taken by a process that is gone.
+const BIND_PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait between two tries.
+const BIND_REST: Duration = Duration::from_millis(20);
 /// Exit status when a second signal cuts the ending short.
 const STATUS_CUT_SHORT: i32 = 3;
 
@@ -60,7 +65,7 @@ pub fn run(config: Config) -> io::Result<()> {
     let mut signals = signals()?;
     let bound = config.listen.iter().map(bind).collect::<io::Result<Vec<_>>>()?;
     let control_path = config.switch.control_socket.clone();
-    let control_socket = bind_unix(&control_path, Some(0o600))?;
+    let control_socket = patiently(|| bind_unix(&control_path, Some(0o600)))?;
     let config = Arc::new(config);
 
     let (to_shard, inbox) = bounded(INBOX_LEN);
@@ -175,14 +180,30 @@ fn bind(listen: &Listen) -> io::Result<Bound> {
     };
     let (address, listener) = match &listen.address {
         ListenAddress::Socket(address) => {
-            let listener = std::net::TcpListener::bind(address).map_err(named)?;
+            let listener = patiently(|| std::net::TcpListener::bind(address)).map_err(named)?;
             (listener.local_addr()?.to_string(), Listener::Tcp(listener))
         }
         ListenAddress::Path(path) => {
-            (path.display().to_string(), Listener::Unix(bind_unix(path, None)?))
+            (path.display().to_string(), Listener::Unix(patiently(|| bind_unix(path, None))?))
         }
     };
     Ok(Bound { transport: listen.transport, address, listener })
+}
+
+/// Tries for a moment when an address is taken: of a process that was killed, the kernel takes its
+/// io_uring down behind its back, and the listeners with it.
+fn patiently<T>(mut bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let began = Instant::now();
+    loop {
+        match bind() {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && began.elapsed() < BIND_PATIENCE =>
+            {
+                thread::sleep(BIND_REST);
+            }
+            bound => return bound,
+        }
+    }
 }
 
 /// Binds a Unix socket, over one that a process left behind, but not over one that is in use.
