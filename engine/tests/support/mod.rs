@@ -175,6 +175,21 @@ impl Switch {
         value.as_u64().unwrap_or_else(|| panic!("no counter {group}.{name}"))
     }
 
+    /// How often we refused with this code.
+    pub(crate) fn refused(&self, code: &str) -> u64 {
+        let counters = self.ask(&json!({ "cmd": "counters" }));
+        let refusals = counters["refusals"].as_array().unwrap();
+        let of_code = refusals.iter().filter(|refusal| refusal["code"] == code);
+        of_code.map(|refusal| refusal["count"].as_u64().unwrap()).sum()
+    }
+
+    /// Waits until so many requests of an account were looked at.
+    pub(crate) fn wait_for_requests(&self, name: &str, count: u64) {
+        wait(&format!("{count} requests of {name}"), || {
+            self.account(name, "requests_in").as_u64().unwrap() >= count
+        });
+    }
+
     pub(crate) fn wait_for_counter(&self, group: &str, name: &str, least: u64) {
         wait(&format!("{group}.{name} is {least}"), || self.counter(group, name) >= least);
     }
@@ -235,6 +250,19 @@ impl Drop for Switch {
             eprintln!("--- log of the switch ---\n{}", self.log());
         }
     }
+}
+
+/// What a control socket answers to `status`; null if nobody does.
+pub(crate) fn status_at(path: &Path) -> Value {
+    let ask = || -> std::io::Result<Value> {
+        let mut stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"{\"cmd\":\"status\"}\n")?;
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer)?;
+        Ok(serde_json::from_str(&answer)?)
+    };
+    ask().unwrap_or_default()
 }
 
 /// Looks until something holds.

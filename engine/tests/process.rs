@@ -1,0 +1,231 @@
+//! The process: its command line, its signals, its control socket.
+
+#![allow(clippy::unwrap_used)] // helpers of tests, though not inside of one
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use m2_codec::ilp::ErrorCode;
+use serde_json::json;
+use support::{Folder, Next, Switch, pay, preimage, prepare, wait};
+
+fn m2_switch(command: &str, file: &Path) -> Output {
+    let mut switch = Command::new(env!("CARGO_BIN_EXE_m2-switch"));
+    switch.args([command, "--config"]).arg(file).output().unwrap()
+}
+
+const RIGHT: &str = "[switch]\naddress = \"test.m2m\"\nnetwork = \"test\"\n\
+    control_socket = \"control.sock\"\n[[assets]]\ncode = \"USD\"\nscale = 9\n\
+    [[accounts]]\nname = \"alice\"\nrelation = \"child\"\nasset = \"USD/9\"\ntoken = \"secret\"\n";
+
+#[test]
+fn check_says_that_a_right_file_is_right_and_starts_nothing() {
+    let folder = Folder::new();
+    let file = folder.path().join("switch.toml");
+    std::fs::write(&file, RIGHT).unwrap();
+    let output = m2_switch("check", &file);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("right: 1 accounts"));
+    assert!(!folder.path().join("control.sock").exists());
+}
+
+#[test]
+fn check_names_every_line_and_fix_and_run_refuses_as_well() {
+    let folder = Folder::new();
+    let file = folder.path().join("switch.toml");
+    let wrong = RIGHT.replace("\"test\"", "\"live\"") + "balence_max = 5\nbalance_max = \"1.5\"\n";
+    std::fs::write(&file, wrong).unwrap();
+    for command in ["check", "run"] {
+        let output = m2_switch(command, &file);
+        assert_eq!(output.status.code(), Some(2));
+        let told = String::from_utf8(output.stderr).unwrap();
+        let name = file.display();
+        for line in [
+            format!("{name}:3: network = \"live\" must be one of \"g\", \"test\", \"private\""),
+            format!(
+                "{name}:13: unknown key `balence_max` in [[accounts]]: did you mean `balance_max`?"
+            ),
+            format!("{name}:14: `balance_max` must be a whole number"),
+        ] {
+            assert!(told.contains(&line), "{told}\nlacks {line}");
+        }
+        assert!(!told.contains("secret"));
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told() {
+    let output = m2_switch("run", Path::new("/nowhere/switch.toml"));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be read"));
+}
+
+#[test]
+fn an_address_that_is_taken_is_told_with_its_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = Folder::new();
+    let file = folder.path().join("switch.toml");
+    let listen =
+        format!("[[listen]]\ntransport = \"tcp\"\naddress = \"{}\"\n", taken.local_addr().unwrap());
+    std::fs::write(&file, RIGHT.to_owned() + &listen).unwrap();
+    let output = m2_switch("run", &file);
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("cannot listen (line 15 of the configuration)"), "{told}");
+}
+
+#[test]
+fn a_socket_left_behind_is_taken_over_and_one_in_use_is_not() {
+    let mut switch = Switch::start("", "");
+    let output = m2_switch("run", &switch.folder().join("switch.toml"));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("another process listens there"));
+    switch.signal("-KILL");
+    switch.wait_for_exit();
+    let file = switch.folder().join("switch.toml");
+    let mut next = Command::new(env!("CARGO_BIN_EXE_m2-switch"))
+        .args(["run", "--config"])
+        .arg(&file)
+        .spawn()
+        .unwrap();
+    // The one that was killed may hold its sockets for a moment more, so look who answers.
+    let socket = switch.folder().join("control.sock");
+    wait("the next one answers", || support::status_at(&socket)["pid"] == next.id());
+    let pid = next.id().to_string();
+    assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+    assert_eq!(next.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_start_tells_addresses_and_that_there_is_no_journal() {
+    let switch = Switch::start("", "");
+    switch.wait_for_log("there is no journal: balances do not survive a restart");
+    let log = switch.log();
+    assert!(log.contains(switch.ws_address()), "{log}");
+    let status = switch.ask(&json!({ "cmd": "status" }));
+    assert_eq!(status["journal"], "none: balances do not survive a restart");
+    assert_eq!(status["address"], "test.m2m");
+    assert_eq!(status["network"], "test");
+    assert_eq!(status["pid"], switch.pid());
+    assert!(status["cpu_user_us"].is_u64() && status["cpu_system_us"].is_u64());
+}
+
+#[test]
+fn json_logs_are_one_object_a_line() {
+    let switch = Switch::start("", "[log]\nformat = \"json\"\n");
+    drop(switch.peer("ws", "alice"));
+    switch.wait_for_log("link down");
+    for line in switch.log().lines() {
+        let object: serde_json::Value = serde_json::from_str(line).expect(line);
+        assert!(object["level"].is_string() && object["message"].is_string(), "{line}");
+    }
+}
+
+#[test]
+fn sigterm_finishes_what_is_in_flight_closes_in_order_and_exits_0() {
+    let mut switch = Switch::start("", "");
+    let mut alice = switch.peer("ws", "alice");
+    let mut bob = switch.peer("ws", "bob");
+    alice.send_prepare(1, &prepare("test.m2m.bob", 5, 1));
+    let forwarded = bob.frame();
+    switch.signal("-TERM");
+    wait("it drains", || switch.ask(&json!({ "cmd": "status" }))["draining"] == true);
+    alice.send_prepare(2, &prepare("test.m2m.bob", 5, 1));
+    assert_eq!(alice.frame().reject_code(), ErrorCode::T03_CONNECTOR_BUSY);
+    let mut fulfill = Vec::new();
+    m2_codec::ilp::put_fulfill(&mut fulfill, &preimage(1), b"");
+    bob.send_response(forwarded.request_id, &fulfill);
+    assert_eq!(alice.frame().fulfillment(), preimage(1));
+    assert_eq!(alice.until_end(), [Next::Close(1001)]);
+    assert_eq!(bob.until_end(), [Next::Close(1001)]);
+    drop((alice, bob));
+    assert_eq!(switch.wait_for_exit().code(), Some(0));
+    assert!(!switch.folder().join("control.sock").exists());
+    assert!(!switch.folder().join("btp.sock").exists());
+}
+
+#[test]
+fn sigterm_does_not_wait_longer_than_shutdown_ms() {
+    let mut switch = Switch::start_with("shutdown_ms = 50", "close_ms = 50", support::ACCOUNTS);
+    let mut alice = switch.peer("tcp", "alice");
+    let mut bob = switch.peer("tcp", "bob");
+    alice.send_prepare(1, &prepare("test.m2m.bob", 5, 1));
+    bob.frame();
+    switch.signal("-INT");
+    assert_eq!(switch.wait_for_exit().code(), Some(0));
+    assert!(switch.log().contains("packets still in flight are left without an answer"));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_with_its_own_status() {
+    let mut switch = Switch::start("", "");
+    let mut alice = switch.peer("tcp", "alice");
+    let mut bob = switch.peer("tcp", "bob");
+    alice.send_prepare(1, &prepare("test.m2m.bob", 5, 1));
+    bob.frame();
+    switch.signal("-TERM");
+    switch.wait_for_log("stopping");
+    switch.signal("-TERM");
+    assert_eq!(switch.wait_for_exit().code(), Some(3));
+}
+
+#[test]
+fn drain_waits_for_what_is_in_flight_and_resume_takes_packets_again() {
+    let switch = Switch::start("", "");
+    let mut alice = switch.peer("ws", "alice");
+    let mut bob = switch.peer("ws", "bob");
+    alice.send_prepare(1, &prepare("test.m2m.bob", 5, 1));
+    let forwarded = bob.frame();
+    let cut = switch.ask(&json!({ "cmd": "drain", "timeout_ms": 0 }));
+    assert_eq!((&cut["ok"], &cut["in_flight"]), (&json!(false), &json!(1)));
+    alice.send_prepare(2, &prepare("test.m2m.bob", 5, 1));
+    assert_eq!(alice.frame().reject_code(), ErrorCode::T03_CONNECTOR_BUSY);
+    let mut fulfill = Vec::new();
+    m2_codec::ilp::put_fulfill(&mut fulfill, &preimage(1), b"");
+    bob.send_response(forwarded.request_id, &fulfill);
+    let drained = switch.ask(&json!({ "cmd": "drain", "timeout_ms": 10_000 }));
+    assert_eq!((&drained["ok"], &drained["in_flight"]), (&json!(true), &json!(0)));
+    assert_eq!(alice.frame().fulfillment(), preimage(1));
+    assert_eq!(switch.ask(&json!({ "cmd": "resume" }))["ok"], true);
+    pay(&mut alice, &mut bob, "test.m2m.bob", 1);
+}
+
+#[test]
+fn the_control_socket_is_its_owners_alone() {
+    let switch = Switch::start("", "");
+    let mode =
+        std::fs::metadata(switch.folder().join("control.sock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_bad_line_is_told_and_the_next_one_answered() {
+    let switch = Switch::start("", "");
+    let mut stream = switch.control();
+    let mut answers = BufReader::new(stream.try_clone().unwrap()).lines();
+    for (line, words) in [
+        ("nonsense", "a line is one JSON object"),
+        ("[]", "a line is one JSON object"),
+        ("{}", "`cmd` is missing"),
+        (r#"{"cmd":7}"#, "`cmd` is missing or no string"),
+        (r#"{"cmd":"stauts"}"#, "known are status, accounts, counters, drain, resume"),
+        (r#"{"cmd":"status","x":1}"#, "`status` has no `x`"),
+        (r#"{"cmd":"drain","timeout_ms":-1}"#, "a whole number"),
+        ("\u{0}\u{7f}", "a line is one JSON object"),
+    ] {
+        stream.write_all(format!("{line}\n").as_bytes()).unwrap();
+        let answer: serde_json::Value =
+            serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
+        assert_eq!(answer["ok"], false);
+        assert!(answer["error"].as_str().unwrap().contains(words), "{answer}");
+    }
+    stream.write_all(b"{\"cmd\":\"status\"}\n").unwrap();
+    assert!(answers.next().unwrap().unwrap().contains("\"ok\":true"));
+    stream.write_all(&[b'x'; 4_096]).unwrap();
+    assert!(answers.next().unwrap().unwrap().contains("a line has at most 4096 bytes"));
+    assert!(answers.next().is_none(), "such a line ends the connection");
+}
