@@ -135,7 +135,7 @@ fn an_unknown_destination_gets_f02() {
 }
 
 #[test]
-fn a_silent_receiver_ends_in_r00_at_the_expiry_it_was_told() {
+fn c17_a_silent_receiver_ends_in_r00_at_its_packets_own_expiry() {
     let switch =
         Switch::start_with("expiry_margin_ms = 100\nremaining_ms_min = 50", "", support::ACCOUNTS);
     let (mut alice, mut bob) = two(&switch, "ws");
@@ -228,7 +228,8 @@ fn c15_what_breaks_rfc_6455_is_told_its_close_code() {
         peer.stream.write(&out).unwrap();
     };
     let bad_utf8 = |peer: &mut Peer| peer.send_ws(0x88, b"\x03\xe8\xff\xff");
-    let cases: [(&dyn Fn(&mut Peer), u16); 5] = [
+    type Breach<'a> = &'a dyn Fn(&mut Peer);
+    let cases: [(Breach<'_>, u16); 5] = [
         (&text, 1003),
         (&reserved, 1002),
         (&continuation, 1002),

@@ -178,7 +178,8 @@ fn c16_a_dialled_peer_is_dialled_again_when_its_link_is_lost() {
     ];
     let switch = Switch::start("", &more.concat());
     let mut alice = switch.peer("ws", "alice");
-    let accept: [(&str, Box<dyn Fn() -> Peer>); 3] = [
+    type Accept<'a> = Box<dyn Fn() -> Peer + 'a>;
+    let accept: [(&str, Accept<'_>); 3] = [
         ("dora", Box::new(|| Peer::accept_ws(ws.accept().unwrap().0))),
         ("emil", Box::new(|| Peer::new(Stream::Tcp(tcp.accept().unwrap().0), None))),
         ("finn", Box::new(|| Peer::new(Stream::Unix(unix.accept().unwrap().0), None))),
