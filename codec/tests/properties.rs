@@ -408,6 +408,8 @@ fn ws_stream() -> Vec<u8> {
     put(0x8a, b"");
     put(0x81, b"text");
     put(0x82, b"");
+    put(0x02, b"second");
+    put(0x80, b"");
     put(0x88, b"\x03\xe8bye");
     out
 }
@@ -436,8 +438,9 @@ fn ws_events(pieces: &[&[u8]]) -> Vec<(Event, Vec<u8>)> {
 fn a_websocket_stream_in_any_two_pieces_or_byte_by_byte_says_the_same() {
     let stream = ws_stream();
     let whole = ws_events(&[&stream]);
-    assert_eq!(whole.len(), 10);
+    assert_eq!(whole.len(), 12);
     assert_eq!(whole[5], (Event::Assembled, [&b"in "[..], &[0xa5; 130]].concat()));
+    assert_eq!(whole[10], (Event::Assembled, b"second".to_vec()));
     for at in 0..=stream.len() {
         assert_eq!(ws_events(&[&stream[..at], &stream[at..]]), whole, "{at}");
     }

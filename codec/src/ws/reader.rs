@@ -298,6 +298,9 @@ mod tests {
         assert_eq!(read(masked(0x01, b"some")), Event::Fragment);
         assert_eq!(read(masked(0x80, b"text")), Event::Text);
         assert_eq!(read(masked(0x82, b"x")), Event::Message(6..7));
+        assert_eq!(read(masked(0x02, b"an")), Event::Fragment);
+        assert_eq!(read(masked(0x80, b"other")), Event::Assembled);
+        assert_eq!(reader.assembled(), b"another");
     }
 
     #[test]
