@@ -67,6 +67,8 @@ pub struct Engine<'a> {
     next_sequence: u64,
     last_answer_ns: u64,
     last_sent_ns: u64,
+    /// How long packets were sent: to the schedule's end, or to that of the run if it came first.
+    pub sending_ns: u64,
     build: Build,
 }
 
@@ -104,6 +106,7 @@ impl<'a> Engine<'a> {
             next_sequence: 0,
             last_answer_ns: 0,
             last_sent_ns: 0,
+            sending_ns: 0,
             build: Build { times: timestamp::Cache::new(), data: Vec::new(), packet: Vec::new() },
         })
     }
@@ -130,6 +133,7 @@ impl<'a> Engine<'a> {
             let until_ns = if idle { wake_ns.min(live.next_ns()) } else { now_ns };
             self.sleep(&mut events, until_ns.saturating_sub(now_ns));
         };
+        self.sending_ns = self.clock.now().ns.min(self.schedule.end_ns());
         live.finish();
         result
     }

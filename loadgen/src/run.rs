@@ -313,7 +313,7 @@ fn target_report(before: &Status, after: &Status, pairs: u64) -> Target {
 fn report(workload: &Workload, engine: &Engine<'_>) -> Report {
     let tally = &engine.tally;
     #[expect(clippy::cast_precision_loss)] // rates, for the eye
-    let per_s = |count: u64| count as f64 / workload.seconds as f64;
+    let per_s = |count: u64| count as f64 * 1e9 / engine.sending_ns.max(1) as f64;
     Report {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),

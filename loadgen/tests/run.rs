@@ -237,6 +237,9 @@ fn a_target_that_closes_in_the_middle_leaves_a_partial_report() {
         assert!((700..2_000).contains(&sent), "{sent}");
         let answered = report["answered"].as_u64().unwrap();
         assert_eq!(answered + report["unanswered"].as_u64().unwrap(), sent);
+        // The rate is that of the part of a second that packets were sent in.
+        let answered_per_s = report["answered_per_s"].as_f64().unwrap();
+        assert!(answered_per_s > 1.2 * answered as f64, "{answered_per_s}");
     }
 }
 
