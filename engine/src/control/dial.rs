@@ -49,7 +49,9 @@ async fn keep(shared: &Shared, account: AccountId) {
         let dialled = monoio::time::timeout(limit, connect(shared, account, dial)).await;
         match dialled.unwrap_or(Err(Refusal::TooSlow)) {
             Ok((wire, welcomed)) => {
-                tracing::info!(account = name, to = ?dial.endpoint, "dialled and authenticated");
+                shared.log(|| {
+                    tracing::info!(account = name, to = ?dial.endpoint, "dialled and authenticated");
+                });
                 if shared.hand_over(welcomed.into_link(wire.into_socket())) {
                     shared.news.until(|| board.state(account) != before).await;
                     let up = Instant::now();
@@ -62,7 +64,7 @@ async fn keep(shared: &Shared, account: AccountId) {
             Err(refusal) => {
                 shared.count(|counters| counters.dials_failed += 1);
                 let again_ms = DELAYS_MS[attempt];
-                shared.warn(|| {
+                shared.log(|| {
                     let to = &dial.endpoint;
                     tracing::warn!(account = name, ?to, reason = %refusal, again_ms, "cannot dial");
                 });

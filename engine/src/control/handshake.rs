@@ -10,7 +10,7 @@ use m2_codec::btp::{self, Frame, auth};
 use m2_codec::ws::{self, Role, close_code};
 use m2_core::AccountId;
 use std::os::fd::OwnedFd;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Shared;
 use super::wire::Wire;
@@ -322,6 +322,8 @@ impl<'a> Reading<'a> {
                 }
                 ws::Event::Assembled => {
                     message = Some(Zeroizing::new(reader.assembled().to_vec()));
+                    // The reader goes on with the link, and a token must not.
+                    reader.assembled_mut().zeroize();
                 }
                 ws::Event::Ping(range) => {
                     let mut pong = Vec::new();

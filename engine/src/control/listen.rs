@@ -31,7 +31,7 @@ pub(super) async fn run(
         match accepted {
             Ok((socket, peer)) => take(&shared, transport, &address, socket, peer),
             Err(error) => {
-                shared.warn(|| tracing::warn!(listener = &*address, %error, "cannot accept"));
+                shared.log(|| tracing::warn!(listener = &*address, %error, "cannot accept"));
                 monoio::time::sleep(REST).await;
             }
         }
@@ -49,7 +49,7 @@ fn take(
     let waiting = shared.unauthenticated.get();
     if waiting >= shared.config.connection.unauthenticated_max {
         shared.count(|counters| counters.turned_away += 1);
-        shared.warn(|| {
+        shared.log(|| {
             let listener = &**address;
             tracing::warn!(peer, listener, "connection closed: unauthenticated_max are waiting");
         });
@@ -80,7 +80,7 @@ async fn welcome(
         Ok(Ok(welcomed)) => {
             shared.count(|counters| counters.authenticated += 1);
             let account = shared.name(welcomed.account);
-            tracing::info!(account, peer, listener, "authenticated");
+            shared.log(|| tracing::info!(account, peer, listener, "authenticated"));
             shared.hand_over(welcomed.into_link(wire.into_socket()));
             return;
         }
@@ -88,6 +88,6 @@ async fn welcome(
         Err(_) => Refusal::TooSlow,
     };
     shared.count(|counters| counters.refused += 1);
-    shared.warn(|| tracing::warn!(peer, listener, reason = %refusal, "connection refused"));
+    shared.log(|| tracing::warn!(peer, listener, reason = %refusal, "connection refused"));
     wire.end(END_PATIENCE).await;
 }

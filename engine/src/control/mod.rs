@@ -150,11 +150,13 @@ impl Shared {
         let nudged = nudged.expect("the kernel waits on a socket pair");
         let mut bytes = Vec::new();
         loop {
+            // Looked at before the queue: what was told before the end is read after it.
+            let ended = self.joints.shard_ended.load(Ordering::Acquire);
             while let Ok(event) = self.joints.events.try_recv() {
                 self.limiter.borrow_mut().tell(|| crate::log::event(&self.config, &event));
             }
             self.news.wake_all();
-            if self.joints.shard_ended.load(Ordering::Acquire) {
+            if ended {
                 return;
             }
             bytes.clear();
@@ -177,7 +179,7 @@ impl Shared {
                 true
             }
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.warn(|| {
+                self.log(|| {
                     let account = self.name(account);
                     tracing::warn!(account, "connection closed: the shard takes no more for now");
                 });
@@ -211,7 +213,7 @@ impl Shared {
     }
 
     /// Logs what peers can cause as often as they like: bounded, and what is left out is counted.
-    fn warn(&self, log: impl FnOnce()) {
+    fn log(&self, log: impl FnOnce()) {
         self.limiter.borrow_mut().tell(log);
     }
 

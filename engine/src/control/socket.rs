@@ -41,9 +41,9 @@ pub(super) async fn run(shared: Rc<Shared>, listener: std::os::unix::net::UnixLi
                     drop(operator);
                 });
             }
-            Ok(_) => shared.warn(|| tracing::warn!("control connection closed: too many")),
+            Ok(_) => shared.log(|| tracing::warn!("control connection closed: too many")),
             Err(error) => {
-                shared.warn(|| tracing::warn!(%error, "cannot accept a control connection"));
+                shared.log(|| tracing::warn!(%error, "cannot accept a control connection"));
                 monoio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -168,7 +168,8 @@ impl Door {
     }
 }
 
-/// Small packets go at once, and a peer that vanished is found by the kernel.
+/// Small packets go at once, and a peer that vanished is found by the kernel: by keepalive when
+/// nothing is under way, by the user timeout when something is.
 pub(super) fn tune_tcp(socket: &OwnedFd, ping_ms: u32) {
     let seconds = Duration::from_millis(u64::from(ping_ms)).max(Duration::from_secs(1));
     // Each only makes the link better; one that the kernel refuses is no reason to be without it.
@@ -177,6 +178,7 @@ pub(super) fn tune_tcp(socket: &OwnedFd, ping_ms: u32) {
     let _ = sockopt::set_tcp_keepidle(socket, seconds);
     let _ = sockopt::set_tcp_keepintvl(socket, (seconds / 3).max(Duration::from_secs(1)));
     let _ = sockopt::set_tcp_keepcnt(socket, 3);
+    let _ = sockopt::set_tcp_user_timeout(socket, ping_ms.saturating_mul(2).max(1_000));
 }
 
 fn waiter(socket: impl AsFd) -> io::Result<Waiter> {

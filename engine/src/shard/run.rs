@@ -88,6 +88,8 @@ pub(crate) struct Shard {
     busy_until_ns: u64,
     /// The monotonic clock as it was read last: old by one sleep at most.
     seen_ns: u64,
+    /// When the last vector of this pass went to the core.
+    ran_at: Option<Now>,
 }
 
 impl Shard {
@@ -122,6 +124,7 @@ impl Shard {
             housekeeping_at_ns: 0,
             busy_until_ns: 0,
             seen_ns: clock::mono_ns(),
+            ran_at: None,
         })
     }
 
@@ -134,7 +137,7 @@ impl Shard {
                 self.take_inbox();
             }
             self.take_turns();
-            let now = clock::now();
+            let now = self.ran_at.take().unwrap_or_else(clock::now);
             self.seen_ns = now.mono_ns;
             if self.switch.next_deadline_ns().is_some_and(|deadline| deadline <= now.mono_ns) {
                 self.switch.tick(now, &mut self.links);
@@ -395,6 +398,7 @@ impl Shard {
             return;
         }
         let now = clock::now();
+        self.ran_at = Some(now);
         self.batch.run(&mut self.switch, now, &mut self.links);
         for (place, buffers) in self.batch.take_lent() {
             let link = self.links.get_mut(place).expect("no link goes while its buffers are lent");
