@@ -15,8 +15,8 @@
 //! Nothing here is a secret: who knows the seed can fulfill every packet. That is what a
 //! generator's two ends are for.
 
-use ring::digest::{SHA256, digest};
 use ring::hmac;
+use sha2::{Digest, Sha256};
 
 /// Bytes of the header, and so the shortest data of a packet.
 pub const HEADER_LEN: usize = 32;
@@ -146,7 +146,7 @@ impl Fulfiller {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let text = format!("m2-load fulfillment key {seed}");
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, digest(&SHA256, text.as_bytes()).as_ref()) }
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &Sha256::digest(text)) }
     }
 
     /// The preimage that releases a packet with this data.
@@ -160,7 +160,7 @@ impl Fulfiller {
 /// The condition that a fulfillment satisfies.
 #[must_use]
 pub fn condition(fulfillment: &[u8; 32]) -> [u8; 32] {
-    *digest(&SHA256, fulfillment).as_ref().first_chunk().expect("a SHA-256 has 32 bytes")
+    Sha256::digest(fulfillment).into()
 }
 
 /// One step of SplitMix64: each input gives another, evenly spread output.
