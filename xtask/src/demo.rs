@@ -136,7 +136,9 @@ struct SocketFolder(PathBuf);
 
 impl SocketFolder {
     fn create() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("m2m-demo-{}", std::process::id()));
+        // A name by chance: process ids come round, and a killed run leaves its folder behind.
+        let name = format!("m2m-demo-{}", files::random_hex::<8>()?);
+        let path = std::env::temp_dir().join(name);
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)

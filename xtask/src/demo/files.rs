@@ -87,12 +87,21 @@ pub(super) struct Tokens([String; ACCOUNTS.len()]);
 
 impl Tokens {
     pub(super) fn random() -> Result<Self> {
-        let mut bytes = [[0_u8; 16]; ACCOUNTS.len()];
-        File::open("/dev/urandom")
-            .and_then(|mut random| random.read_exact(bytes.as_flattened_mut()))
-            .map_err(|error| format!("/dev/urandom: {error}"))?;
-        Ok(Self(bytes.map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect())))
+        let mut tokens = [const { String::new() }; ACCOUNTS.len()];
+        for token in &mut tokens {
+            *token = random_hex::<16>()?;
+        }
+        Ok(Self(tokens))
     }
+}
+
+/// `BYTES` bytes of chance, as hexadecimal digits.
+pub(super) fn random_hex<const BYTES: usize>() -> Result<String> {
+    let mut bytes = [0_u8; BYTES];
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut bytes))
+        .map_err(|error| format!("/dev/urandom: {error}"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Where the switch listens, by transport.
