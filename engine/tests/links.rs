@@ -138,6 +138,55 @@ fn a_peer_that_stops_reading_hurts_itself_alone() {
     assert!(grown < 16 << 10, "{grown} KiB more");
 }
 
+#[test]
+fn a_peer_that_reads_late_gets_everything_and_in_its_order() {
+    const COUNT: u32 = 100;
+    let switch = Switch::start("", "");
+    for transport in ["ws", "tcp", "unix"] {
+        let mut alice = switch.peer(transport, "alice");
+        let mut bob = switch.peer(transport, "bob");
+        let asked = switch.account("alice", "requests_in").as_u64().unwrap();
+        let mut frames = Vec::new();
+        for request_id in 0..COUNT {
+            // 3.2 MB: more than sockets and a buffer hold, less than half of the egress.
+            let data = request_id.to_be_bytes().repeat(8_000);
+            let packet = prepare_with("test.m2m.bob", 1, 1, 25_000, &data);
+            let mut frame = Vec::new();
+            m2_codec::btp::put_ilp(&mut frame, FrameType::Message, request_id, &packet);
+            alice.put(&mut frames, &frame);
+        }
+        alice.stream.write(&frames).unwrap();
+        switch.wait_for_requests("alice", asked + u64::from(COUNT));
+        for request_id in 0..COUNT {
+            let got = bob.fulfill_next(&preimage(1));
+            let data = m2_codec::ilp::Prepare::new_checked(&got.packet[..]).unwrap();
+            assert_eq!(data.data(), request_id.to_be_bytes().repeat(8_000));
+        }
+        for request_id in 0..COUNT {
+            let got = alice.frame();
+            assert_eq!((got.request_id, got.fulfillment()), (request_id, preimage(1)));
+        }
+    }
+    assert_eq!(switch.account("bob", "balance"), format!("-{}", 3 * COUNT));
+}
+
+#[test]
+fn a_packet_sent_just_before_the_end_is_forwarded() {
+    let switch = Switch::start("", "");
+    let mut bob = switch.peer("tcp", "bob");
+    for round in 0..10 {
+        let mut alice = switch.connect_tcp();
+        let mut bytes = Vec::new();
+        m2_codec::btp::auth::put(&mut bytes, 42, Some("alice"), "alice-secret");
+        let packet = prepare("test.m2m.bob", round, 1);
+        m2_codec::btp::put_ilp(&mut bytes, FrameType::Message, 1, &packet);
+        alice.stream.write(&bytes).unwrap();
+        alice.stream.end();
+        assert_eq!(support::amount_of(&bob.frame().packet), round);
+        wait("the link is down", || switch.account("alice", "connected") == false);
+    }
+}
+
 fn resident_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();

@@ -295,6 +295,16 @@ impl Stream {
         }
     }
 
+    /// Ends our side.
+    pub(crate) fn end(&self) {
+        let write = std::net::Shutdown::Write;
+        match self {
+            Self::Tcp(stream) => stream.shutdown(write),
+            Self::Unix(stream) => stream.shutdown(write),
+        }
+        .unwrap();
+    }
+
     fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
         self.io().0.read(bytes)
     }
