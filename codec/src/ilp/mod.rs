@@ -80,9 +80,11 @@ pub enum DecodeError {
 // Errors cross the hot path in a register.
 const _: () = assert!(size_of::<DecodeError>() == 1);
 
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl DecodeError {
+    /// What is wrong, in words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Truncated => "the packet ends before its last field does",
             Self::WrongType => "the first byte names another type of packet",
             Self::BadLength => "a length prefix is not in its shortest form",
@@ -91,7 +93,13 @@ impl fmt::Display for DecodeError {
             Self::BadAddress => "an ILP address is not well-formed",
             Self::DataTooLong => "the data is longer than allowed",
             Self::BadCode => "the error code is not ASCII",
-        })
+        }
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -3,8 +3,6 @@
 //! Who decides, and in which order, is the text of `incoming.rs` and `outgoing.rs`. Codes are those
 //! of RFC 27; where it leaves a choice, `docs/protocol.md` says which way we go.
 
-use std::borrow::Cow;
-
 use m2_codec::ilp::{AmountTooLarge, DecodeError, ErrorCode};
 
 /// A text that peers match literally, as "the one you sent to has no credit left with us"; said
@@ -150,10 +148,10 @@ impl Refusal {
 
     /// The REJECT's message: what is wrong, in words.
     #[must_use]
-    pub fn message(&self) -> Cow<'static, str> {
+    pub fn message(&self) -> &'static str {
         match self {
-            Self::InvalidPacket { error } => Cow::Owned(error.to_string()),
-            _ => Cow::Borrowed(ROWS[self.index()].text),
+            Self::InvalidPacket { error } => error.as_str(),
+            _ => ROWS[self.index()].text,
         }
     }
 
