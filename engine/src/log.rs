@@ -7,10 +7,8 @@ use m2_core::Notice;
 use tracing_subscriber::fmt;
 
 use crate::config::{Config, LogFormat, LogSection};
+use crate::limits::LOG_LINES_PER_S;
 use crate::shard::message::Event;
-
-/// Bounded lines a second, and as many at once.
-const LINES_PER_S: u32 = 50;
 
 /// Starts the log.
 pub(crate) fn start(section: LogSection) {
@@ -43,7 +41,7 @@ impl Limiter {
             }
             *self = Self { left_out: self.left_out, ..Self::new() };
         }
-        if self.told < LINES_PER_S {
+        if self.told < LOG_LINES_PER_S {
             self.told += 1;
             log();
         } else {
@@ -119,7 +117,7 @@ mod tests {
         for _ in 0..1_000 {
             limiter.tell(|| told += 1);
         }
-        assert!(told >= u64::from(LINES_PER_S));
+        assert!(told >= u64::from(LOG_LINES_PER_S));
         assert_eq!(told + limiter.left_out(), 1_000);
     }
 }

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::bounded;
 use rustix::fs::Mode;
@@ -37,20 +37,12 @@ use signal_hook::iterator::Signals;
 
 use crate::config::{Config, Listen, ListenAddress};
 use crate::control::{self, Bound, Listener};
+use crate::limits::{BIND_PATIENCE, BIND_REST, EVENTS_LEN, INBOX_LEN};
 use crate::shard::message::{Board, ToShard};
 use crate::shard::wake::{Nudge, shard_wake, wake};
 use crate::shard::{self, NS_PER_MS, Settings, Shard};
 use crate::{assemble, log};
 
-/// Messages to a shard that it has not taken: a burst of new links is a few hundred.
-const INBOX_LEN: usize = 1024;
-/// Events for the log that are not written: what a shard finds between two looks of the log.
-const EVENTS_LEN: usize = 4096;
-
-/// How long an address may stay taken by a process that is gone.
-const BIND_PATIENCE: Duration = Duration::from_secs(1);
-/// How long to wait between two tries.
-const BIND_REST: Duration = Duration::from_millis(20);
 /// Exit status when a second signal cuts the ending short.
 const STATUS_CUT_SHORT: i32 = 3;
 

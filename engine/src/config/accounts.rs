@@ -14,14 +14,9 @@ use super::decimal;
 use super::switch::{schemes, word};
 use super::table::{At, Table};
 use super::{Account, Dial, DialToken, SwitchSection, TokenHash, resolved};
+use crate::limits::{NAME_LEN_MAX, SCALE_MAX, TOKEN_LEN_MAX};
 
-/// Longest name of an account: it stands in URL paths, log lines and IL-DCP addresses.
-const NAME_LEN_MAX: usize = 64;
-/// Longest token, in bytes: it must fit a first frame with room to spare.
-const TOKEN_LEN_MAX: usize = 4096;
 const DIAL_EXAMPLE: &str = "\"btp+ws://us@example.org:7768/\"";
-/// An amount of 10^19 units is the last that a u64 holds: a larger scale cannot say one unit.
-const SCALE_MAX: u8 = 19;
 
 pub(super) fn assets(root: &Table<'_, '_>) -> Vec<Asset> {
     let mut all: Vec<Asset> = Vec::new();

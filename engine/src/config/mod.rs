@@ -26,14 +26,11 @@ use toml::de::DeTable;
 use zeroize::Zeroizing;
 
 pub use problem::{Problem, Problems};
-pub(crate) use switch::HANDSHAKE_BYTES_LIMIT;
 pub use token::{DialToken, TokenHash};
 
+use crate::limits::CONFIG_LEN_MAX;
 use problem::Collector;
 use table::Table;
-
-/// Largest configuration file that we read: room for some 50,000 accounts.
-const FILE_LEN_MAX: u64 = 32 << 20;
 
 /// Everything an operator decides.
 #[derive(Debug)]
@@ -244,8 +241,10 @@ fn read(file: &Path) -> Result<Zeroizing<String>, Problems> {
     let length = std::fs::metadata(file)
         .map_err(|error| complaint(format!("cannot be read: {error}")))?
         .len();
-    if length > FILE_LEN_MAX {
-        return Err(complaint(format!("is {length} bytes long: at most {FILE_LEN_MAX} are read")));
+    if length > CONFIG_LEN_MAX {
+        return Err(complaint(format!(
+            "is {length} bytes long: at most {CONFIG_LEN_MAX} are read"
+        )));
     }
     std::fs::read_to_string(file)
         .map(Zeroizing::new)

@@ -12,13 +12,7 @@ use super::{
     ConnectionSection, Listen, ListenAddress, LogFormat, LogSection, SwitchSection, Transport,
     resolved,
 };
-
-/// A drain longer than this is an operator's slip: nothing is in flight for longer than two holds.
-const SHUTDOWN_MS_LIMIT: u32 = 2 * HOLD_MS_MAX;
-/// What a new link may bring along to its shard.
-pub(crate) const HANDSHAKE_BYTES_LIMIT: u32 = 64 << 10;
-/// Below this one legal frame would not fit under half of the cap.
-const EGRESS_BYTES_MIN: u32 = 256 << 10;
+use crate::limits::{EGRESS_BYTES_MIN, HANDSHAKE_BYTES_LIMIT, SHUTDOWN_MS_MAX};
 
 pub(super) fn switch(file: &Path, root: &Table<'_, '_>) -> Option<SwitchSection> {
     let table = root.table("switch", "[switch]");
@@ -40,7 +34,7 @@ pub(super) fn switch(file: &Path, root: &Table<'_, '_>) -> Option<SwitchSection>
         ),
         reflect: table.boolean("reflect", false),
         spin_us: table.integer("spin_us", 0..=1_000_000, 0),
-        shutdown_ms: table.integer("shutdown_ms", 0..=SHUTDOWN_MS_LIMIT, 35_000),
+        shutdown_ms: table.integer("shutdown_ms", 0..=SHUTDOWN_MS_MAX, 35_000),
         address: address?,
         network: network?,
         control_socket: resolved(file, control_socket?.value),

@@ -6,7 +6,7 @@
 //! mistake in it, and not only the first.
 
 use core::cell::RefCell;
-use core::ops::{Range, RangeInclusive};
+use core::ops::RangeInclusive;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -225,7 +225,7 @@ impl<'a, 'i> Table<'a, 'i> {
             self.asked.borrow_mut().push(key);
         }
         let (name, value) = self.entries?.get_key_value(key)?;
-        Some(At { line: self.problems.line(&first(name.span(), value)), value: value.get_ref() })
+        Some(At { line: self.problems.line(&name.span()), value: value.get_ref() })
     }
 
     fn wrong_kind(&self, found: &At<&DeValue<'_>>, key: &str, wanted: &str) {
@@ -235,9 +235,4 @@ impl<'a, 'i> Table<'a, 'i> {
         };
         self.complain(found.line, format!("`{key}` must be {wanted}, not {given}"));
     }
-}
-
-/// A key's line is where its name stands; an array of tables has its own elements' lines.
-fn first(name: Range<usize>, _value: &Spanned<DeValue<'_>>) -> Range<usize> {
-    name
 }

@@ -13,13 +13,7 @@ use super::Shared;
 use super::handshake::{self, Refusal, Welcomed};
 use super::wire::{Wire, tune_tcp};
 use crate::config::Dial;
-
-/// Milliseconds before each attempt, the last for all further ones (C16).
-const DELAYS_MS: [u64; 6] = [0, 100, 500, 1_000, 2_000, 5_000];
-/// A link that lasted this long was a good one: the delays begin anew.
-const GOOD_LINK: Duration = Duration::from_secs(5);
-/// Most addresses of a name that are tried.
-const ADDRESSES_MAX: usize = 4;
+use crate::limits::{DIAL_ADDRESSES_MAX, DIAL_DELAYS_MS, GOOD_LINK};
 
 /// Keeps an account connected until we are told to stop.
 pub(super) async fn run(shared: Rc<Shared>, account: AccountId) {
@@ -39,12 +33,12 @@ async fn keep(shared: &Shared, account: AccountId) {
     loop {
         // An account that may also connect to us is dialled only while it has not.
         shared.news.until(|| !board.state(account).is_up()).await;
-        monoio::time::sleep(Duration::from_millis(DELAYS_MS[attempt])).await;
+        monoio::time::sleep(Duration::from_millis(DIAL_DELAYS_MS[attempt])).await;
         let before = board.state(account);
         if before.is_up() {
             continue;
         }
-        attempt = (attempt + 1).min(DELAYS_MS.len() - 1);
+        attempt = (attempt + 1).min(DIAL_DELAYS_MS.len() - 1);
         shared.count(|counters| counters.dials += 1);
         let dialled = monoio::time::timeout(limit, connect(shared, account, dial)).await;
         match dialled.unwrap_or(Err(Refusal::TooSlow)) {
@@ -63,7 +57,7 @@ async fn keep(shared: &Shared, account: AccountId) {
             }
             Err(refusal) => {
                 shared.count(|counters| counters.dials_failed += 1);
-                let again_ms = DELAYS_MS[attempt];
+                let again_ms = DIAL_DELAYS_MS[attempt];
                 shared.log(|| {
                     let to = &dial.endpoint;
                     tracing::warn!(account = name, ?to, reason = %refusal, again_ms, "cannot dial");
@@ -98,7 +92,7 @@ fn host_header(host: &str, port: u16) -> String {
 
 async fn connect_host(shared: &Shared, host: &str, port: u16) -> Result<Wire, Refusal> {
     let mut last = std::io::Error::other("the name has no address");
-    for address in addresses(shared, host, port).await?.into_iter().take(ADDRESSES_MAX) {
+    for address in addresses(shared, host, port).await?.into_iter().take(DIAL_ADDRESSES_MAX) {
         match Wire::connect_tcp(address).await {
             Ok(wire) => {
                 tune_tcp(wire.socket(), shared.config.connection.ping_ms);

@@ -14,14 +14,11 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::Shared;
 use super::wire::Wire;
-use crate::config::{Dial, HANDSHAKE_BYTES_LIMIT, TokenHash, Transport};
-use crate::shard::RECEIVED_LEN_MAX;
+use crate::config::{Dial, TokenHash, Transport};
 use crate::shard::message::{Framing, NewLink};
 
 /// The request id of our own `auth`; nothing else is asked before it is answered.
 const AUTH_REQUEST_ID: u32 = 1;
-
-const _: () = assert!(HANDSHAKE_BYTES_LIMIT as usize <= RECEIVED_LEN_MAX);
 
 /// Why a connection does not become a link. It is logged, with the peer's address, and never holds
 /// what the peer showed as its token.

@@ -8,11 +8,7 @@ use super::Shared;
 use super::handshake::{self, Refusal};
 use super::wire::{Door, Listener, Wire, tune_tcp};
 use crate::config::Transport;
-
-/// How long a listener rests when the kernel has no descriptor for a connection.
-const REST: Duration = Duration::from_millis(100);
-/// How long a refused peer may take to read why.
-const END_PATIENCE: Duration = Duration::from_millis(500);
+use crate::limits::{ACCEPT_REST, REFUSED_PATIENCE};
 
 /// Accepts until we are told to stop.
 pub(super) async fn run(
@@ -32,7 +28,7 @@ pub(super) async fn run(
             Ok((socket, peer)) => take(&shared, transport, &address, socket, peer),
             Err(error) => {
                 shared.log(|| tracing::warn!(listener = &*address, %error, "cannot accept"));
-                monoio::time::sleep(REST).await;
+                monoio::time::sleep(ACCEPT_REST).await;
             }
         }
     }
@@ -89,5 +85,5 @@ async fn welcome(
     };
     shared.count(|counters| counters.refused += 1);
     shared.log(|| tracing::warn!(peer, listener, reason = %refusal, "connection refused"));
-    wire.end(END_PATIENCE).await;
+    wire.end(REFUSED_PATIENCE).await;
 }

@@ -18,21 +18,19 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use m2_core::AccountId;
 
 use crate::config::{Config, Transport};
+use crate::limits::ANSWER_PATIENCE;
 use crate::log::Limiter;
 use crate::shard::message::{Board, Event, NewLink, Question, Snapshot, ToShard};
 use crate::shard::wake::{Nudge, wake};
 use nudged::Nudged;
 pub(crate) use wire::Listener;
 use wire::Wire;
-
-/// How long an operator waits for the shard before being told that it is busy.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What joins the control thread to the others; see `topology.rs`.
 #[derive(Debug)]

@@ -10,20 +10,12 @@ use serde_json::{Map, Value, json};
 
 use super::wire::{Door, Listener, Wire};
 use super::{EdgeCounters, Shared};
+use crate::limits::{
+    ACCEPT_REST, DRAIN_LOOK, DRAIN_MS_DEFAULT, DRAIN_MS_MAX, LINE_LEN_MAX, LINE_PATIENCE,
+    OPERATORS_MAX,
+};
 use crate::shard::message::{LinkCounters, Question, Snapshot, ToShard};
 
-/// Longest line that is read.
-const LINE_LEN_MAX: usize = 4096;
-/// Operators at once.
-const OPERATORS_MAX: usize = 64;
-/// How long an operator may take to read a line of ours.
-const SEND_PATIENCE: Duration = Duration::from_secs(10);
-/// How long `drain` waits unless told.
-const DRAIN_MS_DEFAULT: u64 = 35_000;
-/// The longest that `drain` waits.
-const DRAIN_MS_MAX: u64 = 600_000;
-/// How often `drain` looks.
-const DRAIN_LOOK: Duration = Duration::from_millis(5);
 /// The one thing that every operator must know.
 const JOURNAL: &str = "none: balances do not survive a restart";
 
@@ -44,7 +36,7 @@ pub(super) async fn run(shared: Rc<Shared>, listener: std::os::unix::net::UnixLi
             Ok(_) => shared.log(|| tracing::warn!("control connection closed: too many")),
             Err(error) => {
                 shared.log(|| tracing::warn!(%error, "cannot accept a control connection"));
-                monoio::time::sleep(Duration::from_millis(100)).await;
+                monoio::time::sleep(ACCEPT_REST).await;
             }
         }
     }
@@ -72,7 +64,7 @@ async fn serve(shared: &Shared, socket: OwnedFd) -> std::io::Result<()> {
 
 async fn say(wire: &Wire, answer: &Value) -> std::io::Result<()> {
     let line = format!("{answer}\n");
-    monoio::time::timeout(SEND_PATIENCE, wire.send(line.as_bytes()))
+    monoio::time::timeout(LINE_PATIENCE, wire.send(line.as_bytes()))
         .await
         .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }

@@ -153,9 +153,10 @@ impl Door {
                 Listener::Tcp(listener) => {
                     listener.accept().map(|(stream, from)| (stream.into(), from.to_string()))
                 }
-                Listener::Unix(listener) => {
-                    listener.accept().map(|(stream, _)| (peer(&stream), stream.into())).map(swap)
-                }
+                Listener::Unix(listener) => listener.accept().map(|(stream, _)| {
+                    let from = peer(&stream);
+                    (stream.into(), from)
+                }),
             };
             match accepted {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -196,8 +197,4 @@ fn peer(stream: &UnixStream) -> String {
         ),
         Err(_) => "unix: unknown process".into(),
     }
-}
-
-fn swap((peer, socket): (String, OwnedFd)) -> (OwnedFd, String) {
-    (socket, peer)
 }

@@ -19,27 +19,21 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
-use m2_codec::btp::{self, Frame, FrameType};
-use m2_codec::ws::{Opcode, Role, close_code};
+use m2_codec::ws::{Role, close_code};
 use m2_core::{Now, Switch};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::net::Shutdown;
 
-use super::batch::{Batch, BodyAt, PacketAt};
+use super::batch::Batch;
 use super::clock::{self, NS_PER_MS};
 use super::links::{Link, Links, State};
-use super::message::{Board, Cause, Event, Framing, NewLink, Question, Snapshot, ToShard};
-use super::rx::{Broken, Place, Received, Rx, Step};
+use super::message::{Board, Cause, Event, Framing, NewLink, ToShard};
+use super::rx::{Received, Rx};
 use super::tx::{Masks, Tx, TxFraming};
 use super::wake::Nudge;
+use crate::limits::{EPOLL_EVENTS_MAX, INBOX_TAKEN_MAX, PUT_BYTES_MAX};
 
-/// Events taken from the kernel at once.
-const EVENTS_MAX: usize = 256;
-/// Messages taken from the inbox in one pass.
-const INBOX_MAX: usize = 16;
-/// Bytes put before links are flushed in the middle of a pass: more would leave the caches.
-const PUT_BYTES_MAX: usize = 256 << 10;
 /// What epoll tells of our own wake-up; a place of a link is far below.
 const WAKE: u64 = u64::MAX;
 
@@ -74,13 +68,13 @@ pub(crate) struct Shard {
     pub(super) settings: Settings,
     pub(super) joints: Joints,
     pub(super) epoll: OwnedFd,
-    assets: usize,
-    batch: Batch,
+    pub(super) assets: usize,
+    pub(super) batch: Batch,
     /// Places of links that have something, or may.
     ready: VecDeque<usize>,
     /// The inbox may have something.
     woken: bool,
-    draining: bool,
+    pub(super) draining: bool,
     /// When to stop waiting for answers.
     shutdown_at_ns: Option<u64>,
     ending: bool,
@@ -130,7 +124,7 @@ impl Shard {
 
     /// Runs until it is told to end and has ended.
     pub(crate) fn run(mut self) {
-        let mut events = Vec::with_capacity(EVENTS_MAX);
+        let mut events = Vec::with_capacity(EPOLL_EVENTS_MAX);
         loop {
             self.wait(&mut events);
             if self.woken {
@@ -214,7 +208,7 @@ impl Shard {
     }
 
     fn take_inbox(&mut self) {
-        for _ in 0..INBOX_MAX {
+        for _ in 0..INBOX_TAKEN_MAX {
             match self.joints.inbox.try_recv() {
                 Ok(ToShard::Link(new)) => self.take_link(new),
                 Ok(ToShard::Ask(question, answer)) => {
@@ -325,75 +319,8 @@ impl Shard {
         }
     }
 
-    /// Notes every whole frame of a link, running the vectors as they fill.
-    fn take_frames(&mut self, place: usize) {
-        loop {
-            let before = self.batch.len();
-            let taken = self.note_frames(place);
-            if self.batch.len() > before
-                && let Some(link) = self.links.get_mut(place)
-            {
-                self.batch.lend(place, link.rx.lend());
-            }
-            match taken {
-                Taken::All => {}
-                Taken::UntilFull => {
-                    self.run_batch();
-                    continue;
-                }
-                Taken::UntilBroken(broken) => {
-                    self.run_batch();
-                    self.break_off(place, broken);
-                }
-                Taken::UntilClose(code) => {
-                    self.run_batch();
-                    self.close(clock::now(), place, Cause::Closed, Some((code, "")));
-                }
-            }
-            if self.batch.is_full() {
-                self.run_batch();
-            }
-            return;
-        }
-    }
-
-    /// Notes frames of a link until there is none, the vectors are full, or the link has to end.
-    fn note_frames(&mut self, place: usize) -> Taken {
-        let Self { links, batch, settings, .. } = self;
-        while !batch.is_full() {
-            let Some(link) = links.get_mut(place) else { return Taken::All };
-            let frame = match link.rx.next() {
-                Ok(Step::NeedMore) => return Taken::All,
-                Ok(Step::Skip) => continue,
-                Ok(Step::Frame(frame)) => frame,
-                Ok(Step::Ping(range)) => {
-                    let mut payload = [0; 125];
-                    let payload = &mut payload[..range.len()];
-                    payload.copy_from_slice(link.rx.bytes(&Place::Buffer(range)));
-                    links.put(place, |tx| tx.put_control(Opcode::Pong, payload));
-                    continue;
-                }
-                Ok(Step::Close(code)) => return Taken::UntilClose(code),
-                Err(broken) => return Taken::UntilBroken(broken),
-            };
-            let joined = frame == Place::Joined;
-            if !note_frame(links, batch, place, &frame) {
-                let link = links.get_mut(place).expect("its frame was just looked at");
-                link.bad_frames += 1;
-                if link.bad_frames >= settings.bad_frames_max {
-                    return Taken::UntilBroken(BAD_FRAMES);
-                }
-            }
-            if joined {
-                // The next joined message would overwrite this one.
-                return Taken::UntilFull;
-            }
-        }
-        Taken::UntilFull
-    }
-
     /// Gives the vectors to the core, and the buffers back to their links.
-    fn run_batch(&mut self) {
+    pub(super) fn run_batch(&mut self) {
         if self.batch.is_empty() {
             return;
         }
@@ -465,32 +392,6 @@ impl Shard {
         self.ending && self.links.count() == 0
     }
 
-    fn snapshot(&self, question: Question) -> Snapshot {
-        match question {
-            Question::Status => Snapshot::Status {
-                links: u32::try_from(self.links.open_count()).unwrap_or(u32::MAX),
-                in_flight: self.switch.in_flight(),
-                draining: self.draining,
-            },
-            Question::Accounts => {
-                let ids = (0..self.switch.account_count()).map(m2_core::AccountId);
-                Snapshot::Accounts(ids.map(|id| self.switch.account_view(id)).collect())
-            }
-            Question::Counters => {
-                let asset = |at: usize| {
-                    m2_core::AssetIndex(u16::try_from(at).expect("assets are numbered by u16"))
-                };
-                let row = |from: usize| (0..self.assets).map(move |to| (asset(from), asset(to)));
-                let pairs = (0..self.assets).flat_map(row);
-                Snapshot::Counters {
-                    core: Box::new(self.switch.counters().clone()),
-                    links: self.links.counters,
-                    pairs: pairs.map(|(from, to)| self.switch.pair_total(from, to)).collect(),
-                }
-            }
-        }
-    }
-
     /// Tells the log, unless its queue is full.
     pub(super) fn tell(&mut self, event: Event) {
         if self.joints.events.try_send(event).is_err() {
@@ -519,56 +420,4 @@ impl Shard {
             self.joints.nudge.send();
         }
     }
-}
-
-/// How far the frames of a link were noted.
-enum Taken {
-    All,
-    UntilFull,
-    UntilBroken(Broken),
-    UntilClose(u16),
-}
-
-const BAD_FRAMES: Broken = Broken {
-    cause: Cause::BadFrames,
-    code: close_code::POLICY_VIOLATION,
-    text: "too many malformed BTP frames",
-};
-
-/// Notes one frame of a link, or answers it here where the core has nothing to say to it. `false` if
-/// it is malformed.
-fn note_frame(links: &mut Links, batch: &mut Batch, place: usize, at: &Place) -> bool {
-    let link = links.get_mut(place).expect("its frame was just split off");
-    let connection = link.connection;
-    let Ok(frame) = Frame::new_checked(link.rx.bytes(at)) else {
-        links.counters.bad_frames += 1;
-        return false;
-    };
-    let request_id = frame.request_id();
-    let packet = frame.ilp_range().map(|range| PacketAt::of(at, &range));
-    match (frame.frame_type(), packet) {
-        (FrameType::Message, Some(packet)) => batch.push_request(connection, request_id, packet),
-        (FrameType::Response, Some(packet)) => {
-            batch.push_response(connection, request_id, BodyAt::Packet(packet));
-        }
-        (FrameType::Response, None) => batch.push_response(connection, request_id, BodyAt::Empty),
-        (FrameType::Error, _) => {
-            let temporary = frame.error().is_some_and(|error| error.code == *btp::UNREACHABLE);
-            let body = if temporary { BodyAt::ErrorTemporary } else { BodyAt::ErrorOther };
-            batch.push_response(connection, request_id, body);
-        }
-        (FrameType::Message, None) => {
-            // Also a second `auth`: it changes nothing and harms nothing.
-            links.counters.messages_unserved += 1;
-            links.put(place, |tx| tx.put_empty_response(request_id));
-        }
-        (FrameType::Transfer, _) => {
-            links.counters.transfers_refused += 1;
-            let utc_ms = clock::now().utc_ms;
-            links.put(place, |tx| {
-                tx.put_not_accepted(request_id, utc_ms, "transfers are not accepted here");
-            });
-        }
-    }
-    true
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  buffer:  | taken | whole frames ... | part of one |  room for more  |
-//!           0       ^ start                          ^ end             ^ BUFFER_LEN
+//!           0       ^ start                          ^ end             ^ RX_BUFFER_LEN
 //! ```
 //!
 //! A frame is handed out where it lies. One that is longer than allowed is refused by its header,
@@ -12,23 +12,14 @@
 
 use core::ops::Range;
 
-use m2_codec::btp::{self, FRAME_LEN_MAX};
-use m2_codec::ws::{self, WS_HEADER_LEN_MAX, close_code};
+use m2_codec::btp;
+use m2_codec::ws::{self, close_code};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::message::{Cause, Framing};
-
-/// Bytes of the buffer: the longest frame, and as much again so that a receive is worth its call.
-const BUFFER_LEN: usize = 128 << 10;
-
-const _: () = assert!(BUFFER_LEN > FRAME_LEN_MAX + WS_HEADER_LEN_MAX);
-
-/// Longest first bytes that a new link may bring along.
-pub(crate) const RECEIVED_LEN_MAX: usize = 64 << 10;
-
-const _: () = assert!(RECEIVED_LEN_MAX <= BUFFER_LEN);
+use crate::limits::RX_BUFFER_LEN;
 
 /// See the head of the file.
 #[derive(Debug)]
@@ -99,10 +90,10 @@ impl Rx {
     ///
     /// # Panics
     ///
-    /// If that is more than [`RECEIVED_LEN_MAX`]: handshakes are bounded by it.
+    /// If that is more than [`RX_BUFFER_LEN`]: handshakes are bounded by it.
     pub(super) fn new(framing: Framing, received: &[u8]) -> Self {
-        assert!(received.len() <= RECEIVED_LEN_MAX, "handshakes are bounded");
-        let mut buffer = vec![0; BUFFER_LEN];
+        assert!(received.len() <= RX_BUFFER_LEN, "handshakes are bounded");
+        let mut buffer = vec![0; RX_BUFFER_LEN];
         buffer[..received.len()].copy_from_slice(received);
         Self {
             framing,

@@ -17,10 +17,8 @@ use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
-/// A buffer that grew past this goes back to the allocator once it is empty.
-const KEPT_CAPACITY: usize = 1 << 20;
-/// Sent bytes are moved out from here on, when they are most of the buffer.
-const COMPACT_LEN: usize = 64 << 10;
+use crate::limits::{TX_COMPACT_LEN, TX_KEPT_LEN};
+
 /// Offset of a BTP frame's contents' length: behind type and request id.
 const BTP_LENGTH_OFFSET: usize = 5;
 
@@ -150,7 +148,7 @@ impl Tx {
 
     /// Gives memory back that a burst had needed.
     pub(super) fn shrink(&mut self) {
-        if self.bytes.is_empty() && self.bytes.capacity() > KEPT_CAPACITY {
+        if self.bytes.is_empty() && self.bytes.capacity() > TX_KEPT_LEN {
             self.bytes = Vec::new();
         }
     }
@@ -210,7 +208,7 @@ impl Tx {
     /// Moves sent frames out, once they are most of the buffer: each byte moves at most once for
     /// each byte sent.
     fn compact(&mut self) {
-        if self.sent < COMPACT_LEN || self.sent < self.bytes.len() / 2 {
+        if self.sent < TX_COMPACT_LEN || self.sent < self.bytes.len() / 2 {
             return;
         }
         let whole = self.frames().take_while(|frame| frame.end <= self.sent).last();
@@ -376,10 +374,10 @@ mod tests {
         for framing in framings() {
             let mut tx = filled(framing);
             (0..4).for_each(|_| tx.put_ilp(FrameType::Message, 9, &[12; 30_000]));
-            let waiting = tx.bytes[COMPACT_LEN * 3 / 2..].to_vec();
-            tx.sent = COMPACT_LEN * 3 / 2;
+            let waiting = tx.bytes[TX_COMPACT_LEN * 3 / 2..].to_vec();
+            tx.sent = TX_COMPACT_LEN * 3 / 2;
             tx.compact();
-            assert!(tx.sent < COMPACT_LEN * 3 / 2);
+            assert!(tx.sent < TX_COMPACT_LEN * 3 / 2);
             assert_eq!(tx.bytes[tx.sent..], waiting);
             let end = tx.frames().last().unwrap().end;
             assert_eq!(end, tx.bytes.len());

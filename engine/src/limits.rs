@@ -1,0 +1,97 @@
+//! Every limit of the process, with the sum it came from. Those that an operator sets are in
+//! `docs/configuration.md`; here are their bounds, and the limits that nobody sets.
+
+use std::time::Duration;
+
+use m2_codec::btp::FRAME_LEN_MAX;
+use m2_codec::ws::WS_HEADER_LEN_MAX;
+use m2_core::limits::HOLD_MS_MAX;
+
+// Configuration.
+
+/// Largest configuration file: room for some 50,000 accounts of 600 bytes.
+pub(crate) const CONFIG_LEN_MAX: u64 = 32 << 20;
+/// Longest name of an account: it stands in URL paths, log lines and IL-DCP addresses.
+pub(crate) const NAME_LEN_MAX: usize = 64;
+/// Longest token: with its frame it fits the default of `handshake_bytes_max` twice over.
+pub(crate) const TOKEN_LEN_MAX: usize = 4096;
+/// 10^19 units are the last power of ten in a u64: a larger scale cannot say one standard unit.
+pub(crate) const SCALE_MAX: u8 = 19;
+/// Longest `shutdown_ms`: nothing is in flight for longer than a hold, and as long again for peers
+/// that we dial to take their answers.
+pub(crate) const SHUTDOWN_MS_MAX: u32 = 2 * HOLD_MS_MAX;
+/// Largest `handshake_bytes_max`; what came behind the first frame fits a link's buffer.
+pub(crate) const HANDSHAKE_BYTES_LIMIT: u32 = 64 << 10;
+/// Smallest `egress_bytes_max`: the longest frame fits under half of it.
+pub(crate) const EGRESS_BYTES_MIN: u32 = 256 << 10;
+
+const _: () = assert!(FRAME_LEN_MAX + WS_HEADER_LEN_MAX < EGRESS_BYTES_MIN as usize / 2);
+
+// Between threads.
+
+/// Messages to a shard that it has not taken: a burst of new links is a few hundred.
+pub(crate) const INBOX_LEN: usize = 1024;
+/// Events for the log that are not written: the core keeps a quarter of this between two looks.
+pub(crate) const EVENTS_LEN: usize = 4096;
+
+const _: () = assert!(EVENTS_LEN >= 4 * m2_core::limits::NOTICES_MAX);
+
+/// Messages that a shard takes from its inbox in one pass: each costs some microseconds.
+pub(crate) const INBOX_TAKEN_MAX: usize = 16;
+
+// A link.
+
+/// What is received into: the longest frame, and nearly as much again so that a receive is worth
+/// its call.
+pub(crate) const RX_BUFFER_LEN: usize = 128 << 10;
+
+const _: () = assert!(RX_BUFFER_LEN > FRAME_LEN_MAX + WS_HEADER_LEN_MAX);
+const _: () = assert!(RX_BUFFER_LEN >= HANDSHAKE_BYTES_LIMIT as usize);
+
+/// A send buffer that grew past this goes back to the allocator once it is empty.
+pub(crate) const TX_KEPT_LEN: usize = 1 << 20;
+/// Sent bytes are moved out of a send buffer from here on, when they are most of it.
+pub(crate) const TX_COMPACT_LEN: usize = 64 << 10;
+/// Bytes put to all links before they are flushed in the middle of a pass: a quarter of L2.
+pub(crate) const PUT_BYTES_MAX: usize = 256 << 10;
+/// Events taken from the kernel at once.
+pub(crate) const EPOLL_EVENTS_MAX: usize = 256;
+
+// Connections before they are links.
+
+/// How long a listener rests when the kernel has no descriptor for a connection.
+pub(crate) const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// How long a refused peer may take to read why.
+pub(crate) const REFUSED_PATIENCE: Duration = Duration::from_millis(500);
+/// Milliseconds before each attempt to dial, the last for all further ones (C16).
+pub(crate) const DIAL_DELAYS_MS: [u64; 6] = [0, 100, 500, 1_000, 2_000, 5_000];
+/// A dialled link that lasted this long was a good one: the delays begin anew.
+pub(crate) const GOOD_LINK: Duration = Duration::from_secs(5);
+/// Most addresses of a name that are tried.
+pub(crate) const DIAL_ADDRESSES_MAX: usize = 4;
+
+// Operators.
+
+/// Longest line that the control socket reads.
+pub(crate) const LINE_LEN_MAX: usize = 4096;
+/// Operators at once.
+pub(crate) const OPERATORS_MAX: usize = 64;
+/// How long an operator waits for the shard before being told that it is busy.
+pub(crate) const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an operator may take to read a line of ours.
+pub(crate) const LINE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long `drain` waits unless told: the longest default hold, and some.
+pub(crate) const DRAIN_MS_DEFAULT: u64 = 35_000;
+/// The longest that `drain` waits: ten times the longest hold.
+pub(crate) const DRAIN_MS_MAX: u64 = 10 * HOLD_MS_MAX as u64;
+/// How often `drain` looks.
+pub(crate) const DRAIN_LOOK: Duration = Duration::from_millis(5);
+/// Lines a second that peers can cause in the log, and as many at once.
+pub(crate) const LOG_LINES_PER_S: u32 = 50;
+
+// The process.
+
+/// How long an address may stay taken by a process that is gone.
+pub(crate) const BIND_PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait between two tries.
+pub(crate) const BIND_REST: Duration = Duration::from_millis(20);
