@@ -366,3 +366,57 @@ fn c14_a_transfer_gets_error_f00() {
     }
     assert_eq!(switch.counter("links", "transfers_refused"), 3);
 }
+
+#[test]
+fn a_switch_that_spins_forwards_all_the_same() {
+    let switch = Switch::start_with("spin_us = 200", "", support::ACCOUNTS);
+    let (mut alice, mut bob) = two(&switch, "unix");
+    for _ in 0..100 {
+        pay(&mut alice, &mut bob, "test.m2m.bob", 1);
+    }
+    assert_eq!(switch.account("alice", "balance"), "100");
+}
+
+/// Goal: no frame can end the process or its connection. Method: a good frame with every single bit
+/// flipped, each inside of good framing; then one that must still be answered.
+#[test]
+fn a_frame_with_any_bit_flipped_harms_nothing() {
+    let switch = Switch::start("bad_frames_max = 1000000", "");
+    let (mut alice, mut bob) = two(&switch, "ws");
+    let mut frame = Vec::new();
+    btp::put_ilp(&mut frame, FrameType::Message, 1, &prepare("test.m2m.bob.x", 1, 1));
+    for bit in 0..frame.len() * 8 {
+        let mut flipped = frame.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        alice.send(&flipped);
+    }
+    alice.send_message(0xffff_ffff, b"done", b"");
+    while alice.frame().request_id != 0xffff_ffff {}
+    assert!(switch.counter("links", "bad_frames") > 0);
+    drop(bob);
+    bob = switch.peer("ws", "bob");
+    alice.send_prepare(7, &prepare("test.m2m.bob", 1, 3));
+    bob.fulfill_next(&preimage(3));
+    while alice.frame().request_id != 7 {}
+}
+
+/// Goal: no framing can end the process. Method: every bit of the first bytes of a WebSocket frame
+/// and of a stream frame, each on a connection of its own, which may end.
+#[test]
+fn framing_with_any_bit_flipped_ends_its_connection_at_worst() {
+    let switch = Switch::start("close_ms = 100", "");
+    let mut bob = switch.peer("unix", "bob");
+    for transport in ["ws", "tcp"] {
+        for bit in 0..14 * 8 {
+            let mut alice = switch.peer(transport, "alice");
+            let (mut frame, mut bytes) = (Vec::new(), Vec::new());
+            btp::put_message(&mut frame, 1, &[]);
+            alice.put(&mut bytes, &frame);
+            alice.put(&mut bytes, &frame);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            alice.stream.write(&bytes).unwrap();
+        }
+    }
+    let mut alice = switch.peer("unix", "alice");
+    pay(&mut alice, &mut bob, "test.m2m.bob", 1);
+}
