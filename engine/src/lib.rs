@@ -7,6 +7,8 @@
 //!   limits     every bound, with its sum
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod assemble;
 pub mod config;
 mod control;

@@ -1,5 +1,7 @@
 //! `m2-switch`: the command line.
 
+#![forbid(unsafe_code)]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

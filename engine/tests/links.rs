@@ -271,3 +271,27 @@ fn c16_a_peer_that_refuses_us_is_logged_and_dialled_again() {
 fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
+
+#[test]
+fn connections_leave_no_descriptor_behind() {
+    let switch = Switch::start("handshake_ms = 100\nclose_ms = 100", "");
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", switch.pid())).unwrap().count();
+    drop(switch.peer("ws", "alice"));
+    wait("alice is gone", || switch.account("alice", "connected") == false);
+    let before = open();
+    for transport in ["ws", "tcp", "unix"] {
+        for _ in 0..20 {
+            drop(switch.peer(transport, "alice"));
+        }
+    }
+    let strangers: Vec<Peer> = (0..20).map(|_| switch.connect_tcp()).collect();
+    for _ in 0..20 {
+        let mut peer = switch.connect_ws("/");
+        peer.send_auth(Some("alice"), "wrong");
+        peer.until_end();
+    }
+    // The connection that asks may be one of them, for a moment.
+    wait("all are closed", || open() <= before + 1);
+    drop(strangers);
+    assert!(switch.counter("connections", "refused") >= 40);
+}
