@@ -106,12 +106,13 @@ pub fn run(config: Config) -> io::Result<()> {
 
     for signal in signals.forever() {
         if !stopping.swap(true, Ordering::AcqRel) {
-            let signal = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
-            tracing::info!(signal, "stopping: no new packet is taken");
             // The shard takes messages whatever else it does, so this waits for moments only.
             to_shard.send(ToShard::Shutdown).expect("the shard lives until it is told to end");
             wake(&shard_wake);
             nudge.send();
+            // Last, as whoever reads the log may not.
+            let signal = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
+            tracing::info!(signal, "stopping: no new packet is taken");
         }
     }
     shard_thread.join().expect("a panic ends the process before this");
