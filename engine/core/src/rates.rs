@@ -12,9 +12,6 @@ use crate::ids::AssetIndex;
 /// Parts of a million: what a spread is counted in.
 const SPREAD_WHOLE_PPM: u32 = 1_000_000;
 
-/// Fewest bits that either number of a rounded rate keeps: it is off by less than one part in 2^31.
-const BITS_KEPT_MIN: u32 = 33;
-
 /// An asset at a scale: one standard unit is 10^scale of the units that amounts count.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Asset {
@@ -50,7 +47,9 @@ pub enum RateError {
     Zero,
     /// The spread takes everything, or more.
     Spread,
-    /// With both scales folded in, the ratio cannot be told in two u64 to one part in 2^31.
+    /// An asset is worth what it is worth, at whatever scale: a spread is all that may stand there.
+    SameCode,
+    /// With scales and spread folded in, the ratio is not one of two u64.
     DoesNotFit,
 }
 
@@ -61,8 +60,10 @@ impl fmt::Display for RateError {
             Self::Duplicate => "gives a rate for the same pair a second time",
             Self::Zero => "is zero, so nothing would go out",
             Self::Spread => "has a spread of 1,000,000 ppm or more, so nothing would go out",
+            Self::SameCode => "is not 1 though both assets have one code: only a spread may differ",
             Self::DoesNotFit => {
-                "cannot be told as a ratio of two 64-bit integers once both scales are folded in"
+                "is no ratio of two 64-bit integers once scales and spread are folded in: give fewer \
+                 digits"
             }
         })
     }
@@ -122,6 +123,9 @@ impl Rates {
             let pair = from * count + to;
             if core::mem::replace(&mut stated[pair], true) {
                 return Err((position, RateError::Duplicate));
+            }
+            if asset_from.code == asset_to.code && entry.num != entry.den {
+                return Err((position, RateError::SameCode));
             }
             let ratio = Ratio::fold(entry, asset_from.scale, asset_to.scale);
             table[pair] = Some(ratio.map_err(|error| (position, error))?);
@@ -215,24 +219,6 @@ impl Ratio {
             num = reduced_num;
             den = den.checked_mul(power).ok_or(RateError::DoesNotFit)?;
         }
-        Self::rounded_down(num, den)
-    }
-
-    /// Brings both numbers into 64 bits, the ratio never rising, by dropping low bits.
-    fn rounded_down(num: u128, den: u128) -> Result<Self, RateError> {
-        let bits = 128 - num.max(den).leading_zeros();
-        let shift = bits.saturating_sub(64);
-        let (num, den) = if shift == 0 {
-            (num, den)
-        } else {
-            let (num, den) = (num >> shift, ((den - 1) >> shift) + 1);
-            let bits_kept = 128 - num.min(den).leading_zeros();
-            if bits_kept < BITS_KEPT_MIN {
-                return Err(RateError::DoesNotFit);
-            }
-            (num, den)
-        };
-        // Rounding `den` up may just carry it past 64 bits.
         match (u64::try_from(num), u64::try_from(den)) {
             (Ok(num), Ok(den)) => Ok(Self { num, den }),
             _ => Err(RateError::DoesNotFit),
@@ -336,34 +322,49 @@ mod tests {
         assert_eq!(rates([0, 255], 1, 1, 0).unwrap_err(), RateError::DoesNotFit);
         assert_eq!(rates([30, 0], 1, 1, 0).unwrap_err(), RateError::DoesNotFit);
         assert_eq!(rates([0, 19], u64::MAX, 1, 0).unwrap_err(), RateError::DoesNotFit);
+        assert_eq!(rates([0, 0], u64::MAX, u64::MAX - 1, 7).unwrap_err(), RateError::DoesNotFit);
         let assets = [Asset { code: "USD".into(), scale: 9 }];
         let entry = RateEntry { from: A, to: B, num: 1, den: 1, spread_ppm: 0 };
         assert_eq!(Rates::build(1, &assets, &[entry]).unwrap_err(), (0, RateError::UnknownAsset));
         let entry = RateEntry { from: A, to: A, num: 1, den: 1, spread_ppm: 0 };
         assert_eq!(
-            Rates::build(1, &assets, &[entry.clone(), entry]).unwrap_err(),
+            Rates::build(1, &assets, &[entry.clone(), entry.clone()]).unwrap_err(),
             (1, RateError::Duplicate)
         );
+        // Found by a reader: three units came out for one that went in.
+        let threefold = RateEntry { num: 3, ..entry };
+        assert_eq!(Rates::build(1, &assets, &[threefold]).unwrap_err(), (0, RateError::SameCode));
+    }
+
+    #[test]
+    fn between_scales_of_one_code_a_spread_is_all_that_may_be_stated() {
+        let assets = [9, 6].map(|scale| Asset { code: "USD".into(), scale });
+        let entry = RateEntry { from: A, to: B, num: 1, den: 1, spread_ppm: 10_000 };
+        let rates = Rates::build(1, &assets, std::slice::from_ref(&entry)).unwrap();
+        assert_eq!(rates.convert(A, B, 1_000_000), Ok(990));
+        let other = RateEntry { num: 2, ..entry };
+        assert_eq!(Rates::build(1, &assets, &[other]).unwrap_err(), (0, RateError::SameCode));
     }
 
     proptest! {
-        /// The folded ratio is the stated one to one part in 2^31, never above it, and exact where
-        /// nothing had to be dropped; every conversion is its exact floor.
+        /// The folded ratio is exactly the stated one, and every conversion is its exact floor.
         #[test]
-        fn conversion_is_the_exact_floor_and_never_in_the_peers_favour(
-            scales in [0_u8..19, 0_u8..19],
-            num in 1..u64::MAX, den in 1..u64::MAX,
+        fn conversion_is_the_exact_floor_of_the_stated_rate(
+            scales in [0_u8..12, 0_u8..12],
+            num in 1..10_000_000_000_u64, den in 1..10_000_000_000_u64,
             spread_ppm in 0..1_000_000_u32, amount in 1..u64::MAX,
         ) {
             let Ok(rates) = rates(scales, num, den, spread_ppm) else { return Ok(()) };
             let ratio = rates.table[rates.pair(A, B)].unwrap();
-            let stated = |value: u64| f64::from(u32::try_from(value >> 32).unwrap()) * 4_294_967_296.0
-                + f64::from(u32::try_from(value & 0xffff_ffff).unwrap());
-            let wanted = stated(num) / stated(den)
-                * 10_f64.powi(i32::from(scales[1]) - i32::from(scales[0]))
-                * (1.0 - f64::from(spread_ppm) / 1e6);
-            let folded = stated(ratio.num) / stated(ratio.den);
-            prop_assert!((folded / wanted - 1.0).abs() < 1e-9, "{folded} for {wanted}");
+            // num/den x 10^(to - from) x (1 - spread), cross-multiplied with the folded one.
+            let shift = 10_u128.pow(u32::from(scales[0].abs_diff(scales[1])));
+            let (up, down) = if scales[1] >= scales[0] { (shift, 1) } else { (1, shift) };
+            let kept = u128::from(1_000_000 - spread_ppm);
+            let stated = reduced(
+                u128::from(num) * kept * up,
+                u128::from(den) * 1_000_000 * down,
+            );
+            prop_assert_eq!(stated, (u128::from(ratio.num), u128::from(ratio.den)));
 
             let exact = u128::from(amount) * u128::from(ratio.num) / u128::from(ratio.den);
             match rates.convert(A, B, amount) {
