@@ -82,7 +82,7 @@ fn cpu_us() -> i64 {
 /// Keeps this thread on one core, so that runs differ by less. Says so where it may not.
 pub fn pin() {
     let mut cores = rustix::thread::CpuSet::new();
-    cores.set(std::thread::available_parallelism().map_or(0, |count| count.get() - 1));
+    cores.set(0);
     if let Err(error) = rustix::thread::sched_setaffinity(None, &cores) {
         eprintln!("not pinned to a core ({error}): expect a wider spread");
     }

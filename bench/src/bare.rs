@@ -5,12 +5,17 @@
 //! check the hash lock, move two numbers back, send. No limits, no expiry, no rejects of its own, no
 //! records, no counters, no connection ids; whatever goes wrong is a panic. It uses the same parser,
 //! table and SHA-256 as the switch, so the ratio tells what the switch's checks and books cost.
-//! It has no prefetch and no 16-lane SHA-256: those need `unsafe`, and come with the crate for it.
+//! As the switch does, it reads the lines that a vector will need in a loop of their own first. It
+//! has no 16-lane SHA-256: that needs `unsafe`, and comes with the crate for it.
 
+use core::hint::black_box;
 use std::collections::VecDeque;
 
+use arrayvec::ArrayVec;
 use m2_codec::ilp::{self, Fulfill, PacketType, Prepare};
 use m2_codec::timestamp;
+use m2_core::limits::BATCH_MAX;
+use m2_core::routes::Candidate;
 use m2_core::{
     AccountId, ConnectionId, Egress, Now, Request, Response, ResponseBody, sha256_of_32,
 };
@@ -19,15 +24,18 @@ use crate::driver::Forwarding;
 use crate::workload::{ACCOUNTS, Workload, asset_of};
 
 #[derive(Clone, Copy, Default)]
+#[repr(align(64))]
 struct Pending {
     condition: [u8; 32],
     amount_in: u64,
     amount_out: u64,
     request_id_in: u32,
-    connection_in: Option<ConnectionId>,
-    next_hop: u32,
+    account_in: u16,
+    next_hop: u16,
     generation: u32,
 }
+
+const _: () = assert!(size_of::<Pending>() == 64);
 
 /// The bare loop's state.
 pub struct Bare<'w> {
@@ -38,6 +46,7 @@ pub struct Bare<'w> {
     held: [i64; ACCOUNTS as usize],
     pending: Vec<Pending>,
     free: VecDeque<u32>,
+    candidates: Vec<Candidate>,
 }
 
 const INDEX_BITS: u32 = 18;
@@ -54,15 +63,21 @@ impl<'w> Bare<'w> {
             held: [0; ACCOUNTS as usize],
             pending: vec![Pending::default(); 1 << INDEX_BITS],
             free: (0..1 << INDEX_BITS).collect(),
+            candidates: Vec::new(),
         }
     }
 
-    fn send(&mut self, request: &mut Request<'_>, egress: &mut impl Egress) {
+    fn send(
+        &mut self,
+        request: &mut Request<'_>,
+        candidates: &[Candidate],
+        egress: &mut impl Egress,
+    ) {
         let prepare = Prepare::new_checked_cached(&request.packet[..], &mut self.timestamps)
             .expect("the workload's packets are well-formed");
         let (amount_in, expires_at_ms) = (prepare.amount(), prepare.expires_at_ms());
-        let next_hop =
-            self.workload.routes.next_hop(prepare.destination()).expect("it has a route");
+        let next_hop = self.workload.routes.longest(prepare.destination(), candidates);
+        let next_hop = next_hop.expect("it has a route");
         let from = request.connection.account;
         let amount_out = self
             .workload
@@ -77,8 +92,8 @@ impl<'w> Bare<'w> {
             amount_in,
             amount_out,
             request_id_in: request.request_id,
-            connection_in: Some(request.connection),
-            next_hop: next_hop.0,
+            account_in: u16::try_from(from.0).expect("few accounts"),
+            next_hop: u16::try_from(next_hop.0).expect("few accounts"),
             generation: slot.generation.wrapping_add(1),
         };
         let id = slot.generation << INDEX_BITS | index;
@@ -93,14 +108,14 @@ impl<'w> Bare<'w> {
         let slot = &self.pending[index as usize];
         assert!(slot.generation << INDEX_BITS | index == response.request_id);
         let amount_in = i64::try_from(slot.amount_in).expect("small");
-        let to = slot.connection_in.expect("it is in flight");
+        let to = self.links[usize::from(slot.account_in)];
         self.held[to.account.0 as usize] -= amount_in;
         self.free.push_back(index);
         if ilp::packet_type(bytes) == Some(PacketType::Fulfill) {
             let fulfill = Fulfill::new_checked(bytes).expect("well-formed");
             if sha256_of_32(fulfill.fulfillment()) == slot.condition {
                 self.balances[to.account.0 as usize] += amount_in;
-                self.balances[slot.next_hop as usize] -=
+                self.balances[usize::from(slot.next_hop)] -=
                     i64::try_from(slot.amount_out).expect("small");
                 egress.answer(to, slot.request_id_in, bytes);
                 return;
@@ -111,18 +126,42 @@ impl<'w> Bare<'w> {
     }
 }
 
+/// The destination of a PREPARE of the workload, found without checking anything.
+fn address_of(packet: &[u8]) -> &[u8] {
+    let contents = 2 + usize::from(packet[1] & 0x7f) * usize::from(packet[1] >> 7);
+    let start = contents + 58;
+    &packet[start..start + usize::from(packet[start - 1])]
+}
+
 const REJECT: &[u8] = b"\x0e\x07F05\x00\x00\x00\x00";
 
 impl Forwarding for Bare<'_> {
     const EXPIRES: bool = false;
 
     fn requests(&mut self, _: Now, batch: &mut [Request<'_>], egress: &mut impl Egress) {
-        for request in batch {
-            self.send(request, egress);
+        let routes = &self.workload.routes;
+        let mut candidates = core::mem::take(&mut self.candidates);
+        candidates.clear();
+        let mut ends = ArrayVec::<usize, BATCH_MAX>::new();
+        for request in batch.iter() {
+            routes.put_candidates(address_of(request.packet), &mut candidates);
+            ends.push(candidates.len());
         }
+        let slots = self.free.iter().take(batch.len());
+        let touched = slots.fold(0, |all, index| all ^ self.pending[*index as usize].generation);
+        black_box((touched, routes.touch(&candidates)));
+        let mut start = 0;
+        for (request, end) in batch.iter_mut().zip(ends) {
+            self.send(request, &candidates[start..end], egress);
+            start = end;
+        }
+        self.candidates = candidates;
     }
 
     fn responses(&mut self, _: Now, batch: &[Response<'_>], egress: &mut impl Egress) {
+        let index = |response: &Response<'_>| response.request_id as usize % (1 << INDEX_BITS);
+        let touched = batch.iter().map(|response| self.pending[index(response)].generation);
+        black_box(touched.fold(0, |all, one| all ^ one));
         for response in batch {
             self.answer(response, egress);
         }

@@ -10,8 +10,8 @@
 //! taken one after the other share both. An answered packet touches nothing: its deadline is left in
 //! the bound. When a bound is reached, its block is looked through: what is due comes out, else the
 //! bound is raised to the true minimum. As a bound was a deadline when it was set, a block is looked
-//! through at most once in the shortest time that any of its packets was given, a second or more:
-//! some tens of nanoseconds a block and second, where a linked timing wheel costs two misses of the
+//! through at most once in the shortest time that any of its packets was given, a second or more,
+//! and once for each packet of it that does expire: some tens of nanoseconds a block and second, where a linked timing wheel costs two misses of the
 //! cache for every packet.
 //!
 //! Invariant: a bound is never later than any deadline below it.
@@ -40,20 +40,22 @@ impl Deadlines {
         self.wide[block / FAN] = self.wide[block / FAN].min(deadline_ns);
     }
 
-    /// The first slot that is due, in the order of slots. `deadline_of` tells the deadline of a slot
+    /// The first slot that is due, in the order of slots, from the block of `from` on: whoever takes
+    /// many out goes on where the last one was found. `deadline_of` tells the deadline of a slot
     /// that is in flight, and nothing of any other.
     pub(crate) fn find_due(
         &mut self,
+        from: u32,
         now_ns: u64,
         deadline_of: impl Fn(u32) -> Option<u64>,
     ) -> Option<u32> {
-        for wide in 0..self.wide.len() {
+        let block_from = from as usize / FAN;
+        for wide in block_from / FAN..self.wide.len() {
             if self.wide[wide] > now_ns {
                 continue;
             }
-            let first = wide * FAN;
-            let last = (first + FAN).min(self.blocks.len());
-            for block in first..last {
+            let blocks = wide * FAN..(wide * FAN + FAN).min(self.blocks.len());
+            for block in blocks.start.max(block_from)..blocks.end {
                 if self.blocks[block] > now_ns {
                     continue;
                 }
@@ -63,7 +65,7 @@ impl Deadlines {
                 }
             }
             self.wide[wide] =
-                self.blocks[first..last].iter().copied().min().expect("a wide block has blocks");
+                self.blocks[blocks].iter().copied().min().expect("a wide block has blocks");
         }
         None
     }
@@ -110,10 +112,10 @@ mod tests {
         }
         slots[5] = None;
         assert_eq!(deadlines.bound_ns(), 100);
-        assert_eq!(deadlines.find_due(100, |slot| slots[slot as usize]), None);
+        assert_eq!(deadlines.find_due(0, 100, |slot| slots[slot as usize]), None);
         assert_eq!(deadlines.bound_ns(), 150);
-        assert_eq!(deadlines.find_due(149, |slot| slots[slot as usize]), None);
-        assert_eq!(deadlines.find_due(150, |slot| slots[slot as usize]), Some(9_999));
+        assert_eq!(deadlines.find_due(0, 149, |slot| slots[slot as usize]), None);
+        assert_eq!(deadlines.find_due(0, 150, |slot| slots[slot as usize]), Some(9_999));
     }
 
     proptest! {
@@ -136,10 +138,12 @@ mod tests {
                     3 => slots[slot as usize] = None,
                     _ => {
                         now += span / 2;
+                        let mut from = 0;
                         while let Some(due) =
-                            deadlines.find_due(now, |slot| slots.get(slot as usize).copied()?)
+                            deadlines.find_due(from, now, |slot| slots.get(slot as usize).copied()?)
                         {
                             prop_assert!(slots[due as usize].take().unwrap() <= now);
+                            from = due;
                         }
                         prop_assert!(slots.iter().flatten().all(|deadline| *deadline > now));
                     }

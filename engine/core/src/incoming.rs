@@ -6,16 +6,27 @@
 //!
 //! Invariant: an account's `in_flight_in` counts the packets whose `Forward` or `Answer` exists.
 
+use core::ops::Range;
+
+use arrayvec::ArrayVec;
 use m2_codec::address;
-use m2_codec::ilp::{self, Prepare};
+use m2_codec::ilp::{self, DecodeError, Prepare};
 
 use crate::account::Account;
 use crate::ids::{AccountId, ConnectionId, Now};
+use crate::limits::BATCH_MAX;
 use crate::message::{Answer, AnswerBytes, Conversion, Forward, Notice, Outcome, PrepareBytes};
 use crate::own;
 use crate::rates::ConversionError;
 use crate::refusal::Refusal;
 use crate::switch::{Egress, Request, Response, ResponseBody, Switch};
+
+/// What a request is, before anything is decided about it.
+pub(crate) struct Parsed<'a> {
+    prepare: Result<Prepare<&'a [u8]>, DecodeError>,
+    /// Where its destination's candidates stand among those of the vector.
+    candidates: Range<usize>,
+}
 
 /// A PREPARE that is well-formed, in time, and to be routed: what the further checks look at.
 struct Routable<'a> {
@@ -25,6 +36,8 @@ struct Routable<'a> {
     expires_at_ms: u64,
     condition: &'a [u8; 32],
     destination: &'a [u8],
+    /// Of the destination, as in [`Parsed`].
+    candidates: Range<usize>,
     /// An echo goes back to whom it came from.
     may_reflect: bool,
     bytes: PrepareBytes,
@@ -39,12 +52,33 @@ struct Admission {
 }
 
 impl Switch {
+    /// Reads a vector of requests, and brings what they will need into the cache together.
+    pub(crate) fn parse<'a>(
+        &mut self,
+        batch: &'a [Request<'_>],
+    ) -> ArrayVec<Parsed<'a>, BATCH_MAX> {
+        self.candidates.clear();
+        let parsed = batch.iter().map(|request| {
+            let prepare = Prepare::new_checked_cached(&request.packet[..], &mut self.timestamps);
+            let start = self.candidates.len();
+            if let Ok(prepare) = &prepare {
+                self.routes.put_candidates(prepare.destination(), &mut self.candidates);
+            }
+            Parsed { prepare, candidates: start..self.candidates.len() }
+        });
+        let parsed = parsed.collect();
+        let touched = self.routes.touch(&self.candidates) ^ self.slots.touch_free(batch.len());
+        core::hint::black_box(touched);
+        parsed
+    }
+
     /// Takes the `index`th request of the vector: a `Forward`, or an answer of ours.
     pub(crate) fn take_request(
         &mut self,
         now: Now,
         index: usize,
         request: &Request<'_>,
+        parsed: Parsed<'_>,
         egress: &mut impl Egress,
     ) {
         let &Request { connection, request_id, .. } = request;
@@ -54,7 +88,7 @@ impl Switch {
             return;
         }
         account.counters.requests_in += 1;
-        match self.admit(now, index, request) {
+        match self.admit(now, index, request, parsed) {
             Ok(Admitted::Forwarded) => {}
             Ok(Admitted::Answered) => {
                 self.counters.own_fulfills += 1;
@@ -70,14 +104,14 @@ impl Switch {
         now: Now,
         index: usize,
         request: &Request<'_>,
+        parsed: Parsed<'_>,
     ) -> Result<Admitted, Refusal> {
-        let &Request { connection, request_id, ref packet } = request;
+        let &Request { connection, request_id, .. } = request;
         let account = &mut self.accounts[connection.account.index()];
         if account.packets.as_mut().is_some_and(|bucket| !bucket.try_take(1, now.mono_ns)) {
             return Err(Refusal::PacketRate);
         }
-        let prepare = Prepare::new_checked_cached(&packet[..], &mut self.timestamps)
-            .map_err(|error| Refusal::InvalidPacket { error })?;
+        let prepare = parsed.prepare.map_err(|error| Refusal::InvalidPacket { error })?;
         if now.utc_ms >= prepare.expires_at_ms() {
             return Err(Refusal::ExpiredOnArrival);
         }
@@ -99,6 +133,7 @@ impl Switch {
             expires_at_ms: prepare.expires_at_ms(),
             condition: prepare.condition(),
             destination,
+            candidates: parsed.candidates,
             may_reflect: self.config.reflect,
             bytes: PrepareBytes::Request { index, len: prepare.packet_len() },
         };
@@ -152,7 +187,8 @@ impl Switch {
         if amount > maximum {
             return Err(Refusal::PacketAmount { received: amount, maximum });
         }
-        let account_out = self.routes.next_hop(destination).ok_or(Refusal::NoRoute)?;
+        let account_out =
+            self.next_hop(destination, packet.candidates.clone()).ok_or(Refusal::NoRoute)?;
         if account_out == connection.account && !packet.may_reflect {
             return Err(Refusal::BackToSender);
         }
@@ -179,6 +215,10 @@ impl Switch {
             return Err(Refusal::MoneyRate);
         }
         Ok(Admission { account_out, amount_out, conversion, expires_at_ms })
+    }
+
+    fn next_hop(&self, destination: &[u8], candidates: Range<usize>) -> Option<AccountId> {
+        self.routes.longest(destination, &self.candidates[candidates])
     }
 
     fn convert(
@@ -245,7 +285,10 @@ impl Switch {
             own::ECHO_ANSWER,
         );
         let bytes = PrepareBytes::Built(start..self.built.len());
-        Ok(Routable { destination: source, may_reflect: true, bytes, ..request })
+        let first = self.candidates.len();
+        self.routes.put_candidates(source, &mut self.candidates);
+        let candidates = first..self.candidates.len();
+        Ok(Routable { destination: source, candidates, may_reflect: true, bytes, ..request })
     }
 
     /// Ends every packet that has its `Answer`. `batch` is where answers point into.

@@ -252,7 +252,9 @@ impl Switch {
 
     /// Ends every packet whose deadline has passed.
     pub(crate) fn expire_due(&mut self, now: Now) {
-        while let Some(pending) = self.slots.take_due(now.mono_ns) {
+        let mut from = 0;
+        while let Some((index, pending)) = self.slots.take_due(from, now.mono_ns) {
+            from = index;
             self.accounts[pending.hold_out.account().index()].counters.expired += 1;
             self.release(pending, Refusal::TimedOut);
         }

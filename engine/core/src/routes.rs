@@ -17,13 +17,14 @@
 
 use core::fmt;
 
-use arrayvec::ArrayVec;
 use m2_codec::address::Prefix;
 
 use crate::ids::AccountId;
 
 /// Deepest prefix, in segments. Addresses may go deeper.
-pub const ROUTE_SEGMENTS_MAX: usize = 32;
+pub const ROUTE_SEGMENTS_MAX: usize = 16;
+/// Longest prefix that is kept in its entry; longer ones are kept apart.
+const INLINE_LEN: usize = 48;
 
 /// Why a list of routes is not one we can use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,16 +44,21 @@ impl fmt::Display for RouteError {
     }
 }
 
-/// A prefix in the table. `key_len` 0 is a free place: no prefix is empty.
+/// A prefix in the table: one line of the cache. `key_len` 0 is a free place: no prefix is empty.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
 struct Entry {
     hash: u64,
-    key_start: u32,
-    key_len: u16,
     next_hop: AccountId,
+    key_len: u16,
+    /// The prefix, or the position of a longer one in `long_keys`, little endian.
+    key: [u8; INLINE_LEN],
 }
 
-const FREE: Entry = Entry { hash: 0, key_start: 0, key_len: 0, next_hop: AccountId(u32::MAX) };
+const _: () = assert!(size_of::<Entry>() == 64);
+
+const FREE: Entry =
+    Entry { hash: 0, next_hop: AccountId(u32::MAX), key_len: 0, key: [0; INLINE_LEN] };
 
 /// All routes at one moment. Built whole, replaced whole.
 #[derive(Debug)]
@@ -60,13 +66,18 @@ pub struct Routes {
     seed: u64,
     /// Open addressing, at most half full.
     table: Vec<Entry>,
-    keys: Vec<u8>,
+    long_keys: Vec<u8>,
     /// Bit d: some prefix has d segments.
     depths: u64,
 }
 
-/// The hash of a leading part of an address, and where that part ends.
-type Candidates = ArrayVec<(u64, u16), ROUTE_SEGMENTS_MAX>;
+/// A leading part of an address that may be a prefix in the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    hash: u64,
+    /// Where the part ends.
+    end: u16,
+}
 
 impl Routes {
     /// A table of `routes`; `seed` must be unknown to peers.
@@ -80,7 +91,8 @@ impl Routes {
     ) -> Result<Self, (usize, RouteError)> {
         let routes: Vec<_> = routes.into_iter().collect();
         let capacity = (routes.len() * 2).next_power_of_two().max(16);
-        let mut table = Self { seed, table: vec![FREE; capacity], keys: Vec::new(), depths: 0 };
+        let mut table =
+            Self { seed, table: vec![FREE; capacity], long_keys: Vec::new(), depths: 0 };
         for (position, (prefix, next_hop)) in routes.iter().enumerate() {
             table.insert(prefix.as_bytes(), *next_hop).map_err(|error| (position, error))?;
         }
@@ -90,11 +102,31 @@ impl Routes {
     /// The account that the longest prefix of `address` names. The address has been checked.
     #[must_use]
     pub fn next_hop(&self, address: &[u8]) -> Option<AccountId> {
-        let candidates = hashes_at_dots(self.seed, address, self.depths);
-        candidates
-            .iter()
-            .rev()
-            .find_map(|&(hash, end)| self.find(hash, &address[..usize::from(end)]))
+        let mut candidates = Vec::new();
+        self.put_candidates(address, &mut candidates);
+        self.longest(address, &candidates)
+    }
+
+    /// The first step of [`Self::next_hop`] for a vector of addresses: what needs no look at the
+    /// table. Appends shortest first.
+    pub fn put_candidates(&self, address: &[u8], out: &mut Vec<Candidate>) {
+        put_hashes_at_dots(self.seed, address, self.depths, out);
+    }
+
+    /// The second step: reads the entries of all candidates for nothing, so that they are in the
+    /// cache when they are needed. In a loop this tight the misses of a whole vector overlap, which
+    /// is what a prefetch is for. The sum is there so that the reads are.
+    #[must_use]
+    pub fn touch(&self, candidates: &[Candidate]) -> u64 {
+        let mask = self.table.len() - 1;
+        candidates.iter().fold(0, |all, it| all ^ self.table[index_of(it.hash) & mask].hash)
+    }
+
+    /// The last step: the account that the longest of an address's own candidates leads to.
+    #[must_use]
+    pub fn longest(&self, address: &[u8], candidates: &[Candidate]) -> Option<AccountId> {
+        let longest_first = candidates.iter().rev();
+        longest_first.filter_map(|it| self.find(it.hash, &address[..usize::from(it.end)])).next()
     }
 
     fn find(&self, hash: u64, key: &[u8]) -> Option<AccountId> {
@@ -118,29 +150,38 @@ impl Routes {
         if depth > ROUTE_SEGMENTS_MAX {
             return Err(RouteError::TooDeep);
         }
-        let hash = hashes_at_dots(self.seed, key, 1 << depth)
-            .last()
-            .map(|&(hash, _)| hash)
-            .expect("the whole key is its own candidate");
+        let mut candidates = Vec::new();
+        put_hashes_at_dots(self.seed, key, 1 << depth, &mut candidates);
+        let hash = candidates.last().expect("the whole key is its own candidate").hash;
         if self.find(hash, key).is_some() {
             return Err(RouteError::Duplicate);
         }
-        let key_start = u32::try_from(self.keys.len()).expect("routes of 4 GiB fit no memory");
-        self.keys.extend_from_slice(key);
         let key_len = u16::try_from(key.len()).expect("a prefix has 1,023 bytes at most");
+        let mut inline = [0; INLINE_LEN];
+        if let Some(place) = inline.get_mut(..key.len()) {
+            place.copy_from_slice(key);
+        } else {
+            inline[..8].copy_from_slice(&(self.long_keys.len() as u64).to_le_bytes());
+            self.long_keys.extend_from_slice(key);
+        }
         let mask = self.table.len() - 1;
         let mut at = index_of(hash) & mask;
         while self.table[at].key_len != 0 {
             at = (at + 1) & mask;
         }
-        self.table[at] = Entry { hash, key_start, key_len, next_hop };
+        self.table[at] = Entry { hash, next_hop, key_len, key: inline };
         self.depths |= 1 << depth;
         Ok(())
     }
 
-    fn key(&self, entry: &Entry) -> &[u8] {
-        let start = entry.key_start as usize;
-        &self.keys[start..start + usize::from(entry.key_len)]
+    fn key<'a>(&'a self, entry: &'a Entry) -> &'a [u8] {
+        let len = usize::from(entry.key_len);
+        if let Some(key) = entry.key.get(..len) {
+            return key;
+        }
+        let start = u64::from_le_bytes(*entry.key.first_chunk().expect("48 bytes have 8"));
+        let start = usize::try_from(start).expect("it was the length of a Vec");
+        &self.long_keys[start..start + len]
     }
 }
 
@@ -148,8 +189,7 @@ impl Routes {
 ///
 /// Eight bytes at a time; a word that holds a dot, or the end, closes its segment: its bytes before
 /// the dot are mixed in with their count in the top byte, which they never reach.
-fn hashes_at_dots(seed: u64, address: &[u8], depths: u64) -> Candidates {
-    let mut candidates = Candidates::new();
+fn put_hashes_at_dots(seed: u64, address: &[u8], depths: u64, out: &mut Vec<Candidate>) {
     let depth_max = 63 - depths.leading_zeros().min(63);
     let (mut hash, mut start, mut depth) = (seed, 0, 0);
     while start <= address.len() && depth < depth_max {
@@ -166,11 +206,10 @@ fn hashes_at_dots(seed: u64, address: &[u8], depths: u64) -> Candidates {
         let end = start + dot;
         if depths >> depth & 1 == 1 {
             let end = u16::try_from(end).expect("an address has 1,023 bytes at most");
-            candidates.push((hash, end));
+            out.push(Candidate { hash, end });
         }
         start = end + 1;
     }
-    candidates
 }
 
 /// The up to eight bytes from `start` on, first byte lowest, the rest zero.

@@ -45,18 +45,28 @@ pub(crate) enum After {
     Nothing,
 }
 
+/// Two lines of the cache, both touched before they are needed: what a packet's end takes out, and
+/// what says whether an answer is for it.
 #[derive(Debug)]
+#[repr(C, align(128))]
 pub(crate) struct Slot {
-    pub(crate) condition: [u8; 32],
+    pending: Option<Pending>,
     pub(crate) deadline_ns: u64,
+    pub(crate) condition: [u8; 32],
     /// The connection that the PREPARE left on.
     pub(crate) connection_out: ConnectionId,
     generation: u32,
     pub(crate) after: After,
-    pending: Option<Pending>,
 }
 
+const _: () = assert!(size_of::<Slot>() == 128);
+
 impl Slot {
+    /// Something of each line.
+    fn touch(&self) -> u64 {
+        self.deadline_ns ^ u64::from(self.generation)
+    }
+
     pub(crate) fn in_flight(&self) -> bool {
         self.pending.is_some()
     }
@@ -79,8 +89,10 @@ impl Slots {
     pub(crate) fn new(slots_max: u32, seed: u64) -> Self {
         assert!((1..=IN_FLIGHT_SLOTS_MAX).contains(&slots_max), "a shard has 1 to 2^24 slots");
         Self {
-            slots: Vec::new(),
-            free: VecDeque::new(),
+            // Room for all from the start: growing would copy megabytes while packets wait. The
+            // kernel gives the memory when it is first used.
+            slots: Vec::with_capacity(slots_max as usize),
+            free: VecDeque::with_capacity(slots_max as usize),
             slots_max,
             index_bits: slots_max.next_power_of_two().trailing_zeros(),
             seed,
@@ -151,27 +163,34 @@ impl Slots {
         pending
     }
 
-    /// Ends one packet whose deadline has passed, if there is one.
-    pub(crate) fn take_due(&mut self, now_ns: u64) -> Option<Pending> {
+    /// Ends one packet whose deadline has passed, if there is one, and tells its slot: the next is
+    /// sought `from` there.
+    pub(crate) fn take_due(&mut self, from: u32, now_ns: u64) -> Option<(u32, Pending)> {
         let slots = &self.slots;
         let deadline_of = |index: u32| {
             let slot = slots.get(index as usize).filter(|slot| slot.in_flight())?;
             Some(slot.deadline_ns)
         };
-        let index = self.deadlines.find_due(now_ns, deadline_of)?;
-        Some(self.take(index, After::Evidence))
+        let index = self.deadlines.find_due(from, now_ns, deadline_of)?;
+        Some((index, self.take(index, After::Evidence)))
     }
 
     /// Reads the slot of a request id for nothing, so that it is in the cache when it is needed.
     /// Reads of a whole vector overlap, which is what a prefetch is for.
     pub(crate) fn touch(&self, request_id: u32) -> u64 {
         let slot = self.slots.get((request_id & self.index_mask()) as usize);
-        slot.map_or(0, |slot| slot.deadline_ns ^ u64::from(slot.condition[0]))
+        slot.map_or(0, Slot::touch)
     }
 
     /// The evidence for the freed slot at `index` has been taken: from now on duplicates alone.
     pub(crate) fn close(&mut self, index: u32) {
         self.slots[index as usize].after = After::Nothing;
+    }
+
+    /// As [`Self::touch`], for the slots that the next `count` packets will take.
+    pub(crate) fn touch_free(&self, count: usize) -> u64 {
+        let touched = self.free.iter().take(count);
+        touched.fold(0, |all, index| all ^ self.slots[*index as usize].touch())
     }
 
     /// Nothing is due before this; something may be due then, while there is anything in flight.
@@ -318,10 +337,10 @@ mod tests {
         let index = bench.slots.find(answered).unwrap();
         let pending = bench.slots.take(index, After::Nothing);
         bench.spend(pending);
-        let pending = bench.slots.take_due(5 * MS).unwrap();
+        let (_, pending) = bench.slots.take_due(0, 5 * MS).unwrap();
         bench.spend(pending);
         assert!(!bench.slots.get(bench.slots.find(due).unwrap()).in_flight());
-        assert!(bench.slots.take_due(5 * MS).is_none());
+        assert!(bench.slots.take_due(0, 5 * MS).is_none());
         assert_eq!(bench.slots.next_deadline_ns(), Some(9 * MS));
         assert!(bench.slots.get(bench.slots.find(later).unwrap()).in_flight());
         assert_eq!(bench.slots.in_flight(), 1);

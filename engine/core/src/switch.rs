@@ -19,7 +19,7 @@ use crate::message::{Answer, Forward, Notice, Record};
 use crate::rates::Rates;
 use crate::refusal::Refusal;
 use crate::ring::Ring;
-use crate::routes::Routes;
+use crate::routes::{Candidate, Routes};
 use crate::slots::Slots;
 
 /// Where a shard's packets leave. The shell's links are one, a simulator's another.
@@ -174,6 +174,8 @@ pub struct Switch {
     pub(crate) counters: Counters,
     pub(crate) timestamps: timestamp::Cache,
     pub(crate) draining: bool,
+    /// Candidates of all destinations of the vector at hand.
+    pub(crate) candidates: Vec<Candidate>,
     /// PREPAREs of ours (echoes) for the vector at hand.
     pub(crate) built: Vec<u8>,
     /// The FULFILL or REJECT being made.
@@ -205,6 +207,7 @@ impl Switch {
             counters: Counters::default(),
             timestamps: timestamp::Cache::new(),
             draining: false,
+            candidates: Vec::new(),
             built: Vec::new(),
             scratch: Vec::new(),
             config,
@@ -289,8 +292,9 @@ impl Switch {
     pub fn requests(&mut self, now: Now, batch: &mut [Request<'_>], egress: &mut impl Egress) {
         assert!(batch.len() <= BATCH_MAX, "vectors are bounded");
         self.built.clear();
-        for (index, request) in batch.iter().enumerate() {
-            self.take_request(now, index, request, egress);
+        let parsed = self.parse(batch);
+        for (index, (request, parsed)) in batch.iter().zip(parsed).enumerate() {
+            self.take_request(now, index, request, parsed, egress);
         }
         while let Some(forward) = self.forwards.pop() {
             self.take_forward(forward, batch, egress);
