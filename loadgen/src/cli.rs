@@ -1,10 +1,12 @@
 //! The command line, and what the exit status says.
 //!
 //! ```text
-//! 0  the run went as the workload said, and the books agree
-//! 1  it did not: the report's last lines say where
-//! 2  the command line or the workload file cannot be used
-//! 3  no connection: refused, wrong token, or lost on the way (the report is then partial)
+//! 0    the run went as the workload said, and the books agree
+//! 1    it did not: the report's last lines say where
+//! 2    the command line or the workload file cannot be used
+//! 3    no connection: refused, wrong token, or lost on the way (the report is then partial)
+//! 130  SIGINT or SIGTERM: the first ends the sending, and the report is partial; the second ends
+//!      the process at once, without one
 //! ```
 
 use std::io::Write as _;
@@ -13,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::interrupt::STATUS_INTERRUPTED;
 use crate::live::Live;
 use crate::report::{Report, Verdict};
 use crate::run::{RunError, run};
@@ -38,7 +41,7 @@ enum Command {
     /// Send and receive by a workload file, with both ends in this process.
     ///
     /// Exit status: 0 all as expected, 1 it was not, 2 bad command line or workload, 3 no
-    /// connection or one that was lost.
+    /// connection or one that was lost, 130 ended by SIGINT or SIGTERM.
     Run(RunArgs),
 }
 
@@ -95,6 +98,7 @@ fn print(report: &Report, json: bool) -> u8 {
     match report.verdict {
         Verdict::Pass => 0,
         Verdict::Fail => FAILED,
+        Verdict::Partial if report.interrupted => STATUS_INTERRUPTED,
         Verdict::Partial => NO_CONNECTION,
     }
 }

@@ -12,6 +12,7 @@
 //!
 //! Steady state allocates nothing: packets are built in buffers that are kept.
 
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -21,11 +22,13 @@ use m2_codec::ilp::put_prepare;
 use m2_codec::timestamp;
 use rustix::event::{Timespec, epoll};
 
+use crate::interrupt::Interrupt;
 use crate::limits;
 use crate::link::{Drain, Link, LinkError};
 use crate::live::{Live, Moment};
 use crate::payload::{Header, condition, put_data};
 use crate::receiver::{Receiver, Reply, Terms};
+use crate::report::duration;
 use crate::schedule::{Plan, Schedule};
 use crate::sender::{InFlight, Outcome, Sent};
 use crate::tally::{Answered, Tally};
@@ -51,6 +54,40 @@ impl Player {
     }
 }
 
+/// Why a run ended before its time.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Cut {
+    /// A link ended.
+    Link(LinkError),
+    /// A signal asked for it, this long after the start.
+    Interrupted {
+        /// In nanoseconds.
+        at_ns: u64,
+    },
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(error) => error.fmt(f),
+            Self::Interrupted { at_ns } => write!(
+                f,
+                "interrupted by a signal {} after the start; nothing was sent from then on",
+                duration(*at_ns)
+            ),
+        }
+    }
+}
+
+impl From<LinkError> for Cut {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+/// The descriptor among those of the links that a signal makes readable.
+const INTERRUPT: u64 = u64::MAX;
+
 /// Everything that a run changes.
 #[derive(Debug)]
 pub struct Engine<'a> {
@@ -59,6 +96,9 @@ pub struct Engine<'a> {
     terms: Terms,
     clock: Clock,
     poll: OwnedFd,
+    interrupt: Interrupt,
+    /// When a signal came, if one did.
+    interrupted_ns: Option<u64>,
     /// The ends, in the order of the workload.
     pub players: Vec<Player>,
     /// What was counted.
@@ -86,7 +126,12 @@ impl<'a> Engine<'a> {
     /// # Errors
     ///
     /// When the kernel gives no epoll.
-    pub fn new(workload: &'a Workload, terms: Terms, players: Vec<Player>) -> io::Result<Self> {
+    pub fn new(
+        workload: &'a Workload,
+        terms: Terms,
+        players: Vec<Player>,
+        interrupt: Interrupt,
+    ) -> io::Result<Self> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let interest = epoll::EventFlags::IN
             | epoll::EventFlags::OUT
@@ -95,12 +140,16 @@ impl<'a> Engine<'a> {
         for (index, player) in players.iter().enumerate() {
             epoll::add(&poll, &player.link, epoll::EventData::new_u64(index as u64), interest)?;
         }
+        let readable = epoll::EventFlags::IN;
+        epoll::add(&poll, &interrupt, epoll::EventData::new_u64(INTERRUPT), readable)?;
         Ok(Self {
             workload,
             schedule: workload.schedule(),
             terms,
             clock: Clock::start(),
             poll,
+            interrupt,
+            interrupted_ns: None,
             players,
             tally: Tally::new(workload.flows.len()),
             next_sequence: 0,
@@ -115,13 +164,16 @@ impl<'a> Engine<'a> {
     ///
     /// # Errors
     ///
-    /// When a link ends before that. What was counted until then stays.
-    pub fn run(&mut self, live: &mut Live) -> Result<(), LinkError> {
+    /// When a link ends or a signal comes before that. What was counted until then stays.
+    pub fn run(&mut self, live: &mut Live) -> Result<(), Cut> {
         self.clock = Clock::start();
-        let mut events = Vec::with_capacity(self.players.len().max(16));
+        let mut events = Vec::with_capacity((self.players.len() + 1).max(16));
         let result = loop {
+            if self.interrupted_ns.is_none() && self.interrupt.seen() {
+                self.stop_sending(live);
+            }
             if let Err(error) = self.turn() {
-                break Err(error);
+                break Err(error.into());
             }
             let now_ns = self.clock.now().ns;
             self.tally.turn_recent(now_ns);
@@ -133,9 +185,13 @@ impl<'a> Engine<'a> {
             let until_ns = if idle { wake_ns.min(live.next_ns()) } else { now_ns };
             self.sleep(&mut events, until_ns.saturating_sub(now_ns));
         };
-        self.sending_ns = self.clock.now().ns.min(self.schedule.end_ns());
+        self.sending_ns = self.clock.now().ns.min(self.sending_until_ns());
         live.finish();
-        result
+        match self.interrupted_ns {
+            // Also where a link ended meanwhile: the target may have got the same signal.
+            Some(at_ns) => Err(Cut::Interrupted { at_ns }),
+            None => result,
+        }
     }
 
     /// PREPAREs without an answer.
@@ -155,6 +211,23 @@ impl<'a> Engine<'a> {
         self.flush()
     }
 
+    /// A signal came: what is out may still be answered, for a while.
+    fn stop_sending(&mut self, live: &Live) {
+        self.interrupted_ns = Some(self.clock.now().ns);
+        self.next_sequence = self.schedule.count();
+        // It stays readable, and would wake us for as long as we wait.
+        let _ = epoll::delete(&self.poll, &self.interrupt);
+        let wait_s = limits::INTERRUPTED_WAIT_NS / 1_000_000_000;
+        live.note(&format!(
+            "interrupted; waiting {wait_s} s at most for answers, a second signal ends at once"
+        ));
+    }
+
+    /// When sending ends, or ended.
+    fn sending_until_ns(&self) -> u64 {
+        self.interrupted_ns.unwrap_or(u64::MAX).min(self.schedule.end_ns())
+    }
+
     fn flush(&mut self) -> Result<(), LinkError> {
         self.players.iter_mut().try_for_each(|player| player.link.flush())
     }
@@ -169,6 +242,10 @@ impl<'a> Engine<'a> {
             self.last_sent_ns + expiry_ns + limits::ANSWER_MARGIN_NS
         } else {
             self.last_answer_ns + limits::LINGER_NS
+        };
+        let end_ns = match self.interrupted_ns {
+            Some(at_ns) => end_ns.min(at_ns + limits::INTERRUPTED_WAIT_NS),
+            None => end_ns,
         };
         (now_ns < end_ns).then_some(end_ns)
     }
@@ -223,13 +300,14 @@ impl<'a> Engine<'a> {
     }
 
     fn receive(&mut self, index: usize) -> Result<(), LinkError> {
+        let while_sending_ns = self.sending_until_ns();
         let player = &mut self.players[index];
         player.readable = player.link.receive()? == Drain::More;
         let now = self.clock.now();
         let mut read = Reading {
             workload: self.workload,
             terms: &self.terms,
-            while_sending: now.ns < self.schedule.end_ns(),
+            while_sending: now.ns < while_sending_ns,
             now,
             tally: &mut self.tally,
             build: &mut self.build,
@@ -252,6 +330,9 @@ impl<'a> Engine<'a> {
         let _ = epoll::wait(&self.poll, rustix::buffer::spare_capacity(events), Some(&timeout));
         for event in events.iter() {
             let (flags, data) = (event.flags, event.data);
+            if data.u64() == INTERRUPT {
+                continue;
+            }
             let index = usize::try_from(data.u64()).expect("an index that was registered");
             let player = &mut self.players[index];
             let ends = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;

@@ -21,6 +21,7 @@ pub mod cli;
 pub mod control;
 pub mod cpu;
 pub mod engine;
+pub mod interrupt;
 pub mod limits;
 pub mod link;
 pub mod live;

@@ -56,6 +56,10 @@ pub const ANSWER_MARGIN_NS: u64 = 2_000_000_000;
 /// nanoseconds.
 pub const LINGER_NS: u64 = 50_000_000;
 
+/// A run that a signal ended waits this long for the answers that are out, in nanoseconds: a second
+/// or two is what somebody at a terminal grants, and all but silent receivers have answered by then.
+pub const INTERRUPTED_WAIT_NS: u64 = 2_000_000_000;
+
 /// Time for connecting, the WebSocket handshake and the token together, in milliseconds.
 pub const CONNECT_MS: u64 = 10_000;
 

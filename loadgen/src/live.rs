@@ -77,6 +77,12 @@ impl Live {
         let _ = std::io::stderr().write_all(self.line(moment).as_bytes());
     }
 
+    /// Says something once, on a line of its own.
+    pub fn note(&self, words: &str) {
+        self.finish();
+        let _ = writeln!(std::io::stderr(), "m2-load: {words}");
+    }
+
     /// Leaves the terminal's line, so that what follows begins on its own.
     pub fn finish(&self) {
         if matches!(self.form, Form::Terminal { .. }) {

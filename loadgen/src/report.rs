@@ -33,6 +33,8 @@ pub struct Report {
     pub failures: Vec<String>,
     /// Why the run ended early, if it did.
     pub partial: Option<String>,
+    /// Whether that was a signal.
+    pub interrupted: bool,
     /// Seed of every draw.
     pub seed: u64,
     /// The rate that was asked for.
@@ -307,6 +309,7 @@ impl Report {
         };
     }
 
+    /// What an interrupted run did not get to is no failure of anybody.
     fn failures_found(&self) -> Vec<String> {
         let mut failures = Vec::new();
         let mut fail_if = |count: u64, what: &str| {
@@ -317,7 +320,9 @@ impl Report {
         fail_if(self.missed.link_full, "sends missed: the target did not read its link");
         fail_if(self.missed.in_flight_full, "sends missed: every request id was in flight");
         fail_if(self.missed.too_late, "sends missed: THE GENERATOR is too slow for this rate");
-        fail_if(self.unanswered, "PREPAREs were never answered");
+        if !self.interrupted {
+            fail_if(self.unanswered, "PREPAREs were never answered");
+        }
         fail_if(self.strays.duplicate, "answers came twice");
         fail_if(self.strays.unexpected, "answers belong to no PREPARE");
         fail_if(self.strays.late_fulfills, "FULFILLs came after the expiry of their PREPARE");
@@ -332,7 +337,7 @@ impl Report {
             fail_if(fault.count, &format!("PREPAREs were delivered with a fault: {}", fault.fault));
         }
         for kind in &self.kinds {
-            if kind.share_per_mille > 0 && kind.as_expected == 0 {
+            if kind.share_per_mille > 0 && kind.as_expected == 0 && !self.interrupted {
                 failures.push(format!(
                     "no packet of kind {} came back as it should ({} were sent)",
                     kind.kind,
@@ -372,6 +377,7 @@ mod tests {
             verdict: Verdict::Fail,
             failures: vec!["not yet concluded".to_owned()],
             partial: None,
+            interrupted: false,
             seed: 1,
             offered_per_s: 100,
             seconds: 10,
@@ -469,6 +475,18 @@ mod tests {
         let report = concluded(|report| report.partial = Some("the link closed".to_owned()));
         assert_eq!(report.verdict, Verdict::Partial);
         assert!(report.to_string().contains("PARTIAL: the link closed"));
+    }
+
+    #[test]
+    fn what_an_interrupted_run_did_not_get_to_is_no_failure() {
+        let report = concluded(|report| {
+            report.partial = Some("interrupted".to_owned());
+            report.interrupted = true;
+            report.unanswered = 3;
+            report.kinds[1].as_expected = 0;
+            report.strays.duplicate = 1;
+        });
+        assert_eq!(report.failures, ["1 answers came twice"]);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use crate::books::{self, Account, EndBook, Finding, FlowBook};
 use crate::control::{Control, ControlError, Status};
 use crate::cpu::CpuTime;
-use crate::engine::{Engine, Player};
+use crate::engine::{Cut, Engine, Player};
+use crate::interrupt::Interrupt;
 use crate::limits;
 use crate::link::{Link, LinkError};
 use crate::live::Live;
@@ -97,18 +98,18 @@ pub fn run(
         fulfiller: Fulfiller::new(workload.traffic.seed),
         flows: workload.flows.clone(),
     };
-    let mut engine = Engine::new(workload, terms, players)?;
-
     let before = match &mut target {
         Some(control) => Some(connected(control, workload)?),
         None => None,
     };
+    let mut engine = Engine::new(workload, terms, players, Interrupt::watch()?)?;
     let own_before = CpuTime::now();
     let result = engine.run(live);
     let own_after = CpuTime::now();
 
     let mut report = report(workload, &engine);
-    report.partial = result.err().map(|error| error.to_string());
+    report.interrupted = matches!(result, Err(Cut::Interrupted { .. }));
+    report.partial = result.err().map(|cut| cut.to_string());
     if let (Some(before), Some(after)) = (own_before, own_after) {
         let (user_us, system_us) = after.since(&before);
         report.generator_cpu = Some(Cpu::spent(user_us, system_us, report.answered));
@@ -321,6 +322,7 @@ fn report(workload: &Workload, engine: &Engine<'_>) -> Report {
         verdict: Verdict::Partial,
         failures: Vec::new(),
         partial: None,
+        interrupted: false,
         seed: workload.traffic.seed,
         offered_per_s: workload.rate_per_s,
         seconds: workload.seconds,

@@ -4,9 +4,10 @@
 
 mod peer;
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use peer::{Faults, Peer, Transport, WORDS};
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,7 +16,11 @@ use serde_json::Value;
 const MIXED: &str = "[mix]\nfulfilled = 900\nrejected = 40\nexpired = 10\nwrong_fulfillment = 20\n\
                      unroutable = 30\n";
 
+/// All packets are left to expire, and none does within a test.
+const SILENT: &str = "[mix]\nexpired = 1000\n";
+
 fn workload(peer: &Peer, mix: &str) -> String {
+    let silent_expiry_ms = if mix == SILENT { "[60000, 60000]" } else { "[1200, 1500]" };
     let (alice, bob) = (peer.url("alice"), peer.url("bob"));
     format!(
         r#"
@@ -25,7 +30,7 @@ rate_per_s = 2000
 [traffic]
 amount = [2, 1000]
 expiry_ms = [5000, 9000]
-silent_expiry_ms = [1200, 1500]
+silent_expiry_ms = {silent_expiry_ms}
 {mix}
 [[ends]]
 name = "alice"
@@ -241,6 +246,55 @@ fn a_target_that_closes_in_the_middle_leaves_a_partial_report() {
         let answered_per_s = report["answered_per_s"].as_f64().unwrap();
         assert!(answered_per_s > 1.2 * answered as f64, "{answered_per_s}");
     }
+}
+
+/// A run of a minute that gets `signal` once packets flow.
+fn interrupted(peer: &Peer, mix: &str, signal: Signal) -> Child {
+    let child = start(peer, mix, &["--seconds", "60"]);
+    peer.wait_for_prepares(200);
+    kill_process(Pid::from_child(&child), signal).unwrap();
+    child
+}
+
+#[test]
+fn a_signal_ends_the_sending_and_the_report_of_what_was_sent_is_partial() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let peer = Peer::start(Transport::Tcp, Faults::default());
+        let (status, report) = finish(interrupted(&peer, "", signal));
+        assert_eq!((status, &report["verdict"]), (130, &Value::from("partial")), "{report:#}");
+        assert!(report["partial"].as_str().unwrap().starts_with("interrupted by a signal"));
+        let sent = report["sent"].as_u64().unwrap();
+        assert!((200..60_000).contains(&sent), "{sent}");
+        // All were answered, so that the books of what was sent could be compared.
+        assert_eq!((&report["answered"], failures(&report).as_str()), (&report["sent"], "[]"));
+        assert_eq!(report["books"]["compared_with_target"], true, "{report:#}");
+        // The rate is that of the time that packets were sent in.
+        assert!(report["answered_per_s"].as_f64().unwrap() > 500.0, "{report:#}");
+    }
+}
+
+#[test]
+fn an_interrupted_run_waits_two_seconds_for_answers_that_do_not_come() {
+    let peer = Peer::start(Transport::Unix, Faults::default());
+    let child = interrupted(&peer, SILENT, Signal::INT);
+    let started = Instant::now();
+    let (status, report) = finish(child);
+    assert_eq!((status, failures(&report).as_str()), (130, "[]"), "{report:#}");
+    assert_eq!(report["unanswered"], report["sent"]);
+    let elapsed = started.elapsed();
+    assert!((1_900..8_000).contains(&elapsed.as_millis()), "{elapsed:?}");
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once_and_without_a_report() {
+    let peer = Peer::start(Transport::Unix, Faults::default());
+    let mut child = interrupted(&peer, SILENT, Signal::INT);
+    let mut sentence = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut sentence).unwrap();
+    assert!(sentence.contains("interrupted; waiting 2 s"), "{sentence}");
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(130), 0));
 }
 
 #[test]

@@ -67,6 +67,7 @@ pub(crate) enum Transport {
 pub(crate) struct Peer {
     pub(crate) folder: PathBuf,
     listen: String,
+    connector: Arc<Mutex<Connector>>,
 }
 
 type Ledger = [i128; 5];
@@ -249,17 +250,25 @@ impl Peer {
         let connector = Arc::new(Mutex::new(connector));
         let listen = listen(transport, &folder, &connector);
         serve_control(&folder.join("control.sock"), &connector);
+        let clock = Arc::clone(&connector);
         thread::spawn(move || {
             loop {
                 thread::sleep(Duration::from_millis(5));
-                lock(&connector).expire();
+                lock(&clock).expire();
             }
         });
-        Self { folder, listen }
+        Self { folder, listen, connector }
     }
 
     pub(crate) fn url(&self, name: &str) -> String {
         self.listen.replace("NAME", name)
+    }
+
+    /// Returns once so many PREPAREs have arrived. A generator that sends none hangs the test.
+    pub(crate) fn wait_for_prepares(&self, count: u64) {
+        while lock(&self.connector).prepares < count {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub(crate) fn control_socket(&self) -> PathBuf {

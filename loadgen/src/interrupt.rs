@@ -1,0 +1,56 @@
+//! SIGINT and SIGTERM while packets are sent: the first asks the run to end, the second ends the
+//! process where it stands.
+//!
+//! Invariant: who is woken by the pipe finds the flag set, as the flag is set first.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
+
+/// Exit status of a run that a signal ended: what a shell gives for SIGINT, for both signals.
+pub const STATUS_INTERRUPTED: u8 = 130;
+
+/// Whether a signal has come, and a descriptor that becomes readable when one does.
+#[derive(Debug)]
+pub struct Interrupt {
+    seen: Arc<AtomicBool>,
+    wake: UnixStream,
+}
+
+impl Interrupt {
+    /// From now on the first signal is ours to see. Until then it ends the process, as there is
+    /// nothing to report yet.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel gives no pair of sockets, or takes no handler.
+    pub fn watch() -> io::Result<Self> {
+        let seen = Arc::new(AtomicBool::new(false));
+        let (wake, write) = UnixStream::pair()?;
+        for signal in [SIGTERM, SIGINT] {
+            // In this order: a signal that finds the flag set was the second.
+            let status = STATUS_INTERRUPTED.into();
+            flag::register_conditional_shutdown(signal, status, Arc::clone(&seen))?;
+            flag::register(signal, Arc::clone(&seen))?;
+            low_level::pipe::register(signal, write.try_clone()?)?;
+        }
+        Ok(Self { seen, wake })
+    }
+
+    /// Whether a signal has come.
+    #[must_use]
+    pub fn seen(&self) -> bool {
+        self.seen.load(Ordering::Acquire)
+    }
+}
+
+impl AsFd for Interrupt {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
