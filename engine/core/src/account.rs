@@ -125,10 +125,12 @@ impl Account {
         }
     }
 
-    /// A new connection; what an older one is asked or answers counts no more.
+    /// A new connection. Requests of an older one are not taken any more; its answers to what left
+    /// on it still count. Epochs come round after 2^32 connections, when no packet of the first is
+    /// left.
     pub(crate) fn link_up(&mut self) -> ConnectionId {
-        self.epoch += 1;
-        let epoch = NonZeroU32::new(self.epoch).expect("it was just raised above 0");
+        self.epoch = self.epoch.wrapping_add(1).max(1);
+        let epoch = NonZeroU32::new(self.epoch).expect("it is 1 or more");
         self.link = Some(epoch);
         ConnectionId { account: self.config.id, epoch }
     }

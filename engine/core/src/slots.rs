@@ -9,7 +9,11 @@
 //! ```
 //!
 //! Slots are reused oldest first, so an id comes round as late as it can; a freed slot remembers
-//! enough to know a late FULFILL until then.
+//! enough to know a late FULFILL until then. Where most slots are held, the few that circulate run
+//! through their generations fast, and an id could come round while a late answer to its last packet
+//! is still on its way, which would then end another packet. So the generations of a slot are counted
+//! in halves, and the next half begins two longest holds after the one before it at the earliest:
+//! between two uses of one id there lies a whole half.
 //!
 //! Invariant: a slot is in flight, and its deadline noted, or waits exactly once in `free`, or was
 //! never used.
@@ -57,6 +61,8 @@ pub(crate) struct Slot {
     pub(crate) connection_out: ConnectionId,
     generation: u32,
     pub(crate) after: After,
+    /// When the next half of the generations may begin.
+    next_half_at_ns: u64,
 }
 
 const _: () = assert!(size_of::<Slot>() == 128);
@@ -72,6 +78,9 @@ impl Slot {
     }
 }
 
+/// Slots that may step back in one look for a free one.
+const STEPS_BACK_MAX: usize = 8;
+
 #[derive(Debug)]
 pub(crate) struct Slots {
     slots: Vec<Slot>,
@@ -79,14 +88,23 @@ pub(crate) struct Slots {
     free: VecDeque<u32>,
     slots_max: u32,
     index_bits: u32,
+    /// Bits of a request id; 32 but in a test of what happens when they have all been used.
+    id_bits: u32,
+    /// How long half of the generations of a slot last at least.
+    half_ns: u64,
     seed: u64,
     deadlines: Deadlines,
     in_flight: u32,
 }
 
 impl Slots {
-    /// Room for `slots_max` packets in flight. `seed` makes the first ids unforeseeable.
-    pub(crate) fn new(slots_max: u32, seed: u64) -> Self {
+    /// Room for `slots_max` packets in flight, each held `hold_ns_max` at most. `seed` makes the
+    /// first ids unforeseeable.
+    pub(crate) fn new(slots_max: u32, seed: u64, hold_ns_max: u64) -> Self {
+        Self::with_id_bits(slots_max, seed, hold_ns_max, u32::BITS)
+    }
+
+    fn with_id_bits(slots_max: u32, seed: u64, hold_ns_max: u64, id_bits: u32) -> Self {
         assert!((1..=IN_FLIGHT_SLOTS_MAX).contains(&slots_max), "a shard has 1 to 2^24 slots");
         Self {
             // Room for all from the start: growing would copy megabytes while packets wait. The
@@ -95,14 +113,29 @@ impl Slots {
             free: VecDeque::with_capacity(slots_max as usize),
             slots_max,
             index_bits: slots_max.next_power_of_two().trailing_zeros(),
+            id_bits,
+            half_ns: 2 * hold_ns_max,
             seed,
             deadlines: Deadlines::new(slots_max as usize),
             in_flight: 0,
         }
     }
 
-    pub(crate) fn has_room(&self) -> bool {
-        self.in_flight < self.slots_max
+    /// Whether a slot can be taken now. Slots whose ids would come round too early step back.
+    pub(crate) fn has_room(&mut self, now_ns: u64) -> bool {
+        if self.slots.len() < self.slots_max as usize {
+            return true;
+        }
+        for _ in 0..STEPS_BACK_MAX {
+            let Some(&index) = self.free.front() else { return false };
+            let slot = &self.slots[index as usize];
+            if !self.begins_half(slot.generation.wrapping_add(1)) || now_ns >= slot.next_half_at_ns
+            {
+                return true;
+            }
+            self.free.rotate_left(1);
+        }
+        false
     }
 
     pub(crate) fn in_flight(&self) -> u32 {
@@ -113,18 +146,23 @@ impl Slots {
     /// before.
     pub(crate) fn insert(
         &mut self,
+        now_ns: u64,
         condition: [u8; 32],
         deadline_ns: u64,
         connection_out: ConnectionId,
         pending: Pending,
     ) -> u32 {
-        let (index, generation) = self.next_free();
+        let (index, generation, mut next_half_at_ns) = self.next_free();
+        if self.begins_half(generation) {
+            next_half_at_ns = now_ns + self.half_ns;
+        }
         let slot = Slot {
             condition,
             deadline_ns,
             connection_out,
             generation,
             after: After::Evidence,
+            next_half_at_ns,
             pending: Some(pending),
         };
         if index as usize == self.slots.len() {
@@ -198,19 +236,26 @@ impl Slots {
         (self.in_flight > 0).then(|| self.deadlines.bound_ns())
     }
 
-    /// A slot never used while there is one, else the one freed longest ago; and its generation.
-    fn next_free(&mut self) -> (u32, u32) {
-        assert!(self.has_room(), "room is checked before the hold");
+    /// A slot never used while there is one, else the one freed longest ago; its generation, and
+    /// when the next half of these may begin.
+    fn next_free(&mut self) -> (u32, u32, u64) {
         let used = u32::try_from(self.slots.len()).expect("at most 2^24 slots");
         if used < self.slots_max {
-            return (used, self.first_generation(used));
+            return (used, self.first_generation(used), 0);
         }
-        let index = self.free.pop_front().expect("a slot that is not in flight waits in free");
-        (index, self.slots[index as usize].generation.wrapping_add(1))
+        let index = self.free.pop_front().expect("has_room() found a slot that can be taken");
+        let slot = &self.slots[index as usize];
+        (index, slot.generation.wrapping_add(1), slot.next_half_at_ns)
+    }
+
+    /// Whether a half of the generations that ids can tell apart begins with this one.
+    fn begins_half(&self, generation: u32) -> bool {
+        let half_bits = self.id_bits - self.index_bits - 1;
+        generation & ((1 << half_bits) - 1) == 0
     }
 
     fn request_id(&self, index: u32, generation: u32) -> u32 {
-        generation << self.index_bits | index
+        (generation << self.index_bits | index) & (u32::MAX >> (u32::BITS - self.id_bits))
     }
 
     fn index_mask(&self) -> u32 {
@@ -242,15 +287,17 @@ mod tests {
         ledger: Ledger,
         answers: Ring<Answer>,
         records: Ring<Record>,
+        now_ns: u64,
     }
 
     impl Bench {
         fn new(slots_max: u32) -> Self {
             Self {
-                slots: Slots::new(slots_max, 99),
+                slots: Slots::new(slots_max, 99, 30_000 * MS),
                 ledger: Ledger::new(AccountId(0), 0, 0),
                 answers: Ring::new(99),
                 records: Ring::new(99),
+                now_ns: MS,
             }
         }
 
@@ -264,7 +311,21 @@ mod tests {
                 request_id_in: 5,
                 conversion: Conversion { rate_version: 1, pair: 0 },
             };
-            self.slots.insert([7; 32], deadline_ns, CONNECTION, pending)
+            assert!(self.slots.has_room(self.now_ns));
+            self.slots.insert(self.now_ns, [7; 32], deadline_ns, CONNECTION, pending)
+        }
+
+        /// As many packets in and out at once as there can be; their ids.
+        fn churn(&mut self, count_max: usize) -> Vec<u32> {
+            let mut ids = Vec::new();
+            while ids.len() < count_max && self.slots.has_room(self.now_ns) {
+                let id = self.insert(MS);
+                let index = self.slots.find(id).unwrap();
+                let pending = self.slots.take(index, After::Nothing);
+                self.spend(pending);
+                ids.push(id);
+            }
+            ids
         }
 
         fn spend(&mut self, pending: Pending) {
@@ -294,7 +355,7 @@ mod tests {
     fn slots_are_reused_oldest_first() {
         let mut bench = Bench::new(4);
         let ids: Vec<u32> = (0..4).map(|_| bench.insert(MS)).collect();
-        assert!(!bench.slots.has_room());
+        assert!(!bench.slots.has_room(0));
         for place in [2, 0, 3, 1] {
             let index = bench.slots.find(ids[place]).unwrap();
             let pending = bench.slots.take(index, After::Nothing);
@@ -306,16 +367,44 @@ mod tests {
     }
 
     #[test]
-    fn an_id_comes_round_only_after_all_generations_of_its_slot() {
-        let mut bench = Bench::new(1 << 3);
-        let mut seen = std::collections::HashSet::new();
+    fn with_all_slots_but_one_held_no_id_comes_round_within_two_holds() {
+        let mut bench = Bench::new(4);
+        // Two bits of index and six of generation, in halves of 32.
+        bench.slots = Slots::with_id_bits(4, 99, 30_000 * MS, 8);
+        for _ in 0..3 {
+            bench.insert(u64::MAX);
+        }
+        let mut used_at = std::collections::HashMap::new();
+        let mut count = 0;
         for _ in 0..10_000 {
-            let id = bench.insert(MS);
-            assert!(seen.insert(id));
+            for id in bench.churn(7) {
+                count += 1;
+                if let Some(before) = used_at.insert(id, bench.now_ns) {
+                    assert!(bench.now_ns - before >= 60_000 * MS, "id {id} came round too early");
+                }
+            }
+            bench.now_ns += 777 * MS;
+        }
+        assert!(count > 32 * 100, "the slot is refused for a while, not for good: {count}");
+    }
+
+    #[test]
+    fn slots_that_step_back_do_not_stand_before_those_that_need_not() {
+        let mut bench = Bench::new(16);
+        bench.slots = Slots::with_id_bits(16, 99, 30_000 * MS, 8);
+        let ids: Vec<u32> = (0..16).map(|_| bench.insert(u64::MAX)).collect();
+        let release = |bench: &mut Bench, id: u32| {
             let index = bench.slots.find(id).unwrap();
             let pending = bench.slots.take(index, After::Nothing);
             bench.spend(pending);
+        };
+        // Four slots run through their generations until each has to wait.
+        ids[..4].iter().for_each(|id| release(&mut bench, *id));
+        while bench.slots.has_room(bench.now_ns) {
+            bench.churn(1);
         }
+        release(&mut bench, ids[9]);
+        assert!(bench.slots.has_room(bench.now_ns));
     }
 
     #[test]

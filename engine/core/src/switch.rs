@@ -199,7 +199,11 @@ impl Switch {
             routes: Arc::new(routes),
             rate_books: VecDeque::from([RateBook::new(Arc::new(rates))]),
             pair_totals: Vec::new(),
-            slots: Slots::new(config.in_flight_slots, config.seed),
+            slots: Slots::new(
+                config.in_flight_slots,
+                config.seed,
+                u64::from(config.hold_ms_max) * 1_000_000,
+            ),
             forwards: Ring::new(config.rings.forwards),
             answers: Ring::new(config.rings.answers),
             records: Ring::new(config.rings.records),
@@ -256,7 +260,8 @@ impl Switch {
         self.fold_old_rates(now);
     }
 
-    /// A new connection of the account. What an older one is still asked or answers counts no more.
+    /// A new connection of the account. Requests of an older one are not taken any more; its answers
+    /// to what left on it still count.
     pub fn link_up(&mut self, account: AccountId) -> ConnectionId {
         self.accounts[account.index()].link_up()
     }
@@ -297,7 +302,7 @@ impl Switch {
             self.take_request(now, index, request, parsed, egress);
         }
         while let Some(forward) = self.forwards.pop() {
-            self.take_forward(forward, batch, egress);
+            self.take_forward(now, forward, batch, egress);
         }
         self.apply_answers(&[], egress);
     }
@@ -317,7 +322,9 @@ impl Switch {
         self.apply_answers(batch, egress);
     }
 
-    /// Ends every packet whose time is up.
+    /// Ends packets whose time is up, at most [`BATCH_MAX`] of them. If there are more,
+    /// [`Self::next_deadline_ns`] tells a moment that has passed: come back when what this has sent
+    /// is on its way and what has come is taken.
     pub fn tick(&mut self, now: Now, egress: &mut impl Egress) {
         self.expire_due(now);
         self.apply_answers(&[], egress);
@@ -462,9 +469,9 @@ impl Switch {
     /// Folds what old rates rounded off into whole units, once no packet converted by them can be
     /// in flight any more.
     fn fold_old_rates(&mut self, now: Now) {
-        let hold_ns = u64::from(self.config.hold_ms_max) * 2_000_000;
+        let two_holds_ns = u64::from(self.config.hold_ms_max) * 2_000_000;
         while let Some(oldest) = self.rate_books.front() {
-            if now.mono_ns.saturating_sub(oldest.retired_at_ns) <= hold_ns {
+            if now.mono_ns.saturating_sub(oldest.retired_at_ns) <= two_holds_ns {
                 return;
             }
             let oldest = self.rate_books.pop_front().expect("it was just looked at");

@@ -82,7 +82,7 @@ fn limits_of_bob(change: impl Fn(&mut Limits)) -> World {
 }
 
 #[test]
-fn b13_the_packet_bucket_refuses_t05_before_anything_is_parsed() {
+fn b13_the_packet_bucket_refuses_t05_whatever_the_packet_is() {
     let mut world =
         limits_of_alice(|limits| limits.packets = Some(RateLimit { per_s: 1, burst: 2 }));
     world.forwarded(ALICE, usual("test.bob", 10));
