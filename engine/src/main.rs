@@ -52,12 +52,12 @@ fn main() -> ExitCode {
     };
     if let Command::Check { .. } = arguments.command {
         println!(
-            "{}: right: {} accounts, {} assets, {} rates, {} listeners",
+            "{}: right: {}, {}, {}, {}",
             file.display(),
-            config.accounts.len(),
-            config.assets.len(),
-            config.rates.len(),
-            config.listen.len()
+            counted(config.accounts.len(), "account"),
+            counted(config.assets.len(), "asset"),
+            counted(config.rates.len(), "rate"),
+            counted(config.listen.len(), "listener")
         );
         return ExitCode::SUCCESS;
     }
@@ -68,6 +68,12 @@ fn main() -> ExitCode {
             ExitCode::from(STATUS_CONFIGURATION)
         }
     }
+}
+
+/// `1 account`, `2 accounts`.
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// A panic on any thread ends the process, also where panics unwind: half a switch is no state we

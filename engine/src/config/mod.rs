@@ -237,7 +237,7 @@ fn sections(file: &Path, root: &Table<'_, '_>) -> Option<Config> {
 
 fn read(file: &Path) -> Result<Zeroizing<String>, Problems> {
     let complaint =
-        |text: String| Problems { file: file.to_owned(), list: vec![Problem { line: 1, text }] };
+        |text: String| Problems { file: file.to_owned(), list: vec![Problem { line: None, text }] };
     let length = std::fs::metadata(file)
         .map_err(|error| complaint(format!("cannot be read: {error}")))?
         .len();

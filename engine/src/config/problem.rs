@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 /// One complaint.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Problem {
-    /// Where, counted from 1.
-    pub line: usize,
+    /// Where, counted from 1; `None` if it is about the file as a whole.
+    pub line: Option<usize>,
     /// What is wrong, and what to write instead.
     pub text: String,
 }
@@ -27,7 +27,11 @@ impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.list.iter().enumerate() {
             let newline = if index == 0 { "" } else { "\n" };
-            write!(f, "{newline}{}:{}: {}", self.file.display(), problem.line, problem.text)?;
+            write!(f, "{newline}{}:", self.file.display())?;
+            if let Some(line) = problem.line {
+                write!(f, "{line}:")?;
+            }
+            write!(f, " {}", problem.text)?;
         }
         Ok(())
     }
@@ -57,7 +61,7 @@ impl Collector {
     }
 
     pub(super) fn add(&self, line: usize, text: String) {
-        self.list.borrow_mut().push(Problem { line, text });
+        self.list.borrow_mut().push(Problem { line: Some(line), text });
     }
 
     /// The value, if nothing was wrong.

@@ -138,41 +138,46 @@ impl<'a, 'i> Table<'a, 'i> {
     where
         T: Copy + PartialOrd + TryFrom<u64> + core::fmt::Display,
     {
-        let Some(amount) = self.amount(key) else { return default };
-        match T::try_from(amount.value) {
-            Ok(value) if range.contains(&value) => value,
-            _ => {
-                self.complain(
-                    amount.line,
-                    format!(
-                        "{key} = {} is out of range: write a number from {} to {}",
-                        amount.value,
-                        range.start(),
-                        range.end()
-                    ),
-                );
-                default
-            }
-        }
+        self.number(key, range).map_or(default, |number| number.value)
     }
 
-    /// An integer of up to 64 bits, bare or, as TOML's own end at 2^63 - 1, as a string of digits.
+    /// An integer of up to 64 bits.
     pub(super) fn amount(&self, key: &'static str) -> Option<At<u64>> {
+        self.number(key, 0..=u64::MAX)
+    }
+
+    /// An integer in a range, bare or, as TOML's own end at 2^63 - 1, as a string of digits. `None`
+    /// where it is absent, or told as wrong.
+    pub(super) fn number<T>(&self, key: &'static str, range: RangeInclusive<T>) -> Option<At<T>>
+    where
+        T: Copy + PartialOrd + TryFrom<u64> + core::fmt::Display,
+    {
         let found = self.value(key)?;
-        let parsed = match found.value {
+        let (least, most) = (range.start(), range.end());
+        let wanted = format!("a whole number from {least} to {most}");
+        let (written, parsed) = match found.value {
             DeValue::Integer(integer) => {
-                u64::from_str_radix(integer.as_str(), integer.radix()).ok()
+                let parsed = u64::from_str_radix(integer.as_str(), integer.radix());
+                (integer.to_string(), parsed.ok())
             }
+            DeValue::String(text) if is_integer(text) => (format!("{text:?}"), text.parse().ok()),
             DeValue::String(text) => {
-                let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-                text.parse().ok().filter(|_| digits)
+                let text_ = format!("`{key}` must be {wanted}, not {text:?}");
+                self.complain(found.line, text_);
+                return None;
             }
-            _ => None,
+            _ => {
+                self.wrong_kind(&found, key, &wanted);
+                return None;
+            }
         };
-        if parsed.is_none() {
-            self.wrong_kind(&found, key, "a whole number from 0 to 18446744073709551615");
+        let value = parsed.and_then(|value| T::try_from(value).ok());
+        let value = value.filter(|value| range.contains(value));
+        if value.is_none() {
+            let fix = format!("write a number from {least} to {most}");
+            self.complain(found.line, format!("{key} = {written} is out of range: {fix}"));
         }
-        Some(At { line: found.line, value: parsed? })
+        Some(At { line: found.line, value: value? })
     }
 
     /// A list of strings; absent reads as none.
@@ -229,10 +234,14 @@ impl<'a, 'i> Table<'a, 'i> {
     }
 
     fn wrong_kind(&self, found: &At<&DeValue<'_>>, key: &str, wanted: &str) {
-        let given = match found.value {
-            DeValue::Integer(_) => "this integer".to_owned(),
-            other => format!("a {}", other.type_str()),
-        };
-        self.complain(found.line, format!("`{key}` must be {wanted}, not {given}"));
+        let given = found.value.type_str();
+        let article = if matches!(given, "integer" | "array") { "an" } else { "a" };
+        self.complain(found.line, format!("`{key}` must be {wanted}, not {article} {given}"));
     }
+}
+
+/// Digits, with a sign at most.
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }

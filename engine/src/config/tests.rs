@@ -30,7 +30,8 @@ fn complaints(line: usize, replacement: &str) -> Vec<(usize, String)> {
         lines[line - 1] = replacement;
     }
     let problems = read(&lines.join("\n")).expect_err("it is wrong");
-    problems.list.into_iter().map(|problem| (problem.line, problem.text)).collect()
+    let at = |problem: &Problem| problem.line.expect("every complaint about a text has a line");
+    problems.list.into_iter().map(|problem| (at(&problem), problem.text)).collect()
 }
 
 #[track_caller]
@@ -79,21 +80,32 @@ fn an_unknown_key_is_an_error_with_its_line_and_the_nearest_key() {
 fn every_mistake_is_told_not_only_the_first() {
     let text = SMALLEST.replace("\"test\"", "\"tset\"").replace("USD/9", "USD/8") + "x = 1\n";
     let problems = read(&text).unwrap_err();
-    let lines: Vec<usize> = problems.list.iter().map(|problem| problem.line).collect();
-    assert_eq!(lines, [3, 11, 13], "{problems}");
+    let lines: Vec<Option<usize>> = problems.list.iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, [Some(3), Some(11), Some(13)], "{problems}");
     assert!(problems.to_string().starts_with("/etc/m2/switch.toml:3: network = \"tset\" must be"));
 }
 
 #[test]
 fn a_wrong_kind_or_range_names_what_to_write() {
     one_complaint(2, "address = 7", 2, "must be a string in quotes");
-    one_complaint(0, "balance_max = -1", 13, "must be a whole number from 0 to");
     one_complaint(0, "balance_max = 1.5", 13, "must be a whole number from 0 to");
-    one_complaint(0, "balance_max = \"1e3\"", 13, "must be a whole number from 0 to");
+    one_complaint(0, "balance_max = \"1e3\"", 13, "from 0 to 18446744073709551615, not \"1e3\"");
+    one_complaint(0, "in_flight_packets_max = true", 13, "from 1 to 4294967295, not a boolean");
     one_complaint(0, "[connection]\nping_ms = 1", 14, "write a number from 10 to 3600000");
     one_complaint(0, "routes = \"x\"", 13, "must be a list of strings");
     one_complaint(0, "packets_burst = 5", 13, "needs `packets_per_s`");
     one_complaint(0, "packets_per_s = 0", 13, "lets nothing through");
+}
+
+#[test]
+fn a_number_out_of_range_is_told_with_the_range() {
+    let to_u64 = "out of range: write a number from 0 to 18446744073709551615";
+    for wrong in ["-1", "18446744073709551616", "\"18446744073709551616\"", "\"-1\""] {
+        one_complaint(0, &format!("balance_max = {wrong}"), 13, to_u64);
+    }
+    one_complaint(0, "balance_max = -1", 13, "balance_max = -1 is");
+    one_complaint(0, "in_flight_packets_max = 0", 13, "write a number from 1 to 4294967295");
+    one_complaint(0, "[connection]\nping_ms = -5", 14, "write a number from 10 to 3600000");
 }
 
 #[test]
@@ -148,12 +160,12 @@ fn rates_are_exact_and_those_that_cannot_be_used_are_told() {
         ("\"0.00000000000000000001\"", "too many digits"),
     ] {
         let problems = read(&with(wrong)).unwrap_err();
-        assert_eq!(problems.list[0].line, 19, "{problems}");
+        assert_eq!(problems.list[0].line, Some(19), "{problems}");
         assert!(problems.to_string().contains(words), "{problems}");
     }
     let twice = with("\"1\"\n[[rates]]\nfrom = \"USD/9\"\nto = \"XRP/6\"\nrate = \"2\"");
     let problems = read(&twice).unwrap_err();
-    assert_eq!(problems.list[0].line, 20, "{problems}");
+    assert_eq!(problems.list[0].line, Some(20), "{problems}");
 }
 
 #[test]
