@@ -15,7 +15,7 @@ const STATUS_CONFIGURATION: u8 = 2;
 
 /// An Interledger packet switch.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "m2-switch", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

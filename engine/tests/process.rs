@@ -23,6 +23,13 @@ const RIGHT: &str = "[switch]\naddress = \"test.m2m\"\nnetwork = \"test\"\n\
     [[accounts]]\nname = \"alice\"\nrelation = \"child\"\nasset = \"USD/9\"\ntoken = \"secret\"\n";
 
 #[test]
+fn the_version_is_told_under_the_name_of_the_binary() {
+    let output = Command::new(env!("CARGO_BIN_EXE_m2-switch")).arg("--version").output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(told, format!("m2-switch {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
 fn check_says_that_a_right_file_is_right_and_starts_nothing() {
     let folder = Folder::new();
     let file = folder.path().join("switch.toml");
