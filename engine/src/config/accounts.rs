@@ -18,32 +18,47 @@ use crate::limits::{NAME_LEN_MAX, SCALE_MAX, TOKEN_LEN_MAX};
 
 const DIAL_EXAMPLE: &str = "\"btp+ws://us@example.org:7768/\"";
 
-pub(super) fn assets(root: &Table<'_, '_>) -> Vec<Asset> {
-    let mut all: Vec<Asset> = Vec::new();
+/// The assets that are right.
+#[derive(Default)]
+pub(super) struct Assets {
+    pub(super) list: Vec<Asset>,
+    /// Some are wrong, which was told: an asset that is not found may be one of them.
+    incomplete: bool,
+}
+
+pub(super) fn assets(root: &Table<'_, '_>) -> Assets {
+    let mut all = Assets::default();
     for table in root.tables("assets", "[[assets]]") {
-        let code = table.text_required("code", "code = \"USD\"");
-        if !table.has("scale") {
-            table.complain(table.line(), "[[assets]] needs `scale`: add scale = 9".into());
-        }
-        let scale = table.integer("scale", 0..=SCALE_MAX, 0);
-        if let Some(code) = code {
-            let asset = Asset { code: code.value.to_owned(), scale };
-            if code.value.is_empty() || code.value.contains(|c: char| c == '/' || c.is_control()) {
-                let text = format!("code = {:?} must be a word without a slash", code.value);
-                table.complain(code.line, text);
-            }
-            if all.contains(&asset) {
-                let text = format!("the asset {} is already listed: remove one", name(&asset));
-                table.complain(code.line, text);
-            }
-            all.push(asset);
+        match one_asset(&table, &all.list) {
+            Some(asset) => all.list.push(asset),
+            None => all.incomplete = true,
         }
         table.finish();
     }
     all
 }
 
-pub(super) fn rates(root: &Table<'_, '_>, assets: &[Asset]) -> Vec<RateEntry> {
+fn one_asset(table: &Table<'_, '_>, all: &[Asset]) -> Option<Asset> {
+    let code = table.text_required("code", "code = \"USD\"");
+    if !table.has("scale") {
+        table.complain(table.line(), "[[assets]] needs `scale`: add scale = 9".into());
+    }
+    let scale = table.number("scale", 0..=SCALE_MAX);
+    let code = code?;
+    if code.value.is_empty() || code.value.contains(|c: char| c == '/' || c.is_control()) {
+        let text = format!("code = {:?} must be a word without a slash", code.value);
+        table.complain(code.line, text);
+        return None;
+    }
+    let asset = Asset { code: code.value.to_owned(), scale: scale?.value };
+    if all.contains(&asset) {
+        let text = format!("the asset {} is already listed: remove one", name(&asset));
+        table.complain(code.line, text);
+    }
+    Some(asset)
+}
+
+pub(super) fn rates(root: &Table<'_, '_>, assets: &Assets) -> Vec<RateEntry> {
     let mut all = Vec::new();
     let mut lines = Vec::new();
     for table in root.tables("rates", "[[rates]]") {
@@ -65,6 +80,7 @@ pub(super) fn rates(root: &Table<'_, '_>, assets: &[Asset]) -> Vec<RateEntry> {
         }
         table.finish();
     }
+    let assets = &assets.list;
     if let Err((position, error)) = Rates::build(1, assets, &all) {
         let entry = &all[position];
         let pair = [entry.from, entry.to].map(|index| name(&assets[usize::from(index.0)]));
@@ -78,7 +94,7 @@ pub(super) fn rates(root: &Table<'_, '_>, assets: &[Asset]) -> Vec<RateEntry> {
 pub(super) fn accounts(
     file: &Path,
     root: &Table<'_, '_>,
-    assets: &[Asset],
+    assets: &Assets,
     switch: Option<&SwitchSection>,
 ) -> Vec<Account> {
     let tables = root.tables("accounts", "[[accounts]]");
@@ -105,7 +121,7 @@ pub(super) fn accounts(
 /// What is known around an account while it is read.
 struct Reader<'a> {
     file: &'a Path,
-    assets: &'a [Asset],
+    assets: &'a Assets,
     /// Absent when `[switch]` itself is wrong.
     switch: Option<&'a SwitchSection>,
     in_flight_packets_default: u32,
@@ -169,7 +185,8 @@ impl Reader<'_> {
                 return Vec::new();
             };
             let address = format!("{}.{segment}", switch.address);
-            twice(table, &mut self.seen.routes, &address, table.line(), "the route");
+            let what = format!("the route \"{address}\", which a child has unless told,");
+            twice(table, &mut self.seen.routes, &address, table.line(), &what);
             return address.parse().into_iter().collect();
         };
         texts.iter().filter_map(|text| self.route(table, text)).collect()
@@ -202,7 +219,8 @@ impl Reader<'_> {
                 format!("the route \"{value}\" must have at most {ROUTE_SEGMENTS_MAX} segments");
             table.complain(text.line, text_);
         }
-        twice(table, &mut self.seen.routes, value, text.line, "the route");
+        let what = format!("the route \"{value}\"");
+        twice(table, &mut self.seen.routes, value, text.line, &what);
         Some(prefix)
     }
 }
@@ -221,9 +239,12 @@ fn account_name(table: &Table<'_, '_>, seen: &mut Seen) -> Option<String> {
                 name.value
             ),
         );
+        return None;
     }
-    twice(table, &mut seen.names, name.value, name.line, "the name");
-    Some(name.value.to_owned())
+    // A second account of a name has no segment and no route of its own to complain about.
+    let what = format!("the name \"{}\"", name.value);
+    let first = !twice(table, &mut seen.names, name.value, name.line, &what);
+    first.then(|| name.value.to_owned())
 }
 
 fn ildcp_segment(
@@ -241,11 +262,13 @@ fn ildcp_segment(
             "ildcp_segment = {segment:?} must be one segment of letters, digits, _, ~ and -"
         );
         table.complain(line, text);
+        return None;
     }
-    if matches!(relation, Some(Relation::Child)) {
-        twice(table, &mut seen.segments, segment, line, "the ildcp_segment");
-    }
-    Some(segment.to_owned())
+    let why = if given.is_some() { "" } else { ", as it is its name," };
+    let what = format!("the ildcp_segment \"{segment}\"{why}");
+    let told = matches!(relation, Some(Relation::Child))
+        && twice(table, &mut seen.segments, segment, line, &what);
+    (!told).then(|| segment.to_owned())
 }
 
 fn limits(table: &Table<'_, '_>, in_flight_packets_default: u32) -> Limits {
@@ -404,24 +427,26 @@ fn only_one(table: &Table<'_, '_>, keys: &[&'static str]) {
     }
 }
 
+/// Whether `value` stood somewhere before, which is told. `what` is how the complaint begins.
 fn twice(
     table: &Table<'_, '_>,
     seen: &mut HashMap<String, usize>,
     value: &str,
     line: usize,
     what: &str,
-) {
-    if let Some(first) = seen.insert(value.to_owned(), line) {
-        let text = format!("{what} \"{value}\" already stands at line {first}: change one");
-        table.complain(line, text);
+) -> bool {
+    let first = seen.insert(value.to_owned(), line);
+    if let Some(first) = first {
+        table.complain(line, format!("{what} already stands at line {first}: change one"));
     }
+    first.is_some()
 }
 
-fn asset(table: &Table<'_, '_>, wanted: &At<&str>, assets: &[Asset]) -> Option<AssetIndex> {
-    let position = assets.iter().position(|asset| name(asset) == wanted.value);
+fn asset(table: &Table<'_, '_>, wanted: &At<&str>, assets: &Assets) -> Option<AssetIndex> {
+    let position = assets.list.iter().position(|asset| name(asset) == wanted.value);
     let index = position.and_then(|position| u16::try_from(position).ok()).map(AssetIndex);
-    if index.is_none() {
-        let known: Vec<String> = assets.iter().map(name).collect();
+    if index.is_none() && !assets.incomplete {
+        let known: Vec<String> = assets.list.iter().map(name).collect();
         let known = if known.is_empty() {
             "add an [[assets]] for it".to_owned()
         } else {

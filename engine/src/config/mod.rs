@@ -232,7 +232,7 @@ fn sections(file: &Path, root: &Table<'_, '_>) -> Option<Config> {
     let rates = accounts::rates(root, &assets);
     let accounts = accounts::accounts(file, root, &assets, switch.as_ref());
     root.finish();
-    Some(Config { switch: switch?, log, connection, listen, assets, rates, accounts })
+    Some(Config { switch: switch?, log, connection, listen, assets: assets.list, rates, accounts })
 }
 
 fn read(file: &Path) -> Result<Zeroizing<String>, Problems> {

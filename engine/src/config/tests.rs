@@ -1,5 +1,7 @@
 //! The whole file: what is right is read, what is wrong is told with its line and its fix.
 
+use m2_core::routes::ROUTE_SEGMENTS_MAX;
+
 use super::*;
 
 /// As short as a file can be.
@@ -111,8 +113,7 @@ fn a_number_out_of_range_is_told_with_the_range() {
 #[test]
 fn what_is_missing_is_told_with_a_line_to_add() {
     one_complaint(2, "", 1, "add address = \"test.m2m\"");
-    let all = complaints(7, "");
-    assert_eq!(all[0], (5, "[[assets]] needs `scale`: add scale = 9".into()));
+    one_complaint(7, "", 5, "[[assets]] needs `scale`: add scale = 9");
     one_complaint(12, "", 8, "can never connect: add token");
     one_complaint(10, "", 8, "add relation = \"child\"");
 }
@@ -139,7 +140,7 @@ fn addresses_and_routes_fit_the_network() {
     one_complaint(0, "routes = [\"g.far\"]", 13, "is never used");
     one_complaint(0, "routes = [\"test.a\", \"test.a\"]", 13, "already stands at line 13");
     let deep = format!("routes = [\"test{}\"]", ".a".repeat(40));
-    one_complaint(0, &deep, 13, "at most 32 segments");
+    one_complaint(0, &deep, 13, &format!("at most {ROUTE_SEGMENTS_MAX} segments"));
 }
 
 #[test]
@@ -178,7 +179,32 @@ fn two_accounts_share_no_name_token_route_or_segment() {
     one_complaint(0, &route, 18, "already stands at line 8");
     let segment =
         second("name = \"bob\"\ntoken = \"b\"\nildcp_segment = \"alice\"").replace("peer", "child");
-    assert!(complaints(0, &segment).iter().any(|(_, text)| text.contains("the ildcp_segment")));
+    one_complaint(0, &segment, 18, "the ildcp_segment \"alice\" already stands at line 8");
+}
+
+#[test]
+fn one_mistake_gets_one_complaint() {
+    let child = |name: &str| {
+        let lines = "relation = \"child\"\nasset = \"USD/9\"\ntoken = \"other\"";
+        format!("[[accounts]]\nname = \"{name}\"\n{lines}")
+    };
+    // Neither its ildcp_segment nor its route was ever written.
+    one_complaint(0, &child("alice"), 14, "the name \"alice\" already stands at line 9");
+    one_complaint(0, &child("Alice!"), 14, "must be 1 to 64");
+    let twice = format!("{}\n{}", child("Al ice"), child("Al ice").replace("other", "third"));
+    assert_eq!(complaints(0, &twice).len(), 2);
+    let defaulted = format!("ildcp_segment = \"bob\"\n{}", child("bob"));
+    one_complaint(
+        0,
+        &defaulted,
+        14,
+        "the ildcp_segment \"bob\", as it is its name, already stands",
+    );
+    // What an asset that is itself wrong would have been called, nobody knows.
+    one_complaint(7, "scale = -9", 7, "write a number from 0 to 19");
+    one_complaint(7, "", 5, "[[assets]] needs `scale`");
+    one_complaint(6, "code = 7", 6, "must be a string in quotes");
+    one_complaint(6, "code = \"U/D\"", 6, "must be a word without a slash");
 }
 
 #[test]
