@@ -185,11 +185,20 @@ impl Reader<'_> {
                 return Vec::new();
             };
             let address = format!("{}.{segment}", switch.address);
-            let what = format!("the route \"{address}\", which a child has unless told,");
-            twice(table, &mut self.seen.routes, &address, table.line(), &what);
-            return address.parse().into_iter().collect();
+            return self.default_route(table, &address).into_iter().collect();
         };
         texts.iter().filter_map(|text| self.route(table, text)).collect()
+    }
+
+    fn default_route(&mut self, table: &Table<'_, '_>, address: &str) -> Option<Prefix> {
+        let what = format!("the route that a child has unless told, \"{address}\",");
+        twice(table, &mut self.seen.routes, address, table.line(), &what);
+        let parsed = address.parse();
+        if let Err(error) = &parsed {
+            table.complain(table.line(), format!("{what} {error}: shorten our own address"));
+        }
+        shallow(table, address, table.line(), &what);
+        parsed.ok()
     }
 
     fn route(&mut self, table: &Table<'_, '_>, text: &At<&str>) -> Option<Prefix> {
@@ -214,12 +223,8 @@ impl Reader<'_> {
                 ),
             );
         }
-        if value.split('.').count() > ROUTE_SEGMENTS_MAX {
-            let text_ =
-                format!("the route \"{value}\" must have at most {ROUTE_SEGMENTS_MAX} segments");
-            table.complain(text.line, text_);
-        }
         let what = format!("the route \"{value}\"");
+        shallow(table, value, text.line, &what);
         twice(table, &mut self.seen.routes, value, text.line, &what);
         Some(prefix)
     }
@@ -424,6 +429,12 @@ fn only_one(table: &Table<'_, '_>, keys: &[&'static str]) {
     if given.len() > 1 {
         let text = format!("{} exclude each other: keep one", given.join(" and "));
         table.complain(table.line(), text);
+    }
+}
+
+fn shallow(table: &Table<'_, '_>, route: &str, line: usize, what: &str) {
+    if route.split('.').count() > ROUTE_SEGMENTS_MAX {
+        table.complain(line, format!("{what} must have at most {ROUTE_SEGMENTS_MAX} segments"));
     }
 }
 

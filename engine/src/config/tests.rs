@@ -141,6 +141,11 @@ fn addresses_and_routes_fit_the_network() {
     one_complaint(0, "routes = [\"test.a\", \"test.a\"]", 13, "already stands at line 13");
     let deep = format!("routes = [\"test{}\"]", ".a".repeat(40));
     one_complaint(0, &deep, 13, &format!("at most {ROUTE_SEGMENTS_MAX} segments"));
+    // So it is for the route that a child has by default, or no route table can be built.
+    let own = format!("address = \"test{}\"", ".a".repeat(ROUTE_SEGMENTS_MAX - 1));
+    one_complaint(2, &own, 8, &format!("at most {ROUTE_SEGMENTS_MAX} segments"));
+    let own = format!("address = \"test.{}\"", "a".repeat(1_015));
+    one_complaint(2, &own, 8, "the route that a child has unless told");
 }
 
 #[test]
