@@ -367,12 +367,70 @@ fn what_rounding_keeps_is_counted_to_the_part() {
 #[test]
 fn packets_converted_before_a_change_of_rates_keep_their_amounts() {
     let mut world = World::new();
-    let (bob, id, _) = world.forwarded(ALICE, usual("test.bob", 10));
+    let (bob, first, _) = world.forwarded(ALICE, usual("test.bob", 11));
     world.switch.set_rates(world.now, rates(2));
-    let _ = world.response(bob, id, ResponseBody::Packet(&fulfill(PREIMAGE)));
-    let [Record::Pair(pair)] = records(&mut world.switch)[..] else { panic!("one record") };
-    assert_eq!((pair.amount_out, pair.rate_version), (25, 1));
-    world.advance_ms(120_000);
+    let (_, second, _) = world.forwarded(ALICE, usual("test.bob", 11));
+    for (id, wanted) in [(first, (27, 1)), (second, (38, 2))] {
+        let _ = world.response(bob, id, ResponseBody::Packet(&fulfill(PREIMAGE)));
+        let [Record::Pair(pair)] = records(&mut world.switch)[..] else { panic!("one record") };
+        assert_eq!((pair.amount_out, pair.rate_version), wanted);
+    }
+    // Half a unit was kept of each.
+    let total = world.switch.pair_total(USD, XRP);
+    assert_eq!((total.amount_in, total.amount_out), (22, 65));
+    assert_eq!((total.remainder_num, total.remainder_den), (1, 2));
+}
+
+#[test]
+fn what_old_rates_rounded_off_is_folded_when_their_last_packet_can_be_no_more() {
+    let mut world = World::new();
+    let bob = world.link(BOB);
+    // 2/5 of 9 is 3 and 3/5: three of them keep 1 and 4/5.
+    for id in 0..3 {
+        let sent = world.request(bob, id, usual("test.alice", 9));
+        let [Sent::Prepare { to, id, .. }] = sent[..] else { panic!("{sent:?}") };
+        let _ = world.response(to, id, ResponseBody::Packet(&fulfill(PREIMAGE)));
+    }
+    world.switch.set_rates(world.now, rates(2));
+    let total = world.switch.pair_total(XRP, USD);
+    assert_eq!((total.remainder_whole, total.fractions_dropped), (1, 0));
+    world.advance_ms(60_001);
     world.switch.set_rates(world.now, rates(3));
-    assert_eq!(world.switch.pair_total(USD, XRP).amount_out, 25);
+    let total = world.switch.pair_total(XRP, USD);
+    assert_eq!((total.amount_in, total.amount_out), (27, 9));
+    assert_eq!((total.remainder_whole, total.fractions_dropped), (1, 1));
+}
+
+#[test]
+fn one_tick_ends_as_many_as_a_vector_has_and_the_next_goes_on() {
+    let limits = m2_core::Limits { in_flight_packets_max: 1_000, ..limits() };
+    let mut world = World::with(config(), &[(USD, limits), (XRP, limits)]);
+    for _ in 0..300 {
+        world.forwarded(ALICE, usual("test.bob", 10));
+    }
+    world.advance_ms(9_000);
+    let mut ended = Vec::new();
+    while world.switch.next_deadline_ns().is_some_and(|at| at <= world.now.mono_ns) {
+        world.switch.tick(world.now, &mut world.egress);
+        ended.push(std::mem::take(&mut world.egress.sent).len());
+    }
+    assert_eq!(ended, [64, 64, 64, 64, 44]);
+    assert_eq!(world.words(), [Words::default(); 2]);
+}
+
+#[test]
+fn an_answer_in_time_counts_though_a_thousand_others_expire_first() {
+    let limits = m2_core::Limits { in_flight_packets_max: 1_000, ..limits() };
+    let mut world = World::with(config(), &[(USD, limits), (XRP, limits)]);
+    for _ in 0..300 {
+        world.forwarded(ALICE, usual("test.bob", 0));
+    }
+    let later = prepare("test.bob", 10, PREIMAGE, START.utc_ms + 10_001);
+    let (bob, id, _) = world.forwarded(ALICE, later);
+    world.advance_ms(9_000);
+    world.switch.tick(world.now, &mut world.egress);
+    world.egress.sent.clear();
+    let sent = world.response(bob, id, ResponseBody::Packet(&fulfill(PREIMAGE)));
+    assert_eq!(sent.len(), 1);
+    assert_eq!(world.words()[0].balance, 10);
 }

@@ -527,3 +527,144 @@ fn b05_no_answer_before_the_shortened_expiry_is_r00() {
     assert_eq!(world.refusal_count("TimedOut"), 1);
     assert_eq!(world.switch.next_deadline_ns(), None);
 }
+
+/// A packet that everything is wrong with, and its faults mended one after the other: each half must
+/// tell them in the order that it is documented to look in.
+#[test]
+fn the_incoming_half_looks_in_its_order() {
+    let mut world = world_with(
+        |config| {
+            config.rings.forwards = 0;
+            config.rings.answers = 0;
+        },
+        |limits| {
+            limits[0] = Limits {
+                balance_max: 0,
+                packet_amount_max: 99,
+                amount: Some(RateLimit { per_s: 1, burst: 1 }),
+                packets: Some(RateLimit { per_s: 1, burst: 19 }),
+                in_flight_packets_max: 0,
+                in_flight_value_max: Some(0),
+                ..limits[0]
+            };
+        },
+    );
+    world.switch.set_draining(true);
+    let late = START.utc_ms + 1;
+    let good = START.utc_ms + 10_000;
+    let mut seen = Vec::new();
+    let mut ask = |world: &mut World, packet: Vec<u8>| {
+        let link = world.link(ALICE);
+        let before: Vec<u64> = world.switch.counters().refusals().map(|row| row.2).collect();
+        let _ = world.request(link, 1, packet);
+        let after = world.switch.counters().refusals();
+        let (name, ..) = after.zip(before).find(|(row, before)| row.2 > *before).expect("one").0;
+        seen.push(name);
+    };
+    ask(&mut world, vec![12]);
+    ask(&mut world, prepare("peer.x", 200, PREIMAGE, START.utc_ms));
+    ask(&mut world, prepare("peer.x", 200, PREIMAGE, late));
+    ask(&mut world, prepare(OWN_ADDRESS, 200, PREIMAGE, late));
+    ask(&mut world, prepare("g.nobody", 200, PREIMAGE, late));
+    ask(&mut world, prepare("test.nobody", 200, PREIMAGE, late));
+    ask(&mut world, prepare("test.nobody", 99, PREIMAGE, late));
+    ask(&mut world, prepare("test.alice", 99, PREIMAGE, late));
+    let bob = "test.bob";
+    let assets =
+        [("USD", 9), ("XRP", 6)].map(|(code, scale)| m2_core::Asset { code: code.into(), scale });
+    let none = m2_core::Rates::build(2, &assets, &[]).unwrap();
+    world.switch.set_rates(START, none.into());
+    ask(&mut world, prepare(bob, 99, PREIMAGE, late));
+    world.switch.set_rates(START, rates(3));
+    ask(&mut world, prepare(bob, 99, PREIMAGE, late));
+    ask(&mut world, prepare(bob, 99, PREIMAGE, good));
+    world.switch.set_draining(false);
+    ask(&mut world, prepare(bob, 99, PREIMAGE, good));
+    let wanted = [
+        "InvalidPacket",
+        "ExpiredOnArrival",
+        "PeerProtocolAmount",
+        "OwnAddress",
+        "SchemeNotServed",
+        "PacketAmount",
+        "NoRoute",
+        "BackToSender",
+        "NoRate",
+        "ExpiryTooShort",
+        "Draining",
+        "CountInFull",
+    ];
+    assert_eq!(seen, wanted);
+
+    // What an account may have is fixed, so each of the rest is mended in a switch of its own.
+    let mut limits = Limits { in_flight_packets_max: 1, ..limits() };
+    limits.balance_max = 0;
+    limits.in_flight_value_max = Some(0);
+    limits.amount = Some(RateLimit { per_s: 1, burst: 1 });
+    let first = |limits: Limits, forwards, answers| {
+        let mut world = world_with(
+            |config| (config.rings.forwards, config.rings.answers) = (forwards, answers),
+            |all| all[0] = limits,
+        );
+        let link = world.link(ALICE);
+        let _ = world.request(link, 1, usual("test.bob", 50));
+        let refusals: Vec<_> = world.switch.counters().refusals().collect();
+        refusals.into_iter().find(|row| row.2 > 0).map(|row| row.0)
+    };
+    assert_eq!(first(limits, 0, 0), Some("ValueInFull"));
+    limits.in_flight_value_max = None;
+    assert_eq!(first(limits, 0, 0), Some("ForwardRingFull"));
+    assert_eq!(first(limits, 1, 0), Some("AnswerRingFull"));
+    assert_eq!(first(limits, 1, 1), Some("CreditExhausted"));
+    limits.balance_max = 50;
+    assert_eq!(first(limits, 1, 1), Some("MoneyRate"));
+    limits.amount = Some(RateLimit { per_s: 1, burst: 50 });
+    assert_eq!(first(limits, 1, 1), None);
+    limits.packets = Some(RateLimit { per_s: 1, burst: 0 });
+    limits.in_flight_packets_max = 0;
+    assert_eq!(first(limits, 0, 0), Some("PacketRate"));
+}
+
+#[test]
+fn the_outgoing_half_looks_in_its_order() {
+    let first = |limits: Limits, slots: bool, records, full: bool, linked: bool| {
+        let mut world = world_with(
+            |config| {
+                config.in_flight_slots = 1;
+                config.rings.records = records;
+            },
+            |all| all[1] = limits,
+        );
+        if !slots {
+            // Carol's packet takes the only slot.
+            world.forwarded(ALICE, usual("test.carol", 0));
+        }
+        if full {
+            world.egress.full.insert(BOB);
+        }
+        if !linked {
+            world.switch.link_down(world.link(BOB));
+        }
+        let link = world.link(ALICE);
+        let _ = world.request(link, 1, usual("test.bob", 10));
+        let refusals: Vec<_> = world.switch.counters().refusals().collect();
+        refusals.into_iter().find(|row| row.2 > 0).map(|row| row.0)
+    };
+    let mut limits = Limits {
+        in_flight_packets_max: 0,
+        in_flight_value_max: Some(24),
+        payable_max: 24,
+        ..limits()
+    };
+    assert_eq!(first(limits, false, 1, true, false), Some("LinkDown"));
+    assert_eq!(first(limits, false, 1, true, true), Some("EgressBusy"));
+    assert_eq!(first(limits, false, 1, false, true), Some("CountOutFull"));
+    limits.in_flight_packets_max = 1;
+    assert_eq!(first(limits, false, 1, false, true), Some("ValueOutFull"));
+    limits.in_flight_value_max = None;
+    assert_eq!(first(limits, false, 1, false, true), Some("NoSlot"));
+    assert_eq!(first(limits, true, 0, false, true), Some("NoRecord"));
+    assert_eq!(first(limits, true, 1, false, true), Some("PayableExceeded"));
+    limits.payable_max = 25;
+    assert_eq!(first(limits, true, 1, false, true), None);
+}

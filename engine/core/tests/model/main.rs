@@ -32,12 +32,12 @@ struct Pair {
     world: World,
     model: Model,
     frozen: Vec<Frozen>,
-    rate_version: u32,
 }
 
 impl Pair {
-    fn new() -> Self {
+    fn new(reflect: bool) -> Self {
         let mut config = config();
+        config.reflect = reflect;
         config.in_flight_slots = SLOTS;
         config.rings = RINGS;
         config.hold_ms_max = u32::try_from(HOLD_MS_MAX).unwrap();
@@ -63,10 +63,13 @@ impl Pair {
             unmatched: 0,
             late: 0,
             undelivered: 0,
+            reflect,
+            rate_version: 1,
+            pairs: BTreeMap::new(),
             now: START,
             next_id: 0,
         };
-        Self { world, model, frozen: Vec::new(), rate_version: 1 }
+        Self { world, model, frozen: Vec::new() }
     }
 
     fn step(&mut self, event: &Event) -> Result<(), TestCaseError> {
@@ -134,6 +137,7 @@ impl Pair {
                         id_out: 0,
                         amount_in: forward.amount_in,
                         amount_out: forward.amount_out,
+                        rate_version: self.model.rate_version,
                         deadline_ns: self.world.now.mono_ns + forward.lasts_ms * 1_000_000,
                         preimage: forward.preimage,
                         state: State::InFlight,
@@ -273,8 +277,8 @@ impl Pair {
                 world.switch.set_limits(AccountId(account), balance_max, payable_max);
             }
             Event::SetRates => {
-                self.rate_version += 1;
-                world.switch.set_rates(world.now, rates(self.rate_version));
+                model.rate_version += 1;
+                world.switch.set_rates(world.now, rates(model.rate_version));
             }
             Event::DrainRecords => {
                 let mut count = 0;
@@ -371,6 +375,25 @@ impl Pair {
         prop_assert_eq!(unmatched, model.unmatched);
         prop_assert_eq!(counters.late_fulfills, model.late);
         prop_assert_eq!(counters.undelivered_fulfills, model.undelivered);
+        self.compare_pairs()
+    }
+
+    /// What each direction moved, and what rounding kept of it: whole units by version of the rates.
+    fn compare_pairs(&self) -> Result<(), TestCaseError> {
+        for (direction, (from, to)) in [(USD, XRP), (XRP, USD)].into_iter().enumerate() {
+            let (mut amount_in, mut amount_out, mut kept) = (0, 0, 0);
+            let of_direction = self.model.pairs.iter().filter(|pair| pair.0.1 == direction);
+            for ((version, _), moved) in of_direction {
+                let xrp = u128::from(xrp_for_two(*version));
+                let (num, den) = if direction == 0 { (xrp, 2) } else { (2, xrp) };
+                amount_in += moved.0;
+                amount_out += moved.1;
+                kept += (moved.0 * num - moved.1 * den) / den;
+            }
+            let total = self.world.switch.pair_total(from, to);
+            prop_assert_eq!((total.amount_in, total.amount_out), (amount_in, amount_out));
+            prop_assert_eq!(total.remainder_whole, kept);
+        }
         Ok(())
     }
 }
@@ -431,8 +454,9 @@ fn any_history_leaves_the_switch_and_the_model_with_the_same_money() {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, rng);
     let reached = std::cell::RefCell::new(BTreeMap::<&str, u64>::new());
-    let result = runner.run(&prop::collection::vec(event(), 1..120), |history| {
-        let mut pair = Pair::new();
+    let histories = (any::<bool>(), prop::collection::vec(event(), 1..120));
+    let result = runner.run(&histories, |(reflect, history)| {
+        let mut pair = Pair::new(reflect);
         for event in &history {
             pair.step(event)?;
         }

@@ -1,13 +1,14 @@
 //! The plain model: a list of packets, and five words an account of which two are summed anew each
 //! time. It knows positions only as sums of what was fulfilled, credited, reversed and settled.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use m2_codec::ilp::ErrorCode;
 use m2_core::ledger::Words;
 use m2_core::{AccountId, ConnectionId, Now, Rings};
 
 use crate::history::{ACCOUNTS, Ask, Says};
+use crate::support::xrp_for_two;
 
 pub(crate) const SLOTS: u32 = 6;
 /// Request ids are generation and index; six slots take three bits of index.
@@ -35,6 +36,7 @@ pub(crate) struct Packet {
     pub(crate) id_out: u32,
     pub(crate) amount_in: u64,
     pub(crate) amount_out: u64,
+    pub(crate) rate_version: u32,
     pub(crate) deadline_ns: u64,
     pub(crate) preimage: [u8; 32],
     pub(crate) state: State,
@@ -67,6 +69,10 @@ pub(crate) struct Model {
     pub(crate) unmatched: u64,
     pub(crate) late: u64,
     pub(crate) undelivered: u64,
+    pub(crate) reflect: bool,
+    pub(crate) rate_version: u32,
+    /// By version of the rates and direction (0 is from USD to XRP): amounts in and out.
+    pub(crate) pairs: BTreeMap<(u32, usize), (u128, u128)>,
     pub(crate) now: Now,
     pub(crate) next_id: u32,
 }
@@ -109,16 +115,17 @@ impl Model {
         let owed = words.balance - words.prepaid + held + i128::from(amount);
         let count = self.in_flight().filter(|packet| packet.from.account.0 == from).count()
             + waiting.iter().filter(|forward| forward.from.account.0 == from).count();
+        let xrp = xrp_for_two(self.rate_version);
         let amount_out = match (from % 2, to % 2) {
-            (0, 1) => amount * 5 / 2,
-            (1, 0) => amount * 2 / 5,
+            (0, 1) => amount * xrp / 2,
+            (1, 0) => amount * 2 / xrp,
             _ => amount,
         };
         let lasts_ms = expires_in_ms.saturating_sub(MARGIN_MS).min(HOLD_MS_MAX);
         let refusals = [
             (expires_in_ms == 0, ErrorCode::R02_INSUFFICIENT_TIMEOUT),
             (amount > PACKET_AMOUNT_MAX, ErrorCode::F08_AMOUNT_TOO_LARGE),
-            (from == to, ErrorCode::F02_UNREACHABLE),
+            (from == to && !self.reflect, ErrorCode::F02_UNREACHABLE),
             (amount > 0 && amount_out == 0, ErrorCode::R01_INSUFFICIENT_SOURCE_AMOUNT),
             (lasts_ms < REMAINING_MS_MIN, ErrorCode::R02_INSUFFICIENT_TIMEOUT),
             (self.draining, ErrorCode::T03_CONNECTOR_BUSY),
@@ -194,6 +201,11 @@ impl Model {
         self.positions[from] += amount_in;
         self.positions[to] -= amount_out;
         self.records_waiting += 1;
+        if from % 2 != to % 2 {
+            let pair = self.pairs.entry((packet.rate_version, from % 2)).or_default();
+            pair.0 += u128::from(packet.amount_in);
+            pair.1 += u128::from(packet.amount_out);
+        }
         if self.links[from] == Some(packet.from) {
             return Some(Expected::Fulfill { to: key(packet.from), id: packet.id_in });
         }

@@ -102,13 +102,20 @@ pub(crate) fn account(id: AccountId, asset: AssetIndex, limits: Limits) -> Accou
 
 pub(crate) const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
-/// Rates such that 2 units of either asset's accounts are worth 5 of the other's, one way.
+/// How many units of XRP two units of USD are worth at a version of the rates: 5 at the odd ones, 7
+/// at the even ones, so that an amount tells which it was converted by.
+pub(crate) fn xrp_for_two(version: u32) -> u64 {
+    if version.is_multiple_of(2) { 7 } else { 5 }
+}
+
+/// Rates of a version, between units of the accounts as [`xrp_for_two`] says, and back.
 pub(crate) fn rates(version: u32) -> Arc<Rates> {
-    // Scales 9 and 6: 5/2 between the units of the accounts is 2,500/1 between standard units.
+    // Scales 9 and 6: 5/2 between the units of the accounts is 5,000/2 between standard units.
+    let xrp = xrp_for_two(version);
     let assets = [("USD", 9), ("XRP", 6)].map(|(code, scale)| Asset { code: code.into(), scale });
     let entries = [
-        RateEntry { from: USD, to: XRP, num: 2_500, den: 1, spread_ppm: 0 },
-        RateEntry { from: XRP, to: USD, num: 2, den: 5_000, spread_ppm: 0 },
+        RateEntry { from: USD, to: XRP, num: xrp * 1_000, den: 2, spread_ppm: 0 },
+        RateEntry { from: XRP, to: USD, num: 2, den: xrp * 1_000, spread_ppm: 0 },
     ];
     Arc::new(Rates::build(version, &assets, &entries).unwrap())
 }
