@@ -1,7 +1,8 @@
 //! The generator's own CPU time.
 //!
 //! The sum of user and kernel time is exact to the nanosecond; how it divides comes from
-//! `/proc/self/stat`, which counts in ticks of usually 10 ms.
+//! `/proc/self/stat`, which counts in ticks of usually 10 ms. A part without a tick is 0, also where
+//! both are: then only the sum is known.
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -11,6 +12,17 @@ pub struct CpuTime {
     total_us: u64,
     user_ticks: u64,
     system_ticks: u64,
+}
+
+/// CPU time between two moments, in microseconds. The parts are estimates, the sum is none.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Spent {
+    /// In its own code and in the kernel.
+    pub total_us: u64,
+    /// In its own code, as far as it was told.
+    pub user_us: u64,
+    /// In the kernel, as far as it was told.
+    pub system_us: u64,
 }
 
 impl CpuTime {
@@ -25,15 +37,20 @@ impl CpuTime {
         Some(Self { total_us: seconds * 1_000_000 + microseconds, user_ticks, system_ticks })
     }
 
-    /// User and kernel time since an earlier moment, in microseconds.
+    /// CPU time since an earlier moment.
     #[must_use]
-    pub fn since(&self, earlier: &Self) -> (u64, u64) {
+    pub fn since(&self, earlier: &Self) -> Spent {
         let total_us = self.total_us.saturating_sub(earlier.total_us);
         let user = u128::from(self.user_ticks.saturating_sub(earlier.user_ticks));
         let system = u128::from(self.system_ticks.saturating_sub(earlier.system_ticks));
-        let user_us = u128::from(total_us) * user / (user + system).max(1);
-        let user_us = u64::try_from(user_us).expect("a part of total_us");
-        (user_us, total_us - user_us)
+        let part_us = |ticks| {
+            let us = u128::from(total_us) * ticks / (user + system).max(1);
+            u64::try_from(us).expect("a part of total_us")
+        };
+        let user_us = part_us(user);
+        // What rounding left goes to the kernel, if it has a tick.
+        let system_us = if system > 0 { total_us - user_us } else { 0 };
+        Spent { total_us, user_us, system_us }
     }
 }
 
@@ -57,11 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_add_up_to_the_exact_total() {
+    fn the_parts_add_up_to_the_exact_total_unless_no_tick_was_seen() {
         let at =
             |total_us, user_ticks, system_ticks| CpuTime { total_us, user_ticks, system_ticks };
-        assert_eq!(at(1_000, 3, 4).since(&at(0, 1, 0)), (333, 667));
-        assert_eq!(at(1_000, 1, 0).since(&at(0, 1, 0)), (0, 1_000));
+        let spent = |total_us, user_us, system_us| Spent { total_us, user_us, system_us };
+        assert_eq!(at(1_000, 3, 4).since(&at(0, 1, 0)), spent(1_000, 333, 667));
+        assert_eq!(at(1_000, 1, 2).since(&at(0, 1, 0)), spent(1_000, 0, 1_000));
+        assert_eq!(at(1_000, 2, 0).since(&at(0, 1, 0)), spent(1_000, 1_000, 0));
+        assert_eq!(at(1_000, 1, 0).since(&at(0, 1, 0)), spent(1_000, 0, 0));
     }
 
     #[test]

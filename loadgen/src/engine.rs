@@ -343,6 +343,7 @@ impl<'a> Engine<'a> {
 
     fn moment(&self, now_ns: u64) -> Moment {
         let recent = self.tally.recent();
+        let latency = |quantile| (!recent.is_empty()).then(|| recent.value_at_quantile(quantile));
         Moment {
             elapsed_ns: now_ns,
             sent: self.tally.sent,
@@ -350,8 +351,8 @@ impl<'a> Engine<'a> {
             rejected: self.tally.rejected,
             in_flight: self.unanswered(),
             missed: self.tally.missed.total(),
-            p50_ns: recent.value_at_quantile(0.5),
-            p99_ns: recent.value_at_quantile(0.99),
+            p50_ns: latency(0.5),
+            p99_ns: latency(0.99),
         }
     }
 }

@@ -25,10 +25,10 @@ pub struct Moment {
     pub in_flight: u64,
     /// Sends missed so far.
     pub missed: u64,
-    /// Latency of the last whole second's answers.
-    pub p50_ns: u64,
+    /// Latency of the last whole second's answers, if there were any.
+    pub p50_ns: Option<u64>,
     /// The same.
-    pub p99_ns: u64,
+    pub p99_ns: Option<u64>,
 }
 
 /// Where lines go, and when the next is due.
@@ -96,6 +96,7 @@ impl Live {
     }
 
     fn line(&self, moment: &Moment) -> String {
+        let latency = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), duration);
         let tenths = moment.elapsed_ns / 100_000_000;
         let text = format!(
             "{}.{} s  {} sent  {} fulfilled  {} rejected  {} in flight  p50 {}  p99 {}",
@@ -105,8 +106,8 @@ impl Live {
             grouped(moment.fulfilled),
             grouped(moment.rejected),
             grouped(moment.in_flight),
-            duration(moment.p50_ns),
-            duration(moment.p99_ns)
+            latency(moment.p50_ns),
+            latency(moment.p99_ns)
         );
         let missed = format!("  {} MISSED", grouped(moment.missed));
         match self.form {
@@ -131,8 +132,8 @@ mod tests {
         rejected: 4_000,
         in_flight: 900,
         missed: 3,
-        p50_ns: 84_000,
-        p99_ns: 1_250_000,
+        p50_ns: Some(84_000),
+        p99_ns: Some(1_250_000),
     };
 
     #[test]
@@ -143,6 +144,13 @@ mod tests {
             "2.3 s  46,900 sent  42,000 fulfilled  4,000 rejected  900 in flight  p50 84.0 us  \
              p99 1.25 ms  3 MISSED\n"
         );
+    }
+
+    #[test]
+    fn a_second_without_an_answer_has_no_latency() {
+        let moment = Moment { p50_ns: None, p99_ns: None, ..MOMENT };
+        let line = Live::with(false, false, false).line(&moment);
+        assert!(line.contains("  p50 -  p99 -  "), "{line}");
     }
 
     #[test]

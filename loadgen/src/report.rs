@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::books::Finding;
+use crate::cpu::Spent;
 pub use text::{duration, grouped};
 
 /// Names the schema; it changes when a key changes its meaning or goes.
@@ -214,13 +215,18 @@ pub struct FaultReport {
     pub count: u64,
 }
 
-/// CPU time of a process.
+/// CPU time of a process. The sum is exact; its parts are told in ticks, of 10 ms for the most
+/// part, so that one of them, or both, may be 0 where the sum is not.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Cpu {
+    /// In its own code and in the kernel, in microseconds.
+    pub total_us: u64,
     /// In its own code, in microseconds.
     pub user_us: u64,
     /// In the kernel, in microseconds.
     pub system_us: u64,
+    /// Both, for each pair.
+    pub total_ns_per_pair: u64,
     /// In its own code, for each pair.
     pub user_ns_per_pair: u64,
     /// In the kernel, for each pair.
@@ -230,11 +236,14 @@ pub struct Cpu {
 impl Cpu {
     /// CPU time spent on so many pairs.
     #[must_use]
-    pub fn spent(user_us: u64, system_us: u64, pairs: u64) -> Self {
+    pub fn of(spent: Spent, pairs: u64) -> Self {
+        let Spent { total_us, user_us, system_us } = spent;
         let per_pair = |us: u64| us.saturating_mul(1_000) / pairs.max(1);
         Self {
+            total_us,
             user_us,
             system_us,
+            total_ns_per_pair: per_pair(total_us),
             user_ns_per_pair: per_pair(user_us),
             system_ns_per_pair: per_pair(system_us),
         }
@@ -361,6 +370,8 @@ mod tests {
     use super::*;
     use crate::books::Word;
 
+    const SPENT: Spent = Spent { total_us: 3_000, user_us: 1_000, system_us: 2_000 };
+
     /// A report of a run in which all went well.
     fn passing() -> Report {
         let kind = |kind, as_expected| KindReport {
@@ -403,7 +414,7 @@ mod tests {
             surprises: Vec::new(),
             strays: Strays::default(),
             receiver_faults: Vec::new(),
-            generator_cpu: Some(Cpu::spent(1_000, 2_000, 1_000)),
+            generator_cpu: Some(Cpu::of(SPENT, 1_000)),
             target: None,
             books: Books::default(),
         }
@@ -505,6 +516,20 @@ mod tests {
         assert_eq!(json["verdict"], "pass");
         assert_eq!(json["schema"], SCHEMA);
         assert_eq!(json["generator_cpu"]["system_ns_per_pair"], 2_000);
+    }
+
+    #[test]
+    fn a_part_of_the_cpu_time_that_got_no_tick_is_not_written_as_0() {
+        let line = |spent| {
+            let report = concluded(|report| report.generator_cpu = Some(Cpu::of(spent, 1_000)));
+            let text = report.to_string();
+            text.lines().find(|line| line.starts_with("cpu")).unwrap().to_owned()
+        };
+        assert!(line(SPENT).ends_with("3.0 us a pair: 1.0 us user, 2.0 us system"));
+        let coarse = Spent { total_us: 3_000, user_us: 3_000, system_us: 0 };
+        assert!(line(coarse).ends_with("3.0 us a pair: 3.0 us user, under 1 tick system"));
+        let unknown = Spent { user_us: 0, ..coarse };
+        assert!(line(unknown).ends_with("3.0 us a pair: too few ticks to tell user from system"));
     }
 
     #[test]

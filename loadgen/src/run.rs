@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::books::{self, Account, EndBook, Finding, FlowBook};
 use crate::control::{Control, ControlError, Status};
-use crate::cpu::CpuTime;
+use crate::cpu::{CpuTime, Spent};
 use crate::engine::{Cut, Engine, Player};
 use crate::interrupt::Interrupt;
 use crate::limits;
@@ -111,8 +111,7 @@ pub fn run(
     report.interrupted = matches!(result, Err(Cut::Interrupted { .. }));
     report.partial = result.err().map(|cut| cut.to_string());
     if let (Some(before), Some(after)) = (own_before, own_after) {
-        let (user_us, system_us) = after.since(&before);
-        report.generator_cpu = Some(Cpu::spent(user_us, system_us, report.answered));
+        report.generator_cpu = Some(Cpu::of(after.since(&before), report.answered));
     }
     let findings = settle(&mut report, workload, &engine, target.as_mut().zip(before.as_ref()));
     report.conclude(&findings);
@@ -306,9 +305,12 @@ fn add_balances(books: &mut Books, ends: &[EndBook], before: &[Account], after: 
 }
 
 fn target_report(before: &Status, after: &Status, pairs: u64) -> Target {
-    let user_us = after.cpu_user_us.saturating_sub(before.cpu_user_us);
-    let system_us = after.cpu_system_us.saturating_sub(before.cpu_system_us);
-    Target { version: after.version.clone(), cpu: Cpu::spent(user_us, system_us, pairs) }
+    let total_us = |status: &Status| status.cpu_user_us.saturating_add(status.cpu_system_us);
+    let total_us = total_us(after).saturating_sub(total_us(before));
+    // A switch that splits an exact sum by ticks may show less of a part than before.
+    let user_us = after.cpu_user_us.saturating_sub(before.cpu_user_us).min(total_us);
+    let spent = Spent { total_us, user_us, system_us: total_us - user_us };
+    Target { version: after.version.clone(), cpu: Cpu::of(spent, pairs) }
 }
 
 fn report(workload: &Workload, engine: &Engine<'_>) -> Report {

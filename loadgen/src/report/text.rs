@@ -115,12 +115,8 @@ impl Report {
 
     fn write_cpu(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut write = |who: &str, cpu: &Cpu| {
-            writeln!(
-                f,
-                "cpu          {who:<18} {} user + {} system a pair",
-                duration(cpu.user_ns_per_pair),
-                duration(cpu.system_ns_per_pair)
-            )
+            let total = duration(cpu.total_ns_per_pair);
+            writeln!(f, "cpu          {who:<18} {total} a pair: {}", cpu_parts(cpu))
         };
         if let Some(cpu) = &self.generator_cpu {
             write("generator", cpu)?;
@@ -161,6 +157,20 @@ impl fmt::Display for Verdict {
             Self::Partial => "PARTIAL",
         })
     }
+}
+
+/// How CPU time divides. The kernel counts the parts in ticks: one without any is not known to be 0.
+fn cpu_parts(cpu: &Cpu) -> String {
+    let part = |us: u64, ns_per_pair| match us {
+        0 => "under 1 tick".to_owned(),
+        _ => duration(ns_per_pair),
+    };
+    if cpu.user_us == 0 && cpu.system_us == 0 {
+        return "too few ticks to tell user from system".to_owned();
+    }
+    let user = part(cpu.user_us, cpu.user_ns_per_pair);
+    let system = part(cpu.system_us, cpu.system_ns_per_pair);
+    format!("{user} user, {system} system")
 }
 
 /// A count with its thousands apart.
