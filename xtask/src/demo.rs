@@ -8,7 +8,10 @@
 //! `m2-load` plays senders and receivers, checks every fulfillment and keeps books of its own; at
 //! the end it compares them with the switch's. The demo passes when the books agree to the unit,
 //! every kind of packet occurred, and the switch ended with status 0 after SIGTERM.
+//!
+//! Invariant: whatever ends the demo, a signal too, leaves no process and no folder of sockets.
 
+mod child;
 mod files;
 
 use std::fs::{self, File};
@@ -16,22 +19,22 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use self::child::{Interrupt, Running};
 use crate::Result;
-use crate::command::{self, Show};
+use crate::command;
 use crate::workspace::Workspace;
 
 /// A switch that has no control socket by then will not get one.
 const START_MAX: Duration = Duration::from_secs(10);
 /// What is in flight may last 30 s, the longest hold, and then the switch ends.
 const STOP_MAX: Duration = Duration::from_secs(40);
-/// How often a start or an end is looked for.
+/// How often a start is looked for.
 const POLL: Duration = Duration::from_millis(10);
 /// Lines of the switch's log that a failure shows.
 const LOG_LINES_SHOWN: usize = 20;
@@ -51,12 +54,15 @@ pub(crate) struct Options {
     /// The cargo profile that both programs are built with
     #[arg(long, default_value = "demo", hide = true)]
     profile: String,
+    /// A folder that holds both programs: nothing is built
+    #[arg(long, hide = true)]
+    binaries: Option<PathBuf>,
 }
 
 impl Options {
     /// A short run of the binaries that the tests use, slow enough for any machine.
     pub(crate) fn for_the_suite() -> Self {
-        Self { seconds: 3, rate: 2_000, json: false, profile: "dev".into() }
+        Self { seconds: 3, rate: 2_000, json: false, profile: "dev".into(), binaries: None }
     }
 }
 
@@ -65,9 +71,13 @@ impl Options {
 /// # Errors
 ///
 /// When either program does not build or start, the books differ, a kind of packet did not occur,
-/// or the switch did not end well.
+/// or the switch did not end well; and when a signal came, after all that was started has ended.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    let binaries = build(workspace, &options.profile)?;
+    let interrupt = Interrupt::watch()?;
+    let binaries = match &options.binaries {
+        Some(folder) => folder.clone(),
+        None => build(workspace, &options.profile, &interrupt)?,
+    };
     let folder = workspace.target().join("demo/run");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let sockets = SocketFolder::create()?;
@@ -76,14 +86,15 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let config = folder.join("switch.toml");
     write(&config, &files::config(&sockets.0, &tokens))?;
     let mut switch = Switch::start(&binaries, &config, &folder.join("switch.log"))?;
-    let listen = switch.wait_until_ready(&sockets.control())?;
+    let listen = switch.wait_until_ready(&sockets.control(), &interrupt)?;
     let workload = folder.join("workload.toml");
     write(&workload, &files::workload(&listen, &tokens)?)?;
-    say(options, &format!("m2-switch, process {}, listens on {listen}", switch.child.id()));
+    say(options, &format!("m2-switch, process {}, listens on {listen}", switch.running.id()));
     say(options, &format!("its configuration: {}\n", config.display()));
 
-    let load = run_load(&binaries, &workload, &sockets.control(), options);
-    let stopped = switch.stop();
+    let load = run_load(&binaries, &workload, &sockets.control(), options, &interrupt);
+    interrupt.check()?;
+    let stopped = switch.stop(&interrupt);
     load?;
     let status = stopped?;
     if !status.success() {
@@ -100,26 +111,31 @@ fn say(options: &Options, words: &str) {
     }
 }
 
-fn build(workspace: &Workspace, profile: &str) -> Result<PathBuf> {
+fn build(workspace: &Workspace, profile: &str, interrupt: &Interrupt) -> Result<PathBuf> {
     let packages = ["--package", "m2-engine", "--package", "m2-load", "--bins"];
     let mut cargo = command::cargo(workspace, &["build", "--profile", profile]);
-    if !command::run(cargo.args(packages), Show::Nothing)?.success {
+    cargo.args(packages).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut cargo = Running::start("cargo", &mut cargo)?;
+    if !cargo.wait(interrupt)?.success() {
         return Err("the switch or the generator does not build".into());
     }
     Ok(workspace.target().join(if profile == "dev" { "debug" } else { profile }))
 }
 
-fn run_load(binaries: &Path, workload: &Path, control: &Path, options: &Options) -> Result<()> {
+fn run_load(
+    binaries: &Path,
+    workload: &Path,
+    control: &Path,
+    options: &Options,
+    interrupt: &Interrupt,
+) -> Result<()> {
     let mut load = Command::new(binaries.join("m2-load"));
     load.arg("run").arg("--workload").arg(workload).arg("--control-socket").arg(control);
     load.args(["--seconds", &options.seconds.to_string(), "--rate", &options.rate.to_string()]);
     if options.json {
         load.arg("--json");
     }
-    let status = load
-        .stdin(Stdio::null())
-        .status()
-        .map_err(|error| format!("m2-load does not start: {error}"))?;
+    let status = Running::start("m2-load", load.stdin(Stdio::null()))?.wait(interrupt)?;
     match status.success() {
         true => Ok(()),
         false => Err(format!("m2-load ended with {status}: its report says why")),
@@ -158,9 +174,9 @@ impl Drop for SocketFolder {
     }
 }
 
-/// The switch as a child. Killed when dropped before its end.
+/// The switch as a child, and its log.
 struct Switch {
-    child: Child,
+    running: Running,
     log: PathBuf,
 }
 
@@ -168,25 +184,25 @@ impl Switch {
     fn start(binaries: &Path, config: &Path, log: &Path) -> Result<Self> {
         let unwritable = |error| format!("{}: {error}", log.display());
         let output = File::create(log).map_err(unwritable)?;
-        let child = Command::new(binaries.join("m2-switch"))
+        let mut command = Command::new(binaries.join("m2-switch"));
+        command
             .args(["run", "--config"])
             .arg(config)
             .stdin(Stdio::null())
             .stdout(output.try_clone().map_err(unwritable)?)
-            .stderr(output)
-            .spawn()
-            .map_err(|error| format!("m2-switch does not start: {error}"))?;
-        Ok(Self { child, log: log.into() })
+            .stderr(output);
+        Ok(Self { running: Running::start("m2-switch", &mut command)?, log: log.into() })
     }
 
     /// Asks for `status` until there is one; gives the bound addresses.
-    fn wait_until_ready(&mut self, control: &Path) -> Result<files::Listen> {
+    fn wait_until_ready(&mut self, control: &Path, interrupt: &Interrupt) -> Result<files::Listen> {
         let give_up = Instant::now() + START_MAX;
         loop {
+            interrupt.check()?;
             if let Ok(status) = ask_status(control) {
                 return files::Listen::read(&status);
             }
-            if let Ok(Some(status)) = self.child.try_wait() {
+            if let Some(status) = self.running.ended()? {
                 return Err(format!("m2-switch ended with {status}\n{}", self.log_tail()));
             }
             if Instant::now() > give_up {
@@ -197,34 +213,15 @@ impl Switch {
     }
 
     /// SIGTERM, and the status it ends with.
-    fn stop(&mut self) -> Result<ExitStatus> {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).map_err(|error| format!("SIGTERM: {error}"))?;
-        let give_up = Instant::now() + STOP_MAX;
-        while Instant::now() < give_up {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return Ok(status),
-                Ok(None) => thread::sleep(POLL),
-                Err(error) => return Err(format!("waiting for m2-switch: {error}")),
-            }
-        }
-        let waited = STOP_MAX.as_secs();
-        Err(format!("m2-switch still runs {waited} s after SIGTERM\n{}", self.log_tail()))
+    fn stop(&mut self, interrupt: &Interrupt) -> Result<ExitStatus> {
+        let stopped = self.running.stop(STOP_MAX, interrupt);
+        stopped.map_err(|sentence| format!("{sentence}\n{}", self.log_tail()))
     }
 
     fn log_tail(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
-    }
-}
-
-impl Drop for Switch {
-    fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
     }
 }
 
