@@ -17,6 +17,8 @@ pub(crate) const NAME_LEN_MAX: usize = 64;
 pub(crate) const TOKEN_LEN_MAX: usize = 4096;
 /// 10^19 units are the last power of ten in a u64: a larger scale cannot say one standard unit.
 pub(crate) const SCALE_MAX: u8 = 19;
+/// Longest path of a Unix socket: the kernel has 108 bytes for it, the last a zero.
+pub(crate) const UNIX_PATH_LEN_MAX: usize = 107;
 /// Longest `shutdown_ms`: nothing is in flight for longer than a hold, and as long again for peers
 /// that we dial to take their answers.
 pub(crate) const SHUTDOWN_MS_MAX: u32 = 2 * HOLD_MS_MAX;

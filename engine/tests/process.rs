@@ -22,6 +22,8 @@ const RIGHT: &str = "[switch]\naddress = \"test.m2m\"\nnetwork = \"test\"\n\
     control_socket = \"control.sock\"\n[[assets]]\ncode = \"USD\"\nscale = 9\n\
     [[accounts]]\nname = \"alice\"\nrelation = \"child\"\nasset = \"USD/9\"\ntoken = \"secret\"\n";
 
+const LISTEN: &str = "[[listen]]\ntransport = \"tcp\"\naddress = \"127.0.0.1:0\"\n";
+
 #[test]
 fn the_version_is_told_under_the_name_of_the_binary() {
     let output = Command::new(env!("CARGO_BIN_EXE_m2-switch")).arg("--version").output().unwrap();
@@ -33,11 +35,11 @@ fn the_version_is_told_under_the_name_of_the_binary() {
 fn check_says_that_a_right_file_is_right_and_starts_nothing() {
     let folder = Folder::new();
     let file = folder.path().join("switch.toml");
-    std::fs::write(&file, RIGHT).unwrap();
+    std::fs::write(&file, format!("{RIGHT}{LISTEN}")).unwrap();
     let output = m2_switch("check", &file);
     assert_eq!(output.status.code(), Some(0));
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(told.ends_with("right: 1 account, 1 asset, 0 rates, 0 listeners\n"), "{told}");
+    assert!(told.ends_with("right: 1 account, 1 asset, 0 rates, 1 listener\n"), "{told}");
     assert!(!folder.path().join("control.sock").exists());
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use m2_codec::address::Prefix;
-use m2_codec::url::BtpUrl;
+use m2_codec::url::{BtpUrl, Endpoint};
 use m2_core::limits::in_flight_packets_default;
 use m2_core::routes::ROUTE_SEGMENTS_MAX;
 use m2_core::{Asset, AssetIndex, Limits, RateEntry, RateLimit, Rates, Relation};
@@ -14,7 +14,7 @@ use super::decimal;
 use super::switch::{schemes, word};
 use super::table::{At, Table};
 use super::{Account, Dial, DialToken, SwitchSection, TokenHash, resolved};
-use crate::limits::{NAME_LEN_MAX, SCALE_MAX, TOKEN_LEN_MAX};
+use crate::limits::{NAME_LEN_MAX, SCALE_MAX, TOKEN_LEN_MAX, UNIX_PATH_LEN_MAX};
 
 const DIAL_EXAMPLE: &str = "\"btp+ws://us@example.org:7768/\"";
 
@@ -108,6 +108,7 @@ pub(super) fn accounts(
         assets,
         switch,
         in_flight_packets_default: in_flight_packets_default(slots, count),
+        someone_listens: root.has_any("listen"),
         seen: Seen::default(),
     };
     let mut all = Vec::with_capacity(tables.len());
@@ -125,6 +126,8 @@ struct Reader<'a> {
     /// Absent when `[switch]` itself is wrong.
     switch: Option<&'a SwitchSection>,
     in_flight_packets_default: u32,
+    /// There is a `[[listen]]`; also true once it was told that there is none.
+    someone_listens: bool,
     seen: Seen,
 }
 
@@ -149,14 +152,7 @@ impl Reader<'_> {
             .and_then(|wanted| asset(table, &wanted, self.assets));
         let token = token(self.file, table, &mut self.seen);
         let dial = dial(self.file, table);
-        if !["token", "token_file", "token_blake3", "dial"].iter().any(|key| table.has(key)) {
-            table.complain(
-                table.line(),
-                "[[accounts]] can never connect: add token, token_file or token_blake3 for a peer \
-                 that connects to us, or dial for one that we connect to"
-                    .into(),
-            );
-        }
+        self.connects(table, name.as_deref());
         let limits = limits(table, self.in_flight_packets_default);
         let segment = ildcp_segment(table, name.as_deref(), relation, &mut self.seen);
         let routes = self.routes(table, relation, segment.as_deref());
@@ -170,6 +166,27 @@ impl Reader<'_> {
             ildcp_segment: segment?,
             routes,
         })
+    }
+
+    /// One of the two must be able to reach the other.
+    fn connects(&mut self, table: &Table<'_, '_>, name: Option<&str>) {
+        let waits = ["token", "token_file", "token_blake3"].iter().any(|key| table.has(key));
+        if !waits && !table.has("dial") {
+            table.complain(
+                table.line(),
+                "[[accounts]] can never connect: add token, token_file or token_blake3 for a peer \
+                 that connects to us, or dial for one that we connect to"
+                    .into(),
+            );
+        }
+        if waits && !table.has("dial") && !core::mem::replace(&mut self.someone_listens, true) {
+            let text = format!(
+                "{} can never connect: it has a token and no `dial`, and there is no [[listen]] \
+                 where its peer could connect to us: add one",
+                name.unwrap_or("the account")
+            );
+            table.complain(table.line(), text);
+        }
     }
 
     /// A child without `routes` is reached at the address that IL-DCP gives it.
@@ -368,6 +385,15 @@ fn dial(file: &Path, table: &Table<'_, '_>) -> Option<Dial> {
             return None;
         }
     };
+    if let Endpoint::Unix { path } = &endpoint
+        && path.as_os_str().len() > UNIX_PATH_LEN_MAX
+    {
+        let text = format!(
+            "the path in `dial` is {} bytes long, and a socket's has at most {UNIX_PATH_LEN_MAX}",
+            path.as_os_str().len()
+        );
+        table.complain(url.line, text);
+    }
     let token = match (told, told_file, in_url) {
         (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
             let text = "the token stands in `dial` and in a key of its own: keep the key";

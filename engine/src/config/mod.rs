@@ -60,6 +60,8 @@ pub struct SwitchSection {
     pub network: Network,
     /// Where operators ask.
     pub control_socket: PathBuf,
+    /// Line in the file, for errors found when binding.
+    pub control_socket_line: usize,
     /// Taken off a packet's expiry.
     pub expiry_margin_ms: u32,
     /// R02 when less remains after that.
@@ -227,7 +229,7 @@ fn sections(file: &Path, root: &Table<'_, '_>) -> Option<Config> {
     let switch = switch::switch(file, root);
     let log = switch::log(root);
     let connection = switch::connection(root);
-    let listen = switch::listen(file, root);
+    let listen = switch::listen(file, root, switch.as_ref());
     let assets = accounts::assets(root);
     let rates = accounts::rates(root, &assets);
     let accounts = accounts::accounts(file, root, &assets, switch.as_ref());

@@ -1,18 +1,18 @@
 //! `[switch]`, `[log]`, `[connection]` and `[[listen]]`.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use m2_codec::address::Address;
 use m2_core::Network;
 use m2_core::limits::{HOLD_MS_MAX, IN_FLIGHT_SLOTS_DEFAULT, IN_FLIGHT_SLOTS_MAX};
 
-use super::table::Table;
+use super::table::{At, Table};
 use super::{
     ConnectionSection, Listen, ListenAddress, LogFormat, LogSection, SwitchSection, Transport,
     resolved,
 };
-use crate::limits::{EGRESS_BYTES_MIN, HANDSHAKE_BYTES_LIMIT, SHUTDOWN_MS_MAX};
+use crate::limits::{EGRESS_BYTES_MIN, HANDSHAKE_BYTES_LIMIT, SHUTDOWN_MS_MAX, UNIX_PATH_LEN_MAX};
 
 pub(super) fn switch(file: &Path, root: &Table<'_, '_>) -> Option<SwitchSection> {
     let table = root.table("switch", "[switch]");
@@ -37,7 +37,8 @@ pub(super) fn switch(file: &Path, root: &Table<'_, '_>) -> Option<SwitchSection>
         shutdown_ms: table.integer("shutdown_ms", 0..=SHUTDOWN_MS_MAX, 35_000),
         address: address?,
         network: network?,
-        control_socket: resolved(file, control_socket?.value),
+        control_socket_line: control_socket.as_ref().map_or(1, |path| path.line),
+        control_socket: socket_path(file, &table, "control_socket", &control_socket?),
     };
     if section.remaining_ms_min >= section.hold_ms_max {
         table.complain(
@@ -137,7 +138,11 @@ pub(super) fn connection(root: &Table<'_, '_>) -> ConnectionSection {
     section
 }
 
-pub(super) fn listen(file: &Path, root: &Table<'_, '_>) -> Vec<Listen> {
+pub(super) fn listen(
+    file: &Path,
+    root: &Table<'_, '_>,
+    switch: Option<&SwitchSection>,
+) -> Vec<Listen> {
     let mut all: Vec<Listen> = Vec::new();
     for table in root.tables("listen", "[[listen]]") {
         let Some(listen) = one_listen(file, &table) else {
@@ -153,10 +158,39 @@ pub(super) fn listen(file: &Path, root: &Table<'_, '_>) -> Vec<Listen> {
                 format!("this address is already listened on at line {}: remove one", same.line),
             );
         }
+        if let (Some(switch), ListenAddress::Path(path)) = (switch, &listen.address)
+            && switch.control_socket == *path
+        {
+            let first = switch.control_socket_line;
+            let text = format!(
+                "this path is the control_socket at line {first} as well: write another for one"
+            );
+            table.complain(listen.line, text);
+        }
         table.finish();
         all.push(listen);
     }
     all
+}
+
+/// Where a socket of ours is made.
+fn socket_path(file: &Path, table: &Table<'_, '_>, key: &str, path: &At<&str>) -> PathBuf {
+    let resolved = resolved(file, path.value);
+    if resolved.file_name().is_none() || path.value.is_empty() || path.value.ends_with('/') {
+        table.complain(path.line, format!("{key} = {:?} must name a socket", path.value));
+    }
+    let len = resolved.as_os_str().len();
+    if len > UNIX_PATH_LEN_MAX {
+        let path_ = resolved.display();
+        table.complain(
+            path.line,
+            format!(
+                "the path {path_} is {len} bytes long, and a socket's has at most \
+                 {UNIX_PATH_LEN_MAX}: write a shorter one, as in \"/run/m2.sock\""
+            ),
+        );
+    }
+    resolved
 }
 
 fn one_listen(file: &Path, table: &Table<'_, '_>) -> Option<Listen> {
@@ -172,7 +206,7 @@ fn one_listen(file: &Path, table: &Table<'_, '_>) -> Option<Listen> {
                 table.complain(line, "a unix listener has no `address`: write `path`".into());
             }
             let path = table.text_required("path", "path = \"run/btp.sock\"")?;
-            let address = ListenAddress::Path(resolved(file, path.value));
+            let address = ListenAddress::Path(socket_path(file, table, "path", &path));
             Some(Listen { transport: Transport::Unix, address, line: path.line })
         }
         transport => {

@@ -203,6 +203,12 @@ impl<'a, 'i> Table<'a, 'i> {
         self.value(key).is_some()
     }
 
+    /// Whether there is anything under the key but an empty list, be it right or wrong.
+    pub(super) fn has_any(&self, key: &'static str) -> bool {
+        let empty = |value: &DeValue<'_>| value.as_array().is_some_and(|list| list.is_empty());
+        self.value(key).is_some_and(|found| !empty(found.value))
+    }
+
     /// The line of a key that is there, else of the table.
     pub(super) fn line_of(&self, key: &'static str) -> usize {
         self.value(key).map_or(self.line, |found| found.line)

@@ -3,8 +3,9 @@
 use m2_core::routes::ROUTE_SEGMENTS_MAX;
 
 use super::*;
+use crate::limits::UNIX_PATH_LEN_MAX;
 
-/// As short as a file can be.
+/// As short as a file can be, but for [`LISTEN`].
 const SMALLEST: &str = r#"[switch]
 address = "test.m2m"
 network = "test"
@@ -19,7 +20,14 @@ asset = "USD/9"
 token = "alice-secret"
 "#;
 
+/// Behind every text, so that alice can connect.
+const LISTEN: &str = "[[listen]]\ntransport = \"tcp\"\naddress = \"127.0.0.1:7768\"\n";
+
 fn read(text: &str) -> Result<Config, Problems> {
+    read_alone(&format!("{text}\n{LISTEN}"))
+}
+
+fn read_alone(text: &str) -> Result<Config, Problems> {
     parse(Path::new("/etc/m2/switch.toml"), text)
 }
 
@@ -236,7 +244,54 @@ fn listeners_name_an_address_or_a_path_as_their_transport_needs() {
     let twice = "[[listen]]\ntransport = \"tcp\"\naddress = \"[::1]:7\"\n".repeat(2);
     one_complaint(0, &twice, 18, "already listened on at line 15");
     let free = "[[listen]]\ntransport = \"tcp\"\naddress = \"[::1]:0\"\n".repeat(2);
-    assert_eq!(read(&(SMALLEST.to_owned() + &free)).unwrap().listen.len(), 2);
+    assert_eq!(read(&(SMALLEST.to_owned() + &free)).unwrap().listen.len(), 3);
+}
+
+#[test]
+fn accounts_that_wait_for_their_peer_need_a_listener() {
+    let alone = |text: &str| read_alone(text).map_err(|problems| problems.to_string());
+    let nobody = alone(SMALLEST).unwrap_err();
+    let words = "/etc/m2/switch.toml:8: alice can never connect: it has a token and no `dial`, \
+                 and there is no [[listen]]";
+    assert!(nobody.starts_with(words), "{nobody}");
+    assert_eq!(alone(&format!("listen = []\n{SMALLEST}")).unwrap_err().lines().count(), 1);
+    // One complaint for all of them, and none where a listener is only written wrongly.
+    let bob =
+        "[[accounts]]\nname = \"bob\"\nrelation = \"peer\"\nasset = \"USD/9\"\ntoken = \"b\"\n";
+    assert_eq!(alone(&format!("{SMALLEST}{bob}")).unwrap_err().lines().count(), 1);
+    let wrong = alone(&format!("{SMALLEST}[[listen]]\ntransport = \"wss\"\n")).unwrap_err();
+    assert!(wrong.lines().count() == 1 && wrong.contains("must be one of"), "{wrong}");
+    let dial = "dial = \"btp+tcp://us:token@example.org:1\"\n";
+    assert!(alone(&format!("{SMALLEST}{dial}")).is_ok());
+}
+
+#[test]
+fn no_two_sockets_share_a_path() {
+    let unix = |path: &str| format!("[[listen]]\ntransport = \"unix\"\npath = \"{path}\"\n");
+    one_complaint(0, &unix("run/control.sock"), 15, "is the control_socket at line 4 as well");
+    one_complaint(0, &unix("./run//control.sock"), 15, "is the control_socket");
+    one_complaint(0, &unix("/etc/m2/run/control.sock"), 15, "is the control_socket");
+    one_complaint(0, &unix("x.sock").repeat(2), 18, "already listened on at line 15");
+    one_complaint(0, &unix(""), 15, "must name a socket");
+}
+
+#[test]
+fn a_socket_path_longer_than_the_kernel_takes_is_told_with_the_limit() {
+    let room = UNIX_PATH_LEN_MAX - "/etc/m2/".len();
+    let unix = |path: &str| format!("[[listen]]\ntransport = \"unix\"\npath = \"{path}\"\n");
+    assert!(read(&format!("{SMALLEST}{}", unix(&"a".repeat(room)))).is_ok());
+    let long = "a".repeat(room + 1);
+    one_complaint(0, &unix(&long), 15, "is 108 bytes long, and a socket's has at most 107");
+    one_complaint(4, &format!("control_socket = \"{long}\""), 4, "has at most 107: write");
+    let dial = format!("dial = \"btp+unix://us:token@/{}\"", "a".repeat(107));
+    one_complaint(0, &dial, 13, "at most 107");
+}
+
+#[test]
+fn the_limit_of_a_socket_path_is_the_kernels() {
+    use std::os::unix::net::SocketAddr;
+    assert!(SocketAddr::from_pathname("a".repeat(UNIX_PATH_LEN_MAX)).is_ok());
+    assert!(SocketAddr::from_pathname("a".repeat(UNIX_PATH_LEN_MAX + 1)).is_err());
 }
 
 #[test]
