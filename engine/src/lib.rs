@@ -4,12 +4,13 @@
 //!   config     one TOML file, checked whole          topology   which thread runs what, joined how
 //!   control    accept, dial, authenticate, operators  shard      links and packets, one thread
 //!   assemble   from a configuration to a switch       log        bounded, never per packet
-//!   limits     every bound, with its sum
+//!   bind       addresses and socket files             limits     every bound, with its sum
 //! ```
 
 #![forbid(unsafe_code)]
 
 mod assemble;
+mod bind;
 pub mod config;
 mod control;
 mod limits;

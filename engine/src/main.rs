@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     match m2_engine::topology::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("m2-switch: {error}");
+            eprintln!("{error}");
             ExitCode::from(STATUS_CONFIGURATION)
         }
     }

@@ -21,23 +21,20 @@
 //! A resolver is a thread that lives for one look-up. No thread waits for another's lock, and the
 //! shard waits for nobody. A panic on any thread ends the process.
 
+use core::fmt;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
 
 use crossbeam_channel::bounded;
-use rustix::fs::Mode;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::config::{Config, Listen, ListenAddress};
-use crate::control::{self, Bound, Listener};
-use crate::limits::{BIND_PATIENCE, BIND_REST, EVENTS_LEN, INBOX_LEN};
+use crate::bind::{self, Sockets};
+use crate::config::{Config, Problems};
+use crate::control::{self, Bound};
+use crate::limits::{EVENTS_LEN, INBOX_LEN};
 use crate::shard::message::{Board, ToShard};
 use crate::shard::wake::{Nudge, shard_wake, wake};
 use crate::shard::{self, NS_PER_MS, Settings, Shard};
@@ -46,18 +43,43 @@ use crate::{assemble, log};
 /// Exit status when a second signal cuts the ending short.
 const STATUS_CUT_SHORT: i32 = 3;
 
+/// What keeps a switch from starting.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address or a path of the configuration cannot be had.
+    Configuration(Problems),
+    /// The system has no descriptor or thread left.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configuration(problems) => write!(f, "{problems}"),
+            Self::System(error) => write!(f, "m2-switch cannot start: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
+impl<E: Into<io::Error>> From<E> for StartError {
+    fn from(error: E) -> Self {
+        Self::System(error.into())
+    }
+}
+
 /// Runs the switch until a signal ends it.
 ///
 /// # Errors
 ///
-/// What keeps it from starting: an address that is taken, no descriptor left.
-pub fn run(config: Config) -> io::Result<()> {
+/// What keeps it from starting; no socket file of ours is left then.
+pub fn run(config: Config) -> Result<(), StartError> {
     log::start(config.log);
     // Before any thread: signals are for main, and nothing may be lost while starting.
     let mut signals = signals()?;
-    let bound = config.listen.iter().map(bind).collect::<io::Result<Vec<_>>>()?;
-    let control_path = config.switch.control_socket.clone();
-    let control_socket = patiently(|| bind_unix(&control_path, Some(0o600)))?;
+    let Sockets { bound, control_socket, files } =
+        bind::all(&config).map_err(StartError::Configuration)?;
     let config = Arc::new(config);
 
     let (to_shard, inbox) = bounded(INBOX_LEN);
@@ -88,7 +110,6 @@ pub fn run(config: Config) -> io::Result<()> {
         shard_ended: Arc::clone(&shard_ended),
     };
 
-    let paths: Vec<PathBuf> = unix_paths(&config).chain([control_path]).collect();
     tell_ready(&config, &bound);
     let shard_thread = {
         let nudge = nudge.clone();
@@ -117,7 +138,7 @@ pub fn run(config: Config) -> io::Result<()> {
     }
     shard_thread.join().expect("a panic ends the process before this");
     control_thread.join().expect("a panic ends the process before this");
-    paths.iter().for_each(|path| drop(std::fs::remove_file(path)));
+    drop(files);
     tracing::info!("stopped");
     Ok(())
 }
@@ -157,76 +178,4 @@ fn tell_ready(config: &Config, bound: &[Bound]) {
         "ready"
     );
     tracing::warn!("there is no journal: balances do not survive a restart");
-}
-
-fn unix_paths(config: &Config) -> impl Iterator<Item = PathBuf> + '_ {
-    config.listen.iter().filter_map(|listen| match &listen.address {
-        ListenAddress::Path(path) => Some(path.clone()),
-        ListenAddress::Socket(_) => None,
-    })
-}
-
-fn bind(listen: &Listen) -> io::Result<Bound> {
-    let named = |error: io::Error| {
-        let text = format!("cannot listen (line {} of the configuration): {error}", listen.line);
-        io::Error::new(error.kind(), text)
-    };
-    let (address, listener) = match &listen.address {
-        ListenAddress::Socket(address) => {
-            let listener = patiently(|| std::net::TcpListener::bind(address)).map_err(named)?;
-            (listener.local_addr()?.to_string(), Listener::Tcp(listener))
-        }
-        ListenAddress::Path(path) => {
-            (path.display().to_string(), Listener::Unix(patiently(|| bind_unix(path, None))?))
-        }
-    };
-    Ok(Bound { transport: listen.transport, address, listener })
-}
-
-/// Tries for a moment when an address is taken: of a process that was killed, the kernel takes its
-/// io_uring down behind its back, and the listeners with it.
-fn patiently<T>(mut bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let began = Instant::now();
-    loop {
-        match bind() {
-            Err(error)
-                if error.kind() == io::ErrorKind::AddrInUse && began.elapsed() < BIND_PATIENCE =>
-            {
-                thread::sleep(BIND_REST);
-            }
-            bound => return bound,
-        }
-    }
-}
-
-/// Binds a Unix socket, over one that a process left behind, but not over one that is in use.
-fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
-    let named = |error: io::Error| {
-        io::Error::new(error.kind(), format!("cannot listen at {}: {error}", path.display()))
-    };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(named)?;
-    }
-    let is_socket =
-        std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_socket {
-        if UnixStream::connect(path).is_ok() {
-            return Err(named(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                "another process listens there",
-            )));
-        }
-        std::fs::remove_file(path).map_err(named)?;
-    }
-    // Made with its mode and not changed to it: nobody else can connect in between.
-    let before = mode.map(|mode| rustix::process::umask(Mode::from_raw_mode(!mode & 0o777)));
-    let listener = UnixListener::bind(path).map_err(named);
-    if let Some(before) = before {
-        rustix::process::umask(before);
-    }
-    let listener = listener?;
-    if let Some(mode) = mode {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(named)?;
-    }
-    Ok(listener)
 }

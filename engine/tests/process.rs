@@ -80,13 +80,39 @@ fn an_address_that_is_taken_is_told_with_its_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let folder = Folder::new();
     let file = folder.path().join("switch.toml");
-    let listen =
-        format!("[[listen]]\ntransport = \"tcp\"\naddress = \"{}\"\n", taken.local_addr().unwrap());
-    std::fs::write(&file, RIGHT.to_owned() + &listen).unwrap();
+    let address = taken.local_addr().unwrap();
+    let unix = "[[listen]]\ntransport = \"unix\"\npath = \"btp.sock\"\n";
+    let tcp = format!("[[listen]]\ntransport = \"tcp\"\naddress = \"{address}\"\n");
+    std::fs::write(&file, format!("{RIGHT}{unix}{tcp}")).unwrap();
     let output = m2_switch("run", &file);
     assert_eq!(output.status.code(), Some(2));
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(told.contains("cannot listen (line 15 of the configuration)"), "{told}");
+    let words =
+        format!("{}:18: cannot listen on {address}: Address already in use", file.display());
+    assert!(told.contains(&words), "{told}");
+    assert!(!folder.path().join("btp.sock").exists(), "what was bound is left behind");
+}
+
+#[test]
+fn what_stands_where_a_socket_should_be_is_told_and_left_alone() {
+    let folder = Folder::new();
+    let file = folder.path().join("switch.toml");
+    std::fs::write(&file, format!("{RIGHT}{LISTEN}")).unwrap();
+    let control = folder.path().join("control.sock");
+    std::fs::write(&control, "precious").unwrap();
+    let told = || {
+        let output = m2_switch("run", &file);
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let begin = format!("{}:4: cannot listen at {}: ", file.display(), control.display());
+    let words = told();
+    assert!(words.contains(&format!("{begin}a regular file stands there: move it")), "{words}");
+    assert_eq!(std::fs::read(&control).unwrap(), b"precious");
+    std::fs::remove_file(&control).unwrap();
+    std::fs::create_dir(&control).unwrap();
+    let words = told();
+    assert!(words.contains(&format!("{begin}a folder stands there: move it")), "{words}");
 }
 
 #[test]
@@ -95,6 +121,7 @@ fn a_socket_left_behind_is_taken_over_and_one_in_use_is_not() {
     let output = m2_switch("run", &switch.folder().join("switch.toml"));
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("another process listens there"));
+    drop(switch.connect_unix());
     switch.signal("-KILL");
     switch.wait_for_exit();
     let file = switch.folder().join("switch.toml");

@@ -35,6 +35,8 @@ use table::Table;
 /// Everything an operator decides.
 #[derive(Debug)]
 pub struct Config {
+    /// The file it was read from, for errors found when binding.
+    pub file: PathBuf,
     /// `[switch]`
     pub switch: SwitchSection,
     /// `[log]`
@@ -234,7 +236,17 @@ fn sections(file: &Path, root: &Table<'_, '_>) -> Option<Config> {
     let rates = accounts::rates(root, &assets);
     let accounts = accounts::accounts(file, root, &assets, switch.as_ref());
     root.finish();
-    Some(Config { switch: switch?, log, connection, listen, assets: assets.list, rates, accounts })
+    let file = file.to_owned();
+    Some(Config {
+        file,
+        switch: switch?,
+        log,
+        connection,
+        listen,
+        assets: assets.list,
+        rates,
+        accounts,
+    })
 }
 
 fn read(file: &Path) -> Result<Zeroizing<String>, Problems> {
