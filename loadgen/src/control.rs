@@ -4,7 +4,8 @@
 //! switch can be measured by an older generator.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,12 +43,6 @@ impl fmt::Display for ControlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-#[derive(Deserialize)]
-struct Verdict {
-    ok: bool,
-    error: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -106,9 +101,11 @@ impl Control {
             stream.set_write_timeout(limit)?;
             Ok(stream)
         };
-        let stream = connect().map_err(|error: std::io::Error| {
+        let stream = connect().map_err(|error: io::Error| {
+            let is_other = path.metadata().is_ok_and(|meta| !meta.file_type().is_socket());
+            let cause = if is_other { "it is no socket".to_owned() } else { error.to_string() };
             ControlError(format!(
-                "control socket {}: {error}; give --control-socket the path that the switch's \
+                "control socket {}: {cause}; give --control-socket the path that the switch's \
                  configuration names, or leave it out to run without comparing books",
                 path.display()
             ))
@@ -136,37 +133,89 @@ impl Control {
     }
 
     fn ask<T: DeserializeOwned>(&mut self, command: &str) -> Result<T, ControlError> {
-        let line = self.exchange(command).map_err(|error| self.fault(command, &error))?;
-        let verdict: Verdict =
-            serde_json::from_str(&line).map_err(|error| self.fault(command, &error))?;
-        if !verdict.ok {
-            let reason = verdict.error.unwrap_or_else(|| "no reason given".to_owned());
-            return Err(self.fault(command, &reason));
+        let line = self.exchange(command).map_err(|error| self.unanswered(command, &error))?;
+        let object: serde_json::Value =
+            serde_json::from_str(&line).map_err(|_| self.stranger(command))?;
+        match object["ok"].as_bool() {
+            None => Err(self.stranger(command)),
+            Some(false) => Err(self.refused(command, object["error"].as_str())),
+            Some(true) => {
+                serde_json::from_value(object).map_err(|error| self.newer(command, &error))
+            }
         }
-        serde_json::from_str(&line).map_err(|error| self.fault(command, &error))
     }
 
-    fn exchange(&mut self, command: &str) -> std::io::Result<String> {
+    fn exchange(&mut self, command: &str) -> io::Result<String> {
         self.stream.get_mut().write_all(format!("{{\"cmd\":\"{command}\"}}\n").as_bytes())?;
         let mut line = String::new();
         (&mut self.stream).take(limits::CONTROL_LINE_LEN_MAX).read_line(&mut line)?;
         if line.ends_with('\n') {
             return Ok(line);
         }
-        Err(std::io::Error::other("the answer ended before its line did"))
+        Err(io::ErrorKind::UnexpectedEof.into())
     }
 
-    fn fault(&self, command: &str, error: &dyn fmt::Display) -> ControlError {
-        ControlError(format!(
-            "control socket {}: no usable answer to \"{command}\": {error}; is it the control \
-             socket of m2-switch, and is the switch still running?",
-            self.path.display()
-        ))
+    fn error(&self, command: &str, what: fmt::Arguments<'_>) -> ControlError {
+        ControlError(format!("control socket {}, asked for {command}: {what}", self.path.display()))
+    }
+
+    fn unanswered(&self, command: &str, error: &io::Error) -> ControlError {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof, WouldBlock};
+        let cause = match error.kind() {
+            WouldBlock | TimedOut => {
+                let waited_s = limits::CONTROL_MS / 1_000;
+                return self.error(
+                    command,
+                    format_args!(
+                        "no answer within {waited_s} s; is it the control socket of m2-switch (not \
+                         a listener for BTP), and is the switch still alive?"
+                    ),
+                );
+            }
+            UnexpectedEof | BrokenPipe | ConnectionReset => "the connection was closed",
+            // Bytes that are no text.
+            io::ErrorKind::InvalidData => return self.stranger(command),
+            _ => &error.to_string(),
+        };
+        self.error(
+            command,
+            format_args!(
+                "{cause} before a whole answer came; is it the control socket of m2-switch (not a \
+                 listener for BTP), and is the switch still running?"
+            ),
+        )
+    }
+
+    fn stranger(&self, command: &str) -> ControlError {
+        self.error(
+            command,
+            format_args!(
+                "what answers there is no control socket of m2-switch; give --control-socket the \
+                 path that the switch's configuration names"
+            ),
+        )
+    }
+
+    fn refused(&self, command: &str, reason: Option<&str>) -> ControlError {
+        let reason = reason.unwrap_or("no reason given");
+        self.error(command, format_args!("the switch refuses: {reason}"))
+    }
+
+    fn newer(&self, command: &str, error: &serde_json::Error) -> ControlError {
+        self.error(
+            command,
+            format_args!(
+                "the answer is not the documented one ({error}); do m2-switch and m2-load stem \
+                 from the same version?"
+            ),
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     fn accounts(json: &str) -> Result<Vec<Account>, serde_json::Error> {
@@ -195,5 +244,38 @@ mod tests {
         }
         let error = accounts(&whole.replace("\"3\"", "\"3.5\"")).unwrap_err().to_string();
         assert!(error.contains("'3.5' is not a whole number"), "{error}");
+    }
+
+    /// What is said of a socket where `answer` comes to a question.
+    fn told(name: &str, answer: &'static [u8]) -> String {
+        let path = std::env::temp_dir().join(format!("m2-load-{name}-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            BufReader::new(stream.try_clone().unwrap()).read_line(&mut String::new()).unwrap();
+            stream.write_all(answer).unwrap();
+        });
+        let error = Control::connect(&path).unwrap().status().unwrap_err().to_string();
+        server.join().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        error
+    }
+
+    #[test]
+    fn what_is_no_control_socket_is_told_in_a_sentence() {
+        for (name, answer, words) in [
+            ("closes", &b""[..], "the connection was closed before a whole answer came"),
+            ("half", b"{\"ok\":true", "the connection was closed before a whole answer came"),
+            ("bytes", b"\xff\xfe\n", "is no control socket of m2-switch"),
+            ("http", b"HTTP/1.1 400 Bad Request\r\n", "is no control socket of m2-switch"),
+            ("json", b"[1]\n", "is no control socket of m2-switch"),
+            ("no", b"{\"ok\":false,\"error\":\"too busy\"}\n", "the switch refuses: too busy"),
+            ("new", b"{\"ok\":true}\n", "stem from the same version?"),
+        ] {
+            let error = told(name, answer);
+            assert!(error.contains(words) && error.contains("asked for status"), "{error}");
+        }
+        let error = Control::connect(Path::new("/proc/self/exe")).unwrap_err().to_string();
+        assert!(error.contains("it is no socket; give --control-socket"), "{error}");
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! `docs/m2-load.md` describes the keys.
 
+mod explain;
 mod file;
 
 use std::fmt;
@@ -173,8 +174,11 @@ impl Workload {
         chosen_seed: u64,
     ) -> Result<Self, WorkloadError> {
         let source = Source { text, name };
-        let file: File = toml::from_str(text)
-            .map_err(|error| source.error(error.span().unwrap_or(0..0), error.message()))?;
+        let file: File = toml::from_str(text).map_err(|error| {
+            let at = error.span().unwrap_or(0..0);
+            let sentence = explain::explain(text, at.start, error.message());
+            source.error(at, &sentence)
+        })?;
         check(&file, &source, overrides, chosen_seed)
     }
 
@@ -472,7 +476,7 @@ fn checked_data_len(
 }
 
 fn checked_expiry(
-    range: Option<&Spanned<[u64; 2]>>,
+    range: Option<&Spanned<Vec<u64>>>,
     source: &Source<'_>,
     default: RangeInclusive<u64>,
 ) -> Result<RangeInclusive<u64>, WorkloadError> {
@@ -484,14 +488,18 @@ fn checked_expiry(
 }
 
 fn checked_range(
-    range: Option<&Spanned<[u64; 2]>>,
+    range: Option<&Spanned<Vec<u64>>>,
     source: &Source<'_>,
     default: RangeInclusive<u64>,
     allowed: RangeInclusive<u64>,
     fix: &str,
 ) -> Result<RangeInclusive<u64>, WorkloadError> {
     let Some(spanned) = range else { return Ok(default) };
-    let [least, most] = *spanned.get_ref();
+    // A list of another length is no range, also where its first two numbers would make one.
+    let &[least, most] = spanned.get_ref().as_slice() else {
+        let sentence = explain::misfit_at(source.text, spanned.span().start);
+        return Err(source.error(spanned.span(), &sentence));
+    };
     if least <= most && allowed.contains(&least) && allowed.contains(&most) {
         return Ok(least..=most);
     }

@@ -24,10 +24,10 @@ pub(super) struct File {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TrafficTable {
-    pub(super) amount: Option<Spanned<[u64; 2]>>,
-    pub(super) data_bytes: Option<Spanned<[u64; 2]>>,
-    pub(super) expiry_ms: Option<Spanned<[u64; 2]>>,
-    pub(super) silent_expiry_ms: Option<Spanned<[u64; 2]>>,
+    pub(super) amount: Option<Spanned<Vec<u64>>>,
+    pub(super) data_bytes: Option<Spanned<Vec<u64>>>,
+    pub(super) expiry_ms: Option<Spanned<Vec<u64>>>,
+    pub(super) silent_expiry_ms: Option<Spanned<Vec<u64>>>,
     pub(super) unroutable_address: Option<Spanned<String>>,
 }
 

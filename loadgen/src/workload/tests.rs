@@ -110,7 +110,7 @@ fn every_error_names_its_line() {
 #[test]
 fn an_unknown_key_is_named_with_the_known_ones() {
     let error = refused("seconds = 5", "second = 5");
-    assert!(error.contains("unknown field `second`"), "{error}");
+    assert!(error.contains("unknown key `second`"), "{error}");
     assert!(error.contains("`seconds`"), "{error}");
 }
 
