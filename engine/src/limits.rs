@@ -97,3 +97,6 @@ pub(crate) const LOG_LINES_PER_S: u32 = 50;
 pub(crate) const BIND_PATIENCE: Duration = Duration::from_secs(1);
 /// How long to wait between two tries.
 pub(crate) const BIND_REST: Duration = Duration::from_millis(20);
+/// How long a signal's line of the log may wait to be written: the second ends the process, read or
+/// not.
+pub(crate) const SIGNAL_LOG_PATIENCE: Duration = Duration::from_millis(200);

@@ -2,12 +2,12 @@
 //! full.
 //!
 //! ```text
-//!   main                  control (monoio)                     shard 0 (epoll)
+//!   main, signals         control (monoio)                     shard 0 (epoll)
 //!   parses, binds,        accepts, dials, handshakes,          links, packets, ledgers,
-//!   starts, waits for     authenticates, control socket,       timers: the core
-//!   signals               log
+//!   starts; waits for     authenticates, control socket,       timers: the core
+//!   signals, stops        log
 //!
-//!   main ----- Shutdown ------------------------------------->  inbox        waits
+//!   signals -- Shutdown ------------------------------------->  inbox        waits
 //!   control -- Link ----------------------------------------->  inbox        refuses: connection closed
 //!   control -- Ask, SetDraining ----------------------------->  inbox        refuses: operator told
 //!   shard ---- answer to one Ask ---------->  control           room for it made by the Ask
@@ -18,23 +18,23 @@
 //!   resolver - addresses of one name ------>  control           room for them made by the dial
 //! ```
 //!
-//! A resolver is a thread that lives for one look-up. No thread waits for another's lock, and the
+//! A resolver is a thread that lives for one look-up; so is the one that logs a signal's line. No thread waits for another's lock, and the
 //! shard waits for nobody. A panic on any thread ends the process.
 
 use core::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::bounded;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::{Handle, Signals};
 
 use crate::bind::{self, Sockets};
 use crate::config::{Config, Problems};
 use crate::control::{self, Bound};
-use crate::limits::{EVENTS_LEN, INBOX_LEN};
+use crate::limits::{EVENTS_LEN, INBOX_LEN, SIGNAL_LOG_PATIENCE};
 use crate::shard::message::{Board, ToShard};
 use crate::shard::wake::{Nudge, shard_wake, wake};
 use crate::shard::{self, NS_PER_MS, Settings, Shard};
@@ -76,8 +76,8 @@ impl<E: Into<io::Error>> From<E> for StartError {
 /// What keeps it from starting; no socket file of ours is left then.
 pub fn run(config: Config) -> Result<(), StartError> {
     log::start(config.log);
-    // Before any thread: signals are for main, and nothing may be lost while starting.
-    let mut signals = signals()?;
+    // Before anything is bound: a signal while we start is one to stop in order, too.
+    let signals = Signals::new([SIGTERM, SIGINT])?;
     let Sockets { bound, control_socket, files } =
         bind::all(&config).map_err(StartError::Configuration)?;
     let config = Arc::new(config);
@@ -110,48 +110,75 @@ pub fn run(config: Config) -> Result<(), StartError> {
         shard_ended: Arc::clone(&shard_ended),
     };
 
-    tell_ready(&config, &bound);
-    let shard_thread = {
-        let nudge = nudge.clone();
-        thread::Builder::new().name("shard-0".into()).spawn(move || {
-            shard.run();
-            shard_ended.store(true, Ordering::Release);
+    let (signals_end, signals_thread) = {
+        let (wake_up, nudge) = (Arc::clone(&shard_wake), nudge.clone());
+        on_signals(signals, move || {
+            stopping.store(true, Ordering::Release);
+            // The shard takes messages whatever else it does, so this waits for moments only.
+            to_shard.send(ToShard::Shutdown).expect("the shard lives until it is told to end");
+            wake(&wake_up);
             nudge.send();
         })?
     };
-    let handle = signals.handle();
-    let control_thread = thread::Builder::new().name("control".into()).spawn(move || {
-        control::run(config, bound, control_socket, joints);
-        handle.close();
+    tell_ready(&config, &bound);
+    let shard_thread = thread::Builder::new().name("shard-0".into()).spawn(move || {
+        shard.run();
+        shard_ended.store(true, Ordering::Release);
+        nudge.send();
     })?;
+    let control_thread = thread::Builder::new()
+        .name("control".into())
+        .spawn(move || control::run(config, bound, control_socket, joints))?;
 
-    for signal in signals.forever() {
-        if !stopping.swap(true, Ordering::AcqRel) {
-            // The shard takes messages whatever else it does, so this waits for moments only.
-            to_shard.send(ToShard::Shutdown).expect("the shard lives until it is told to end");
-            wake(&shard_wake);
-            nudge.send();
-            // Last, as whoever reads the log may not.
-            let signal = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
-            tracing::info!(signal, "stopping: no new packet is taken");
-        }
-    }
     shard_thread.join().expect("a panic ends the process before this");
     control_thread.join().expect("a panic ends the process before this");
+    signals_end.close();
+    signals_thread.join().expect("a panic ends the process before this");
     drop(files);
     tracing::info!("stopped");
     Ok(())
 }
 
-/// The first signal is for us to see; the second ends the process where it stands, whatever we do.
-fn signals() -> io::Result<Signals> {
-    let seen = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        let status = STATUS_CUT_SHORT;
-        signal_hook::flag::register_conditional_shutdown(signal, status, Arc::clone(&seen))?;
-        signal_hook::flag::register(signal, Arc::clone(&seen))?;
+/// Stops at the first signal, ends the process at the second. A thread of its own, which waits for
+/// nobody, so that a second signal works however stuck the others are.
+fn on_signals(
+    mut signals: Signals,
+    stop: impl FnOnce() + Send + 'static,
+) -> io::Result<(Handle, JoinHandle<()>)> {
+    let end = signals.handle();
+    let mut stop = Some(stop);
+    let thread = thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            let signal = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
+            if let Some(stop) = stop.take() {
+                stop();
+                tell(move || tracing::info!(signal, "stopping: no new packet is taken"));
+            } else {
+                tell(move || {
+                    tracing::warn!(
+                        signal,
+                        "a second signal: ending at once with exit status {STATUS_CUT_SHORT}; \
+                         packets in flight are left without an answer"
+                    );
+                });
+                std::process::exit(STATUS_CUT_SHORT);
+            }
+        }
+    })?;
+    Ok((end, thread))
+}
+
+/// Logs, but waits only so long for whoever reads the log.
+fn tell(log: impl FnOnce() + Send + 'static) {
+    let (told, is_told) = bounded::<()>(0);
+    let teller = thread::Builder::new().name("log".into()).spawn(move || {
+        log();
+        drop(told);
+    });
+    if teller.is_ok() {
+        // Ends with an error either way: the line is written, or it took too long.
+        let _ = is_told.recv_timeout(SIGNAL_LOG_PATIENCE);
     }
-    Signals::new([SIGTERM, SIGINT])
 }
 
 fn settings(config: &Config) -> Settings {

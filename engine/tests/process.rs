@@ -209,6 +209,36 @@ fn a_second_signal_ends_it_at_once_with_its_own_status() {
     switch.wait_for_log("stopping");
     switch.signal("-TERM");
     assert_eq!(switch.wait_for_exit().code(), Some(3));
+    switch.wait_for_log("a second signal: ending at once with exit status 3");
+}
+
+#[test]
+fn a_second_signal_ends_it_also_when_nobody_reads_the_log() {
+    let folder = Folder::new();
+    let file = folder.path().join("switch.toml");
+    std::fs::write(&file, format!("{RIGHT}{LISTEN}")).unwrap();
+    // As full as can be: not one byte more goes in, and who tries waits for ever.
+    let (_reader, mut writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    writer.set_nonblocking(true).unwrap();
+    while writer.write(b"x").is_ok() {}
+    writer.set_nonblocking(false).unwrap();
+    let mut switch = Command::new(env!("CARGO_BIN_EXE_m2-switch"))
+        .args(["run", "--config"])
+        .arg(&file)
+        .stderr(std::os::fd::OwnedFd::from(writer))
+        .spawn()
+        .unwrap();
+    wait("it has bound", || folder.path().join("control.sock").exists());
+    let pid = switch.id().to_string();
+    for signal in ["-TERM", "-INT"] {
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+    let mut status = None;
+    wait("the switch exits", || {
+        status = switch.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(3));
 }
 
 #[test]
