@@ -174,6 +174,8 @@ fn sigterm_finishes_what_is_in_flight_closes_in_order_and_exits_0() {
     wait("it drains", || switch.ask(&json!({ "cmd": "status" }))["draining"] == true);
     alice.send_prepare(2, &prepare("test.m2m.bob", 5, 1));
     assert_eq!(alice.frame().reject_code(), ErrorCode::T03_CONNECTOR_BUSY);
+    let resumed = switch.ask(&json!({ "cmd": "resume" }));
+    assert_eq!(resumed, json!({ "ok": false, "error": "the switch is stopping" }));
     let mut fulfill = Vec::new();
     m2_codec::ilp::put_fulfill(&mut fulfill, &preimage(1), b"");
     bob.send_response(forwarded.request_id, &fulfill);

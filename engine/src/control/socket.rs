@@ -95,7 +95,7 @@ async fn answer(shared: &Shared, line: &[u8]) -> Value {
         "accounts" => accounts(shared).await,
         "counters" => counters(shared).await,
         "drain" => drain(shared, request.get("timeout_ms")).await,
-        "resume" => order(shared, false).map(|()| json!({ "ok": true, "draining": false })),
+        "resume" => resume(shared),
         unknown => Err(format!(
             "unknown command `{unknown}`: known are status, accounts, counters, drain, resume"
         )),
@@ -296,6 +296,14 @@ async fn drain(shared: &Shared, timeout_ms: Option<&Value>) -> Result<Value, Str
         }
         monoio::time::sleep(DRAIN_LOOK).await;
     }
+}
+
+/// Takes new PREPAREs again, but what a signal began is not undone.
+fn resume(shared: &Shared) -> Result<Value, String> {
+    if shared.stopping() {
+        return Err("the switch is stopping".to_owned());
+    }
+    order(shared, false).map(|()| json!({ "ok": true, "draining": false }))
 }
 
 fn order(shared: &Shared, draining: bool) -> Result<(), String> {
