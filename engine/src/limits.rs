@@ -90,6 +90,9 @@ pub(crate) const DRAIN_MS_MAX: u64 = 10 * HOLD_MS_MAX as u64;
 pub(crate) const DRAIN_LOOK: Duration = Duration::from_millis(5);
 /// Lines a second that peers can cause in the log, and as many at once.
 pub(crate) const LOG_LINES_PER_S: u32 = 50;
+/// Lines a second that are evidence of money, and as many at once: a quarter of what the core can
+/// tell in four looks a second, some 300 kB.
+pub(crate) const LOG_EVIDENCE_LINES_PER_S: u32 = 1_024;
 
 // The process.
 

@@ -1,5 +1,8 @@
 //! The log: to standard error, as text or JSON, never per packet, and bounded where a peer could
 //! make it grow.
+//!
+//! Lines that are evidence of money have a budget of their own, so that no flood of others leaves
+//! them out.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +10,6 @@ use m2_core::Notice;
 use tracing_subscriber::fmt;
 
 use crate::config::{Config, LogFormat, LogSection};
-use crate::limits::LOG_LINES_PER_S;
 use crate::shard::message::Event;
 
 /// Starts the log.
@@ -22,6 +24,9 @@ pub(crate) fn start(section: LogSection) {
 /// Lets a number of lines a second through and counts the rest.
 #[derive(Debug)]
 pub(crate) struct Limiter {
+    /// For whom it counts.
+    what: &'static str,
+    per_s: u32,
     second_began: Instant,
     told: u32,
     left_out_now: u64,
@@ -29,19 +34,20 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    pub(crate) fn new() -> Self {
-        Self { second_began: Instant::now(), told: 0, left_out_now: 0, left_out: 0 }
+    pub(crate) fn new(what: &'static str, per_s: u32) -> Self {
+        Self { what, per_s, second_began: Instant::now(), told: 0, left_out_now: 0, left_out: 0 }
     }
 
     /// Logs, or counts.
     pub(crate) fn tell(&mut self, log: impl FnOnce()) {
         if self.second_began.elapsed() >= Duration::from_secs(1) {
             if self.left_out_now > 0 {
-                tracing::warn!(lines = self.left_out_now, "lines were left out of the log");
+                let (lines, what) = (self.left_out_now, self.what);
+                tracing::warn!(lines, what, "lines were left out of the log");
             }
-            *self = Self { left_out: self.left_out, ..Self::new() };
+            *self = Self { left_out: self.left_out, ..Self::new(self.what, self.per_s) };
         }
-        if self.told < LOG_LINES_PER_S {
+        if self.told < self.per_s {
             self.told += 1;
             log();
         } else {
@@ -53,6 +59,16 @@ impl Limiter {
     /// Lines left out since the start.
     pub(crate) fn left_out(&self) -> u64 {
         self.left_out
+    }
+}
+
+/// Whether what an event tells stands nowhere else, as there is no journal yet: FULFILLs that came
+/// too late, or that could not be given to whom they are owed.
+pub(crate) fn is_evidence(event: &Event) -> bool {
+    match event {
+        Event::Notice(Notice::LateFulfill { .. } | Notice::Undelivered { .. }) => true,
+        Event::Down { fulfills_unsent, .. } => *fulfills_unsent > 0,
+        Event::Up(_) | Event::ShutdownCut { .. } => false,
     }
 }
 
@@ -86,12 +102,13 @@ pub(crate) fn event(config: &Config, event: &Event) {
 
 fn notice<'a>(name: &impl Fn(m2_core::AccountId) -> &'a str, notice: &Notice) {
     match notice {
-        Notice::LateFulfill { evidence, recorded } => tracing::warn!(
+        // Whether the core had a record free for it is nothing to tell: nobody keeps records yet.
+        Notice::LateFulfill { evidence, recorded: _ } => tracing::warn!(
             account = name(evidence.connection.account),
             request_id = evidence.request_id,
             fulfillment = %hex(&evidence.fulfillment),
-            recorded,
-            "a FULFILL came after its packet had expired: it changes no ledger"
+            "a FULFILL came after its packet had expired: it changes no ledger, and with no journal \
+             this line is all that tells of it"
         ),
         Notice::Undelivered { connection, request_id, amount } => tracing::warn!(
             account = name(connection.account),
@@ -112,12 +129,12 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut_and_counted() {
-        let mut limiter = Limiter::new();
+        let mut limiter = Limiter::new("lines", 50);
         let mut told = 0;
         for _ in 0..1_000 {
             limiter.tell(|| told += 1);
         }
-        assert!(told >= u64::from(LOG_LINES_PER_S));
+        assert!(told >= 50);
         assert_eq!(told + limiter.left_out(), 1_000);
     }
 }

@@ -62,6 +62,55 @@ fn a_fulfill_whose_sender_is_gone_counts_and_is_told_as_undelivered() {
     assert_eq!(switch.account("alice", "undelivered_fulfills"), 1);
 }
 
+#[test]
+fn a_late_fulfill_is_told_with_its_preimage_and_no_promise_that_it_is_kept() {
+    let switch = Switch::start_with(
+        "expiry_margin_ms = 10\nremaining_ms_min = 10",
+        "",
+        &format!("{}[log]\nformat = \"json\"\n", support::ACCOUNTS),
+    );
+    let mut alice = switch.peer("ws", "alice");
+    let mut bob = switch.peer("ws", "bob");
+    alice.send_prepare(1, &prepare_with("test.m2m.bob", 9, 1, 300, b""));
+    let request_id = bob.frame().request_id;
+    assert_eq!(alice.frame().reject_code(), ErrorCode::R00_TRANSFER_TIMED_OUT);
+    let mut fulfill = Vec::new();
+    m2_codec::ilp::put_fulfill(&mut fulfill, &preimage(1), b"");
+    bob.send_response(request_id, &fulfill);
+    switch.wait_for_log("a FULFILL came after its packet had expired");
+    let log = switch.log();
+    let line = log.lines().find(|line| line.contains("had expired")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["fulfillment"], "01".repeat(32));
+    assert!(line.get("recorded").is_none(), "{line}");
+}
+
+#[test]
+fn no_undelivered_fulfill_falls_to_the_limit_of_lines() {
+    // More at once than peers can cause of other lines in a second.
+    const COUNT: u8 = 200;
+    let switch = Switch::start("", "");
+    let mut alice = switch.peer("ws", "alice");
+    let mut bob = switch.peer("ws", "bob");
+    for seed in 1..=COUNT {
+        alice.send_prepare(seed.into(), &prepare("test.m2m.bob", 1, seed));
+    }
+    let asked: Vec<u32> = (1..=COUNT).map(|_| bob.frame().request_id).collect();
+    drop(alice);
+    wait("alice is gone", || switch.account("alice", "connected") == false);
+    for (seed, request_id) in (1..=COUNT).zip(asked) {
+        let mut fulfill = Vec::new();
+        m2_codec::ilp::put_fulfill(&mut fulfill, &preimage(seed), b"");
+        bob.send_response(request_id, &fulfill);
+    }
+    wait("each is told", || {
+        switch.log().matches("a FULFILL that counts could not be delivered").count()
+            == usize::from(COUNT)
+    });
+    let counters = switch.ask(&serde_json::json!({ "cmd": "counters" }));
+    assert_eq!(counters["log_evidence_lines_left_out"], 0);
+}
+
 /// Has `from` send PREPAREs to a peer that does not read until its egress has half of its cap: how
 /// many went, of which the last was refused (T02).
 fn fill(switch: &Switch, from: &mut Peer, name: &str, destination: &str) -> u64 {

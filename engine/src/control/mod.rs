@@ -24,7 +24,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use m2_core::AccountId;
 
 use crate::config::{Config, Transport};
-use crate::limits::ANSWER_PATIENCE;
+use crate::limits::{ANSWER_PATIENCE, LOG_EVIDENCE_LINES_PER_S, LOG_LINES_PER_S};
 use crate::log::Limiter;
 use crate::shard::message::{Board, Event, NewLink, Question, Snapshot, ToShard};
 use crate::shard::wake::{Nudge, wake};
@@ -72,6 +72,8 @@ struct Shared {
     unauthenticated: Cell<u32>,
     counters: RefCell<EdgeCounters>,
     limiter: RefCell<Limiter>,
+    /// For lines that are evidence of money.
+    evidence: RefCell<Limiter>,
 }
 
 /// What has happened to connections before they were links.
@@ -122,7 +124,8 @@ pub(crate) fn run(
             news: Nudged::default(),
             unauthenticated: Cell::new(0),
             counters: RefCell::default(),
-            limiter: RefCell::new(Limiter::new()),
+            limiter: RefCell::new(Limiter::new("caused by peers", LOG_LINES_PER_S)),
+            evidence: RefCell::new(Limiter::new("evidence", LOG_EVIDENCE_LINES_PER_S)),
         });
         for (transport, address, listener) in doors {
             monoio::spawn(listen::run(Rc::clone(&shared), transport, address, listener));
@@ -151,7 +154,9 @@ impl Shared {
             // Looked at before the queue: what was told before the end is read after it.
             let ended = self.joints.shard_ended.load(Ordering::Acquire);
             while let Ok(event) = self.joints.events.try_recv() {
-                self.limiter.borrow_mut().tell(|| crate::log::event(&self.config, &event));
+                let evidence = crate::log::is_evidence(&event);
+                let limiter = if evidence { &self.evidence } else { &self.limiter };
+                limiter.borrow_mut().tell(|| crate::log::event(&self.config, &event));
             }
             self.news.wake_all();
             if ended {

@@ -198,6 +198,7 @@ async fn counters(shared: &Shared) -> Result<Value, String> {
         "links": link_counters(&links),
         "connections": edge_counters(&shared.counters.borrow()),
         "log_lines_left_out": shared.limiter.borrow().left_out(),
+        "log_evidence_lines_left_out": shared.evidence.borrow().left_out(),
         "pairs": pairs_told(shared, &pairs),
     }))
 }
