@@ -39,6 +39,10 @@ const POLL: Duration = Duration::from_millis(10);
 /// Lines of the switch's log that a failure shows.
 const LOG_LINES_SHOWN: usize = 20;
 
+/// The cargo profile that both programs are built with: as fast as a release, but for the minutes
+/// that its link takes.
+const PROFILE: &str = "demo";
+
 /// What the user may choose.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -51,18 +55,15 @@ pub(crate) struct Options {
     /// Only the report, as one JSON object on stdout
     #[arg(long)]
     json: bool,
-    /// The cargo profile that both programs are built with
-    #[arg(long, default_value = "demo", hide = true)]
-    profile: String,
     /// A folder that holds both programs: nothing is built
     #[arg(long, hide = true)]
     binaries: Option<PathBuf>,
 }
 
 impl Options {
-    /// A short run of the binaries that the tests use, slow enough for any machine.
-    pub(crate) fn for_the_suite() -> Self {
-        Self { seconds: 3, rate: 2_000, json: false, profile: "dev".into(), binaries: None }
+    /// A short run of these binaries, slow enough for any machine.
+    pub(crate) fn for_the_suite(binaries: PathBuf) -> Self {
+        Self { seconds: 3, rate: 2_000, json: false, binaries: Some(binaries) }
     }
 }
 
@@ -76,7 +77,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let interrupt = Interrupt::watch()?;
     let binaries = match &options.binaries {
         Some(folder) => folder.clone(),
-        None => build(workspace, &options.profile, &interrupt)?,
+        None => build(workspace, &interrupt)?,
     };
     let folder = workspace.target().join("demo/run");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -111,15 +112,15 @@ fn say(options: &Options, words: &str) {
     }
 }
 
-fn build(workspace: &Workspace, profile: &str, interrupt: &Interrupt) -> Result<PathBuf> {
+fn build(workspace: &Workspace, interrupt: &Interrupt) -> Result<PathBuf> {
     let packages = ["--package", "m2-engine", "--package", "m2-load", "--bins"];
-    let mut cargo = command::cargo(workspace, &["build", "--profile", profile]);
+    let mut cargo = command::cargo(workspace, &["build", "--profile", PROFILE]);
     cargo.args(packages).stdin(Stdio::null()).stdout(Stdio::null());
     let mut cargo = Running::start("cargo", &mut cargo)?;
     if !cargo.wait(interrupt)?.success() {
         return Err("the switch or the generator does not build".into());
     }
-    Ok(workspace.target().join(if profile == "dev" { "debug" } else { profile }))
+    Ok(workspace.target().join(PROFILE))
 }
 
 fn run_load(

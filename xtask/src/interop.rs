@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
+use crate::binaries;
 use crate::command::{self, Show};
 use crate::suite::Count;
 use crate::workspace::Workspace;
@@ -30,7 +31,8 @@ const FORCE_EXIT: &str = "--test-force-exit";
 /// When a tool is missing or a step before the tests fails.
 pub(crate) fn run(workspace: &Workspace) -> Result<Count> {
     need_node()?;
-    build_switch(workspace)?;
+    println!("building what the tests use");
+    let binaries = binaries::for_tests(workspace)?;
     let folder = install(workspace)?;
     let tests: Vec<_> = files(&folder, "mjs")?.into_iter().filter(|file| is_test(file)).collect();
     if tests.is_empty() {
@@ -42,7 +44,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Count> {
             .args(["--test", "--test-reporter=spec", TEST_MS_MAX, FORCE_EXIT])
             .args(tests.iter().filter_map(|file| file.file_name()))
             .env("NO_COLOR", "1")
-            .env("M2_SWITCH", workspace.target().join("debug/m2-switch")),
+            .env("M2_SWITCH", binaries.join("m2-switch")),
         Show::Lines,
     )?;
     let count = node_count(&output.lines);
@@ -64,14 +66,6 @@ fn need_node() -> Result<()> {
 fn node_version(text: &str) -> Option<(u32, u32)> {
     let mut parts = text.strip_prefix('v')?.split('.').map(str::parse);
     Some((parts.next()?.ok()?, parts.next()?.ok()?))
-}
-
-fn build_switch(workspace: &Workspace) -> Result<()> {
-    let arguments = ["build", "--package", "m2-engine", "--bin", "m2-switch"];
-    match command::run(&mut command::cargo(workspace, &arguments), Show::Lines)?.success {
-        true => Ok(()),
-        false => Err("m2-switch does not build".into()),
-    }
 }
 
 /// Copies the tests, and installs the clients unless the lock file is the one installed last.

@@ -4,6 +4,7 @@
 //! `target/`. A missing tool is a failure with a sentence that says what to install, never a skip.
 
 mod bench;
+mod binaries;
 mod command;
 mod demo;
 mod edges;
@@ -39,6 +40,8 @@ enum Task {
     Rules,
     /// Which crate may import which, and where `unsafe` may stand
     Edges,
+    /// What the pages for users say: commands, links, names, configurations
+    Pages,
     /// Real packets through the real switch, and two books that must agree
     Demo(demo::Options),
     /// Third-party clients from npm against the switch
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Test => suite::run(&workspace),
         Task::Rules => report(rules::check(&workspace)),
         Task::Edges => report(edges::check(&workspace)),
+        Task::Pages => report(pages::check(&workspace)),
         Task::Demo(options) => demo::run(&workspace, &options),
         Task::Interop => interop::run(&workspace).and_then(|count| match count.failed {
             0 => Ok(()),

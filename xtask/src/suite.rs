@@ -11,7 +11,7 @@ use crate::Result;
 use crate::command::{self, Show};
 use crate::demo::Options;
 use crate::workspace::Workspace;
-use crate::{demo, edges, interop, pages, rules};
+use crate::{binaries, demo, edges, interop, pages, rules};
 
 /// One thing that was looked at.
 pub(crate) struct Check {
@@ -55,10 +55,10 @@ const PARTS: &[(&str, Part)] = &[
     ("docs", docs),
     ("rules", |workspace| rules::check(workspace).map(|checks| print_checks(&checks))),
     ("edges", |workspace| edges::check(workspace).map(|checks| print_checks(&checks))),
-    ("pages", |workspace| pages::check(workspace).map(|checks| print_checks(&checks))),
     ("tests", tests),
+    ("pages", |workspace| pages::check(workspace).map(|checks| print_checks(&checks))),
     ("interop", interop::run),
-    ("demo", |workspace| demo::run(workspace, &Options::for_the_suite()).map(|()| Count::PASSED)),
+    ("demo", short_demo),
 ];
 
 /// Runs all parts.
@@ -142,6 +142,11 @@ fn tests(workspace: &Workspace) -> Result<Count> {
     // What does not compile, or dies before its summary, prints no count.
     let is_silent_failure = !output.success && count.failed == 0;
     Ok(if is_silent_failure { count.plus(Count::FAILED) } else { count })
+}
+
+fn short_demo(workspace: &Workspace) -> Result<Count> {
+    let options = Options::for_the_suite(binaries::for_tests(workspace)?);
+    demo::run(workspace, &options).map(|()| Count::PASSED)
 }
 
 fn one(command: &mut Command) -> Result<Count> {
