@@ -1,7 +1,14 @@
 //! The pages that a user reads first say what is true: each command in a code fence of the README
-//! is run by some part of the suite, and each link to a file leads to one.
+//! is run by some part of the suite, each link to a file leads to one, each file, folder and function
+//! that the architecture names is there, and the switch takes each configuration that a page shows.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::Result;
+use crate::binaries;
 use crate::suite::Check;
 use crate::workspace::Workspace;
 
@@ -13,7 +20,13 @@ const COVERED: &[(&str, &str)] = &[
     ("cargo xtask demo --json", "the part demo"),
 ];
 
-/// One check for each command and each link.
+/// The page whose names are looked up.
+const ARCHITECTURE: &str = "ARCHITECTURE.md";
+
+/// The page whose TOML is a configuration.
+const CONFIGURATION: &str = "docs/configuration.md";
+
+/// One check for each command, each link, each name of the architecture and each configuration.
 ///
 /// # Errors
 ///
@@ -24,6 +37,10 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<Check>> {
         let text = workspace.read(&page)?;
         checks.extend(links(&text).map(|link| judge_link(workspace, &page, link)));
     }
+    let sources = Sources::read(workspace)?;
+    let architecture = workspace.read(ARCHITECTURE)?;
+    checks.extend(code_spans(&architecture).filter_map(|span| sources.judge(workspace, span)));
+    checks.extend(judge_configurations(workspace)?);
     Ok(checks)
 }
 
@@ -44,6 +61,106 @@ fn judge_link(workspace: &Workspace, page: &str, link: &str) -> Check {
         return Check::passed(&title);
     }
     Check::failed(&title, "leads to no file".into())
+}
+
+/// What the source files are called, and the functions that they define.
+struct Sources {
+    files: Vec<String>,
+    functions: HashSet<String>,
+}
+
+impl Sources {
+    fn read(workspace: &Workspace) -> Result<Self> {
+        let files = workspace.files("rs")?;
+        let mut functions = HashSet::new();
+        for file in &files {
+            let text = workspace.read(file)?;
+            functions.extend(text.split("fn ").skip(1).filter_map(|rest| {
+                let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
+                Some(rest[..end].to_owned())
+            }));
+        }
+        Ok(Self { files, functions })
+    }
+
+    /// Looks up a file, a folder or a function; other words in code quotes are none of ours.
+    fn judge(&self, workspace: &Workspace, span: &str) -> Option<Check> {
+        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let is_there = if span.ends_with(".rs") {
+            // On a page that has named the folder, the file's own name does.
+            let tail = format!("/{span}");
+            self.files.iter().any(|file| file == span || file.ends_with(&tail))
+        } else if span.ends_with('/') {
+            workspace.path(span).is_dir()
+        } else if span.contains('_') && span.chars().all(is_word) {
+            self.functions.contains(span)
+        } else {
+            return None;
+        };
+        let title = format!("{ARCHITECTURE}: {span}");
+        Some(match is_there {
+            true => Check::passed(&title),
+            false => Check::failed(&title, "there is no such file, folder or function".into()),
+        })
+    }
+}
+
+/// Every configuration of the page, as the switch judges it.
+fn judge_configurations(workspace: &Workspace) -> Result<Vec<Check>> {
+    let switch = binaries::for_tests(workspace)?.join("m2-switch");
+    let folder = workspace.target().join("pages");
+    let failed = |error| format!("{}: {error}", folder.display());
+    fs::create_dir_all(&folder).map_err(failed)?;
+    // What the page's configurations name as a file with a token.
+    fs::write(folder.join("alice.token"), "a token that stands in for that of a user")
+        .map_err(failed)?;
+    let page = workspace.read(CONFIGURATION)?;
+    let mut checks = Vec::new();
+    for (index, text) in fences(&page, "toml").into_iter().enumerate() {
+        let path = folder.join(format!("{index}.toml"));
+        fs::write(&path, text).map_err(failed)?;
+        checks.push(judge_configuration(&switch, &path)?);
+    }
+    match checks.is_empty() {
+        true => Err(format!("{CONFIGURATION} shows no configuration")),
+        false => Ok(checks),
+    }
+}
+
+fn judge_configuration(switch: &Path, config: &Path) -> Result<Check> {
+    let title = format!("{CONFIGURATION}: {}", config.display());
+    let output = Command::new(switch)
+        .args(["check", "--config"])
+        .arg(config)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{}: {error}", switch.display()))?;
+    if output.status.success() {
+        return Ok(Check::passed(&title));
+    }
+    let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Ok(Check::failed(&title, format!("m2-switch check ended with {}: {words}", output.status)))
+}
+
+/// The text of every fence of this language.
+fn fences(page: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open: Option<Option<String>> = None;
+    for line in page.lines() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(marked)) => open = Some((marked.trim() == language).then(String::new)),
+            (Some(_), Some(_)) => found.extend(open.take().flatten()),
+            (Some(Some(text)), None) => *text += &format!("{line}\n"),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// What stands in code quotes, outside of fences.
+fn code_spans(page: &str) -> impl Iterator<Item = &str> {
+    let outside = page.split("```").step_by(2);
+    outside.flat_map(|text| text.split('`').skip(1).step_by(2))
 }
 
 /// The lines of all fences marked `sh` or `console`, without comments.
@@ -86,6 +203,29 @@ mod tests {
     fn a_planted_command_that_nothing_runs_is_a_fault() {
         assert!(judge_command("cargo xtask test").fault.is_none());
         assert!(judge_command("cargo xtask launch").fault.is_some());
+    }
+
+    #[test]
+    fn a_planted_name_of_nothing_is_a_fault_and_other_code_is_left_alone() {
+        let workspace = Workspace::here();
+        let sources = Sources::read(&workspace).unwrap();
+        let judged = |span| sources.judge(&workspace, span).map(|check| check.fault.is_some());
+        for there in ["xtask/src/pages.rs", "pages.rs", "xtask/", "code_spans"] {
+            assert_eq!(judged(there), Some(false), "{there}");
+        }
+        for nowhere in ["xtask/src/page.rs", "ages.rs", "xtasks/", "code_spans_of_nobody"] {
+            assert_eq!(judged(nowhere), Some(true), "{nowhere}");
+        }
+        for other in ["m2-core", "#[must_use]", "Forward", "unsafe", "cargo xtask edges"] {
+            assert_eq!(judged(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn fences_and_code_quotes_are_told_apart() {
+        let page = "Say `a_b`.\n```toml\n[x]\ny = `1`\n```\nThen `c/`.\n```text\nz\n```\n`d`";
+        assert_eq!(fences(page, "toml"), ["[x]\ny = `1`\n"]);
+        assert_eq!(code_spans(page).collect::<Vec<_>>(), ["a_b", "c/", "d"]);
     }
 
     #[test]
