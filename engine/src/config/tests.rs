@@ -183,6 +183,64 @@ fn rates_are_exact_and_those_that_cannot_be_used_are_told() {
 }
 
 #[test]
+fn a_rate_that_the_core_cannot_use_is_told_with_its_line_and_why() {
+    use m2_core::rates::RateError;
+    let assets = "[[assets]]\ncode = \"USD\"\nscale = 6\n[[assets]]\ncode = \"XRP\"\nscale = 6\n";
+    let with = |to: &str, rate: &str| {
+        let rate = format!("[[rates]]\nfrom = \"USD/9\"\nto = \"{to}\"\nrate = \"{rate}\"\n");
+        format!("{SMALLEST}{assets}{rate}")
+    };
+    for (to, rate, error) in [
+        ("USD/6", "1.01", RateError::SameCode),
+        ("USD/9", "2", RateError::SameCode),
+        ("XRP/6", "0.3333333333333333333", RateError::DoesNotFit),
+    ] {
+        let problems = read(&with(to, rate)).unwrap_err();
+        let [problem] = &problems.list[..] else { panic!("{problems}") };
+        assert_eq!(problem.line, Some(19), "{problems}");
+        let words = format!("the rate from USD/9 to {to} {error}");
+        assert!(problem.text.starts_with(&words), "{problems}");
+    }
+    assert!(read(&with("USD/6", "1.00\"\nspread_ppm = 50 #\"")).is_ok());
+}
+
+/// What the documentation promises of rates.
+#[test]
+fn a_rate_fits_where_its_digits_spread_and_scales_are_19_together() {
+    let mut count = 0;
+    for (spread_ppm, spread_digits) in [(0, 0), (1, 6)] {
+        for digits in 1..=19 - spread_digits {
+            let rest = u8::try_from(19 - spread_digits - digits).unwrap();
+            for (whole, scales) in
+                (1..=digits).flat_map(|whole| [(whole, [rest, 0]), (whole, [0, rest])])
+            {
+                let text = format!("{}.{}", "9".repeat(whole), "7".repeat(digits - whole) + "0");
+                let (num, den) = decimal::ratio(&text).unwrap();
+                let assets = [("USD", scales[0]), ("XRP", scales[1])]
+                    .map(|(code, scale)| Asset { code: code.into(), scale });
+                let (from, to) = (AssetIndex(0), AssetIndex(1));
+                let entry = RateEntry { from, to, num, den, spread_ppm };
+                assert!(m2_core::Rates::build(1, &assets, &[entry]).is_ok(), "{text} {scales:?}");
+                count += 1;
+            }
+        }
+    }
+    assert_eq!(count, 19 * 20 + 13 * 14);
+}
+
+#[test]
+fn every_example_of_the_documentation_is_right() {
+    let document = include_str!("../../../docs/configuration.md");
+    let examples: Vec<&str> = document.split("```toml\n").skip(1).collect();
+    for example in &examples {
+        let (text, _) = example.split_once("```").unwrap();
+        let text = text.replace("token_file = \"", "token = \"");
+        read_alone(&text).unwrap_or_else(|problems| panic!("{problems}"));
+    }
+    assert!(!examples.is_empty());
+}
+
+#[test]
 fn two_accounts_share_no_name_token_route_or_segment() {
     let second =
         |changes: &str| format!("[[accounts]]\nrelation = \"peer\"\nasset = \"USD/9\"\n{changes}");
