@@ -61,6 +61,9 @@ pub(crate) const EPOLL_EVENTS_MAX: usize = 256;
 
 // Connections before they are links.
 
+/// One source has at most one of so many parts of `unauthenticated_max`: four strangers that hold
+/// all they can are more than one, and a peer that starts many connections at once has 64 of 256.
+pub(crate) const UNAUTHENTICATED_SHARE: u32 = 4;
 /// How long a listener rests when the kernel has no descriptor for a connection.
 pub(crate) const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// How long a refused peer may take to read why.

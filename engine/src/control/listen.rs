@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::Shared;
 use super::handshake::{self, Refusal};
-use super::wire::{Door, Listener, Wire, tune_tcp};
+use super::places::{Full, Source};
+use super::wire::{Door, Listener, Origin, Wire, tune_tcp};
 use crate::config::Transport;
 use crate::limits::{ACCEPT_REST, REFUSED_PATIENCE};
 
@@ -25,7 +26,7 @@ pub(super) async fn run(
             () = shared.news.until(|| shared.stopping()) => return,
         };
         match accepted {
-            Ok((socket, peer)) => take(&shared, transport, &address, socket, peer),
+            Ok((socket, from)) => take(&shared, transport, &address, socket, from),
             Err(error) => {
                 shared.log(|| tracing::warn!(listener = &*address, %error, "cannot accept"));
                 monoio::time::sleep(ACCEPT_REST).await;
@@ -39,23 +40,31 @@ fn take(
     transport: Transport,
     address: &Rc<str>,
     socket: OwnedFd,
-    peer: String,
+    from: Origin,
 ) {
     shared.count(|counters| counters.accepted += 1);
-    let waiting = shared.unauthenticated.get();
-    if waiting >= shared.config.connection.unauthenticated_max {
-        shared.count(|counters| counters.turned_away += 1);
+    let source = from.ip.and_then(Source::of);
+    let peer = from.text;
+    let taken = shared.unauthenticated.borrow_mut().take(source);
+    if let Err(full) = taken {
+        let reason = match full {
+            Full::All => "unauthenticated_max are waiting",
+            Full::Share => "its address has its share of unauthenticated_max",
+        };
+        shared.count(|counters| match full {
+            Full::All => counters.turned_away += 1,
+            Full::Share => counters.turned_away_by_share += 1,
+        });
         shared.log(|| {
             let listener = &**address;
-            tracing::warn!(peer, listener, "connection closed: unauthenticated_max are waiting");
+            tracing::warn!(peer, listener, reason, "connection closed");
         });
         return;
     }
-    shared.unauthenticated.set(waiting + 1);
     let (shared, address) = (Rc::clone(shared), Rc::clone(address));
     monoio::spawn(async move {
         welcome(&shared, transport, &address, socket, peer).await;
-        shared.unauthenticated.set(shared.unauthenticated.get() - 1);
+        shared.unauthenticated.borrow_mut().give_back(source);
     });
 }
 

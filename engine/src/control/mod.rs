@@ -8,10 +8,11 @@ mod dial;
 mod handshake;
 mod listen;
 mod nudged;
+mod places;
 mod socket;
 mod wire;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -29,6 +30,7 @@ use crate::log::Limiter;
 use crate::shard::message::{Board, Event, NewLink, Question, Snapshot, ToShard};
 use crate::shard::wake::{Nudge, wake};
 use nudged::Nudged;
+use places::Places;
 pub(crate) use wire::Listener;
 use wire::Wire;
 
@@ -69,7 +71,7 @@ struct Shared {
     by_token: HashMap<[u8; 32], AccountId>,
     joints: Joints,
     news: Nudged,
-    unauthenticated: Cell<u32>,
+    unauthenticated: RefCell<Places>,
     counters: RefCell<EdgeCounters>,
     limiter: RefCell<Limiter>,
     /// For lines that are evidence of money.
@@ -83,6 +85,7 @@ struct EdgeCounters {
     authenticated: u64,
     refused: u64,
     turned_away: u64,
+    turned_away_by_share: u64,
     dials: u64,
     dials_failed: u64,
 }
@@ -114,7 +117,9 @@ pub(crate) fn run(
         let tokens = config.accounts.iter().enumerate();
         let by_token =
             tokens.filter_map(|(at, account)| Some((*account.token?.as_bytes(), id(at)))).collect();
+        let places = Places::new(config.connection.unauthenticated_max);
         let shared = Rc::new(Shared {
+            unauthenticated: RefCell::new(places),
             config,
             started: Instant::now(),
             bound: told,
@@ -122,7 +127,6 @@ pub(crate) fn run(
             by_token,
             joints,
             news: Nudged::default(),
-            unauthenticated: Cell::new(0),
             counters: RefCell::default(),
             limiter: RefCell::new(Limiter::new("caused by peers", LOG_LINES_PER_S)),
             evidence: RefCell::new(Limiter::new("evidence", LOG_EVIDENCE_LINES_PER_S)),

@@ -242,6 +242,7 @@ fn edge_counters(edge: &EdgeCounters) -> Value {
         "authenticated": edge.authenticated,
         "refused": edge.refused,
         "turned_away": edge.turned_away,
+        "turned_away_by_share": edge.turned_away_by_share,
         "dials": edge.dials,
         "dials_failed": edge.dials_failed,
     })

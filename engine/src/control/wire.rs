@@ -5,7 +5,7 @@
 //! descriptor itself stays ours to hand to a shard.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
@@ -124,6 +124,15 @@ pub(crate) enum Listener {
     Unix(UnixListener),
 }
 
+/// Who connected.
+#[derive(Debug)]
+pub(super) struct Origin {
+    /// Of TCP.
+    pub(super) ip: Option<IpAddr>,
+    /// As the log has it.
+    pub(super) text: String,
+}
+
 /// A listener that is waited on.
 #[derive(Debug)]
 pub(super) struct Door {
@@ -147,14 +156,15 @@ impl Door {
     }
 
     /// The next connection, and who it is as far as the kernel knows.
-    pub(super) async fn accept(&self) -> io::Result<(OwnedFd, String)> {
+    pub(super) async fn accept(&self) -> io::Result<(OwnedFd, Origin)> {
         loop {
             let accepted = match &self.listener {
-                Listener::Tcp(listener) => {
-                    listener.accept().map(|(stream, from)| (stream.into(), from.to_string()))
-                }
+                Listener::Tcp(listener) => listener.accept().map(|(stream, from)| {
+                    let from = Origin { ip: Some(from.ip()), text: from.to_string() };
+                    (stream.into(), from)
+                }),
                 Listener::Unix(listener) => listener.accept().map(|(stream, _)| {
-                    let from = peer(&stream);
+                    let from = Origin { ip: None, text: peer(&stream) };
                     (stream.into(), from)
                 }),
             };
