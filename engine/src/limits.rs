@@ -106,3 +106,7 @@ pub(crate) const BIND_REST: Duration = Duration::from_millis(20);
 /// How long a signal's line of the log may wait to be written: the second ends the process, read or
 /// not.
 pub(crate) const SIGNAL_LOG_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Longest asset code. A child is told it in a FULFILL; currency codes have three letters, those of
+/// tokens ten or so.
+pub(crate) const ASSET_CODE_LEN_MAX: usize = 32;

@@ -14,7 +14,9 @@ use super::decimal;
 use super::switch::{schemes, word};
 use super::table::{At, Table};
 use super::{Account, Dial, DialToken, SwitchSection, TokenHash, resolved};
-use crate::limits::{NAME_LEN_MAX, SCALE_MAX, TOKEN_LEN_MAX, UNIX_PATH_LEN_MAX};
+use crate::limits::{
+    ASSET_CODE_LEN_MAX, NAME_LEN_MAX, SCALE_MAX, TOKEN_LEN_MAX, UNIX_PATH_LEN_MAX,
+};
 
 const DIAL_EXAMPLE: &str = "\"btp+ws://us@example.org:7768/\"";
 
@@ -47,6 +49,11 @@ fn one_asset(table: &Table<'_, '_>, all: &[Asset]) -> Option<Asset> {
     let code = code?;
     if code.value.is_empty() || code.value.contains(|c: char| c == '/' || c.is_control()) {
         let text = format!("code = {:?} must be a word without a slash", code.value);
+        table.complain(code.line, text);
+        return None;
+    }
+    if code.value.len() > ASSET_CODE_LEN_MAX {
+        let text = format!("code has more than {ASSET_CODE_LEN_MAX} bytes: shorten it");
         table.complain(code.line, text);
         return None;
     }
@@ -155,6 +162,7 @@ impl Reader<'_> {
         self.connects(table, name.as_deref());
         let limits = limits(table, self.in_flight_packets_default);
         let segment = ildcp_segment(table, name.as_deref(), relation, &mut self.seen);
+        self.child_address(table, relation, segment.as_deref());
         let routes = self.routes(table, relation, segment.as_deref());
         Some(Account {
             name: name?,
@@ -189,6 +197,26 @@ impl Reader<'_> {
         }
     }
 
+    /// What IL-DCP tells a child must be an address, also where other routes lead to it.
+    fn child_address(
+        &self,
+        table: &Table<'_, '_>,
+        relation: Option<Relation>,
+        segment: Option<&str>,
+    ) {
+        let (Some(switch), Some(segment), Some(Relation::Child)) = (self.switch, segment, relation)
+        else {
+            return;
+        };
+        if let Err(error) = switch.address.child(segment) {
+            let text = format!(
+                "the address that this child is told, ours and \"{segment}\", is none: {error}: \
+                 shorten our own address"
+            );
+            table.complain(table.line(), text);
+        }
+    }
+
     /// A child without `routes` is reached at the address that IL-DCP gives it.
     fn routes(
         &mut self,
@@ -210,12 +238,9 @@ impl Reader<'_> {
     fn default_route(&mut self, table: &Table<'_, '_>, address: &str) -> Option<Prefix> {
         let what = format!("the route that a child has unless told, \"{address}\",");
         twice(table, &mut self.seen.routes, address, table.line(), &what);
-        let parsed = address.parse();
-        if let Err(error) = &parsed {
-            table.complain(table.line(), format!("{what} {error}: shorten our own address"));
-        }
         shallow(table, address, table.line(), &what);
-        parsed.ok()
+        // If it is none, that has been told of the child's address.
+        address.parse().ok()
     }
 
     fn route(&mut self, table: &Table<'_, '_>, text: &At<&str>) -> Option<Prefix> {
@@ -295,12 +320,13 @@ fn ildcp_segment(
 
 fn limits(table: &Table<'_, '_>, in_flight_packets_default: u32) -> Limits {
     let amount = |key| table.amount(key).map(|amount| amount.value);
+    let rate = rate_limit(table, "amount_per_s", "amount_burst");
     Limits {
         balance_max: amount("balance_max").unwrap_or(0),
         payable_max: amount("payable_max").unwrap_or(0),
-        packet_amount_max: amount("packet_amount_max").unwrap_or(u64::MAX),
+        packet_amount_max: packet_amount_max(table, rate),
         packets: rate_limit(table, "packets_per_s", "packets_burst"),
-        amount: rate_limit(table, "amount_per_s", "amount_burst"),
+        amount: rate,
         in_flight_packets_max: table.integer(
             "in_flight_packets_max",
             1..=u32::MAX,
@@ -308,6 +334,20 @@ fn limits(table: &Table<'_, '_>, in_flight_packets_default: u32) -> Limits {
         ),
         in_flight_value_max: amount("in_flight_value_max"),
     }
+}
+
+/// A packet above the burst could never pass, and its sender, told T04, would try for ever.
+fn packet_amount_max(table: &Table<'_, '_>, rate: Option<RateLimit>) -> u64 {
+    let burst = rate.map_or(u64::MAX, |rate| rate.burst);
+    let Some(At { line, value }) = table.amount("packet_amount_max") else { return burst };
+    if value > burst {
+        let text = format!(
+            "packet_amount_max = {value} is more than the {burst} that may pass at once: lower it, \
+             or raise amount_burst"
+        );
+        table.complain(line, text);
+    }
+    value
 }
 
 /// A bucket that fills at `per_s` up to `burst`, which is one second's worth unless told.

@@ -153,7 +153,7 @@ fn addresses_and_routes_fit_the_network() {
     let own = format!("address = \"test{}\"", ".a".repeat(ROUTE_SEGMENTS_MAX - 1));
     one_complaint(2, &own, 8, &format!("at most {ROUTE_SEGMENTS_MAX} segments"));
     let own = format!("address = \"test.{}\"", "a".repeat(1_015));
-    one_complaint(2, &own, 8, "the route that a child has unless told");
+    one_complaint(2, &own, 8, "the address that this child is told");
 }
 
 #[test]
@@ -202,6 +202,26 @@ fn a_rate_that_the_core_cannot_use_is_told_with_its_line_and_why() {
         assert!(problem.text.starts_with(&words), "{problems}");
     }
     assert!(read(&with("USD/6", "1.00\"\nspread_ppm = 50 #\"")).is_ok());
+}
+
+#[test]
+fn what_a_child_is_told_by_ildcp_can_be_told() {
+    one_complaint(6, &format!("code = \"{}\"", "U".repeat(33)), 6, "more than 32 bytes");
+    let long = format!("test.{}", "a".repeat(1_013));
+    let told = "is none: the address has more than 1023 bytes";
+    one_complaint(2, &format!("address = \"{long}\""), 8, told);
+    let lines = SMALLEST.replace("test.m2m", &long) + "routes = [\"test.alice\"]\n";
+    let problems = read(&lines).unwrap_err();
+    let [problem] = &problems.list[..] else { panic!("{problems}") };
+    assert!(problem.text.contains(told), "{problems}");
+}
+
+#[test]
+fn no_packet_may_be_larger_than_what_may_pass_at_once() {
+    let config = read(&format!("{SMALLEST}amount_per_s = 10\namount_burst = 50\n")).unwrap();
+    assert_eq!(config.accounts[0].limits.packet_amount_max, 50);
+    let keys = "amount_per_s = 10\npacket_amount_max = 11";
+    one_complaint(0, keys, 14, "more than the 10 that may pass at once");
 }
 
 /// What the documentation promises of rates.
