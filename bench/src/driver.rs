@@ -129,8 +129,8 @@ struct Wire {
     buffers: Vec<Vec<u8>>,
     /// Forwarded since the last look.
     prepares: Vec<(ConnectionId, u32, u32)>,
-    /// By request id toward the switch: whether an answer is awaited.
-    asked: Vec<bool>,
+    /// One bit a request id toward the switch: an answer is awaited.
+    asked: Vec<u64>,
     fulfilled: u64,
     rejected: u64,
 }
@@ -162,9 +162,9 @@ impl Egress for Wire {
 
     fn answer(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
         btp::put_ilp(self.buffer(to), FrameType::Response, request_id, packet);
-        let asked = &mut self.asked[request_id as usize];
-        assert!(*asked, "each request is answered once");
-        *asked = false;
+        let (word, bit) = (request_id as usize / 64, 1 << (request_id % 64));
+        assert!(self.asked[word] & bit != 0, "each request is answered once");
+        self.asked[word] &= !bit;
         match ilp::packet_type(packet) {
             Some(PacketType::Fulfill) => self.fulfilled += 1,
             Some(PacketType::Reject) => self.rejected += 1,
@@ -204,7 +204,7 @@ impl<'w, F: Forwarding> Driver<'w, F> {
         let wire = Wire {
             buffers: vec![Vec::with_capacity(EGRESS_BYTES); ACCOUNTS as usize],
             prepares: Vec::with_capacity(BATCH_MAX),
-            asked: vec![false; IDS],
+            asked: vec![0; IDS / 64],
             fulfilled: 0,
             rejected: 0,
         };
@@ -267,7 +267,7 @@ impl<'w, F: Forwarding> Driver<'w, F> {
             let id = u32::try_from(self.next_id).expect("below 2^20");
             // An id comes round only when its packet has long ended: those left to expire last
             // 30 s of simulated time, 15 million pairs, so the few still waiting are skipped.
-            self.wire.asked[self.next_id] = true;
+            self.wire.asked[self.next_id / 64] |= 1 << (self.next_id % 64);
             btp::put_ilp(
                 &mut self.rx,
                 FrameType::Message,
@@ -305,7 +305,7 @@ impl<'w, F: Forwarding> Driver<'w, F> {
 
     fn next_free_id(&self) -> usize {
         let mut id = (self.next_id + 1) % IDS;
-        while self.wire.asked[id] {
+        while self.wire.asked[id / 64] >> (id % 64) & 1 == 1 {
             id = (id + 1) % IDS;
         }
         id
@@ -314,8 +314,8 @@ impl<'w, F: Forwarding> Driver<'w, F> {
     fn reply(&mut self) {
         self.rx.clear();
         let mut picked = ArrayVec::<Outstanding, BATCH_MAX>::new();
-        while self.outstanding.len() > self.in_flight && !picked.is_full() {
-            let packet = self.outstanding.swap_remove(self.random.index(self.outstanding.len()));
+        for place in self.pick() {
+            let packet = self.outstanding.swap_remove(place);
             self.planned[packet.plan as usize] += 1;
             if packet.plan != Plan::NeverAnswer {
                 picked.push(packet);
@@ -334,6 +334,20 @@ impl<'w, F: Forwarding> Driver<'w, F> {
             rest = &rest[frame.len()..];
         }
         self.core.responses(self.now, &batch, &mut self.wire);
+    }
+
+    /// Random places in the list of outstanding packets, each to be removed in turn; read once in a
+    /// loop of its own, so that their misses overlap.
+    fn pick(&mut self) -> ArrayVec<usize, BATCH_MAX> {
+        let mut len = self.outstanding.len();
+        let mut places = ArrayVec::new();
+        while len > self.in_flight && !places.is_full() {
+            places.push(self.random.index(len));
+            len -= 1;
+        }
+        let touched = places.iter().map(|place: &usize| self.outstanding[*place].number);
+        black_box(touched.fold(0, |all, one| all ^ one));
+        places
     }
 
     fn put_answer(&mut self, packet: &Outstanding) {
