@@ -31,11 +31,14 @@ fn main() {
     let parse = || {
         for vectors in bytes.chunks(WARM) {
             for _ in 0..ROUNDS {
+                let mut read = 0_u64;
                 for packet in vectors {
-                    let prepare = Prepare::new_checked_cached(black_box(*packet), &mut cache);
-                    let prepare = black_box(prepare).expect("well-formed");
-                    black_box((prepare.amount(), prepare.destination(), prepare.expires_at_ms()));
+                    let prepare = Prepare::new_checked_cached(black_box(*packet), &mut cache)
+                        .expect("the workload's packets are well-formed");
+                    let lens = (prepare.destination().len() + prepare.data().len()) as u64;
+                    read ^= prepare.amount() ^ prepare.expires_at_ms() ^ lens;
                 }
+                black_box(read);
             }
         }
         let read = |packet: &&[u8]| {

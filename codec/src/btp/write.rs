@@ -4,7 +4,7 @@ use super::{
     AMOUNT_LEN, CODE_LEN, ERROR_DATA_LEN_MAX, Entry, FRAME_LEN_MAX, FrameType, ILP, OCTET_STREAM,
     time,
 };
-use crate::limits::{self, PACKET_LEN_MAX};
+use crate::limits::PACKET_LEN_MAX;
 use crate::oer::{self, string_size};
 
 /// Appends all of a frame that carries one ILP packet but the packet; its bytes are to follow.
@@ -21,45 +21,54 @@ pub fn put_ilp_header(
 ) {
     assert!(packet_len <= PACKET_LEN_MAX, "a checked packet has a bounded length");
     debug_assert!(matches!(frame_type, FrameType::Message | FrameType::Response));
-    let len = ENTRY.len() + string_size(packet_len);
-    // Made in one piece of fixed size: two frames leave for each pair, and piece by piece their
-    // headers took longer than the copies of their packets.
-    let mut header = [0; ILP_HEADER_LEN_MAX];
-    header[0] = frame_type as u8;
-    header[1..5].copy_from_slice(&request_id.to_be_bytes());
-    let mut end = 5;
-    let mut put = |piece: &[u8; PIECE], len: usize| {
-        header[end..end + PIECE].copy_from_slice(piece);
-        end += len;
-    };
-    let (piece, size) = length_prefix(len);
-    put(&piece, size);
-    put(ENTRY, ENTRY.len());
-    let (piece, size) = length_prefix(packet_len);
-    put(&piece, size);
-    let start = out.len();
-    out.extend_from_slice(&header);
-    out.truncate(start + end);
+    let len = ENTRY_LEN + string_size(packet_len);
+    let [i, j, k, l] = request_id.to_be_bytes();
+    let t = frame_type as u8;
+    // One piece of known size for each pair of prefixes, so that the header goes from registers to
+    // its place: two frames leave for each pair of packets, and piece by piece their headers took
+    // longer than the copies of their packets.
+    match (length_prefix(len), length_prefix(packet_len)) {
+        (Prefix::One([a]), Prefix::One([x])) => {
+            out.extend_from_slice(&[t, i, j, k, l, a, 1, 1, 3, b'i', b'l', b'p', 0, x]);
+        }
+        (Prefix::Two([a, b]), Prefix::One([x])) => {
+            out.extend_from_slice(&[t, i, j, k, l, a, b, 1, 1, 3, b'i', b'l', b'p', 0, x]);
+        }
+        (Prefix::Two([a, b]), Prefix::Two([x, y])) => {
+            out.extend_from_slice(&[t, i, j, k, l, a, b, 1, 1, 3, b'i', b'l', b'p', 0, x, y]);
+        }
+        (Prefix::Three([a, b, c]), Prefix::Two([x, y])) => {
+            out.extend_from_slice(&[t, i, j, k, l, a, b, c, 1, 1, 3, b'i', b'l', b'p', 0, x, y]);
+        }
+        (Prefix::Three([a, b, c]), Prefix::Three([x, y, z])) => {
+            let rest = [1, 1, 3, b'i', b'l', b'p', 0, x, y, z];
+            out.extend_from_slice(&[t, i, j, k, l, a, b, c]);
+            out.extend_from_slice(&rest);
+        }
+        _ => unreachable!("the contents are 8 to 10 bytes longer than the packet"),
+    }
 }
 
-/// Bytes that a piece of a header is copied in; what is behind its own is overwritten or cut off.
-const PIECE: usize = 7;
-/// One entry, its name, its type; its data is to follow.
-const ENTRY: &[u8; PIECE] = b"\x01\x01\x03ilp\x00";
+/// What stands between the two prefixes: one entry, its name, its type.
+const ENTRY_LEN: usize = 7;
 const _: () = assert!(OCTET_STREAM == 0 && ILP.len() == 3);
-/// The last piece has three bytes of its own at most, and is copied whole.
-const ILP_HEADER_LEN_MAX: usize = limits::ILP_HEADER_LEN_MAX + PIECE - 3;
 
-/// The prefix of a string of less than 64 KiB, and its size.
+/// The prefix of a string of less than 64 KiB.
+enum Prefix {
+    One([u8; 1]),
+    Two([u8; 2]),
+    Three([u8; 3]),
+}
+
 #[inline]
-fn length_prefix(len: usize) -> ([u8; PIECE], usize) {
-    const { assert!(FRAME_LEN_MAX < 1 << 24 && PACKET_LEN_MAX + ENTRY.len() + 3 < 1 << 16) };
+fn length_prefix(len: usize) -> Prefix {
+    const { assert!(PACKET_LEN_MAX + ENTRY_LEN + 3 < 1 << 16) };
     #[expect(clippy::cast_possible_truncation, reason = "each takes its own eight bits")]
     let (high, low) = ((len >> 8) as u8, len as u8);
     match len {
-        0..=0x7f => ([low, 0, 0, 0, 0, 0, 0], 1),
-        0x80..=0xff => ([0x81, low, 0, 0, 0, 0, 0], 2),
-        _ => ([0x82, high, low, 0, 0, 0, 0], 3),
+        0..=0x7f => Prefix::One([low]),
+        0x80..=0xff => Prefix::Two([0x81, low]),
+        _ => Prefix::Three([0x82, high, low]),
     }
 }
 
