@@ -2,6 +2,8 @@
 //!
 //! Standard workload (10k routes, 100k in flight), raw BTP frames in and out, one core, no journal
 //! yet: records leave the core and are dropped. Every answer is verified, and the books after.
+//!
+//! With the argument `profile` it runs the core alone for some seconds, for a profiler to look at.
 
 use m2_bench::alternate::{alternate, pin};
 use m2_bench::bare::Bare;
@@ -19,6 +21,10 @@ fn main() {
     pin();
     let workload = Workload::new(ROUTES);
     let mut switch = Driver::new(workload.switch(), &workload, links(), IN_FLIGHT);
+    if std::env::args().nth(1).as_deref() == Some("profile") {
+        switch.run(12 * PAIRS);
+        return switch.verify();
+    }
     let mut bare = Driver::new(Bare::new(&workload, links()), &workload, links(), IN_FLIGHT);
     let (core, loop_, ratio) = alternate(PAIRS, || switch.run(PAIRS), || bare.run(PAIRS));
     switch.verify();
