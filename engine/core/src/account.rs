@@ -6,7 +6,7 @@ use m2_codec::address::Address;
 
 use crate::bucket::Bucket;
 use crate::counters::AccountCounters;
-use crate::ids::{AccountId, AssetIndex, ConnectionId};
+use crate::ids::{AccountId, AssetIndex, ConnectionId, Now};
 use crate::ledger::{Ledger, Words};
 use crate::limits;
 
@@ -141,6 +141,13 @@ impl Account {
 
     pub(crate) fn is_live(&self, connection: ConnectionId) -> bool {
         self.link == Some(connection.epoch)
+    }
+
+    /// Takes one packet out of the account's bucket, if it has one. A connection that is no longer the
+    /// account's takes nothing: its requests are not looked at.
+    pub(crate) fn may_send_packet(&mut self, connection: ConnectionId, now: Now) -> bool {
+        self.is_live(connection)
+            && self.packets.as_mut().is_none_or(|bucket| bucket.try_take(1, now.mono_ns))
     }
 
     pub(crate) fn view(&self) -> AccountView {

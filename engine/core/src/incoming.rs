@@ -10,7 +10,7 @@ use core::ops::Range;
 
 use arrayvec::ArrayVec;
 use m2_codec::address;
-use m2_codec::ilp::{self, DecodeError, Prepare};
+use m2_codec::ilp::{self, Prepare};
 
 use crate::account::Account;
 use crate::ids::{AccountId, ConnectionId, Now};
@@ -23,7 +23,8 @@ use crate::switch::{Egress, Request, Response, ResponseBody, Switch};
 
 /// What a request is, before anything is decided about it.
 pub(crate) struct Parsed<'a> {
-    prepare: Result<Prepare<&'a [u8]>, DecodeError>,
+    /// The PREPARE, unless its sender sends too many packets a second or it is none.
+    prepare: Result<Prepare<&'a [u8]>, Refusal>,
     /// Where its destination's candidates stand among those of the vector.
     candidates: Range<usize>,
 }
@@ -52,14 +53,22 @@ struct Admission {
 }
 
 impl Switch {
-    /// Reads a vector of requests before anything is decided about any, and brings what they will need into the cache together.
+    /// Takes the packet bucket of each request's sender, before anything is read of it; reads what is
+    /// left, and brings what they will need into the cache together.
     pub(crate) fn parse<'a>(
         &mut self,
+        now: Now,
         batch: &'a [Request<'_>],
     ) -> ArrayVec<Parsed<'a>, BATCH_MAX> {
         self.candidates.clear();
         let parsed = batch.iter().map(|request| {
-            let prepare = Prepare::new_checked_cached(&request.packet[..], &mut self.timestamps);
+            let account = &mut self.accounts[request.connection.account.index()];
+            let prepare = if account.may_send_packet(request.connection, now) {
+                Prepare::new_checked_cached(&request.packet[..], &mut self.timestamps)
+                    .map_err(|error| Refusal::InvalidPacket { error })
+            } else {
+                Err(Refusal::PacketRate)
+            };
             let start = self.candidates.len();
             if let Ok(prepare) = &prepare {
                 self.routes.put_candidates(prepare.destination(), &mut self.candidates);
@@ -108,10 +117,7 @@ impl Switch {
     ) -> Result<Admitted, Refusal> {
         let &Request { connection, request_id, .. } = request;
         let account = &mut self.accounts[connection.account.index()];
-        if account.packets.as_mut().is_some_and(|bucket| !bucket.try_take(1, now.mono_ns)) {
-            return Err(Refusal::PacketRate);
-        }
-        let prepare = parsed.prepare.map_err(|error| Refusal::InvalidPacket { error })?;
+        let prepare = parsed.prepare?;
         if now.utc_ms >= prepare.expires_at_ms() {
             return Err(Refusal::ExpiredOnArrival);
         }

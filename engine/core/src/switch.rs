@@ -297,7 +297,7 @@ impl Switch {
     pub fn requests(&mut self, now: Now, batch: &mut [Request<'_>], egress: &mut impl Egress) {
         assert!(batch.len() <= BATCH_MAX, "vectors are bounded");
         self.built.clear();
-        let parsed = self.parse(batch);
+        let parsed = self.parse(now, batch);
         for (index, (request, parsed)) in batch.iter().zip(parsed).enumerate() {
             self.take_request(now, index, request, parsed, egress);
         }

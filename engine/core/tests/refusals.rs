@@ -93,6 +93,19 @@ fn b13_the_packet_bucket_refuses_t05_whatever_the_packet_is() {
 }
 
 #[test]
+fn b13_requests_of_a_replaced_connection_take_nothing_from_the_packet_bucket() {
+    let mut world =
+        limits_of_alice(|limits| limits.packets = Some(RateLimit { per_s: 1, burst: 1 }));
+    let old = world.link(ALICE);
+    let newer = world.switch.link_up(ALICE);
+    for _ in 0..3 {
+        assert_eq!(world.request(old, 1, usual("test.bob", 10)), []);
+    }
+    let sent = world.request(newer, 1, usual("test.bob", 10));
+    assert!(matches!(sent[..], [Sent::Prepare { .. }]), "{sent:?}");
+}
+
+#[test]
 fn a23_a_packet_that_is_none_is_refused_f01_with_our_address() {
     let mut world = World::new();
     let cut = usual("test.bob", 10)[..60].to_vec();
