@@ -1,3 +1,5 @@
+//! Frames of every type, read and written; what is refused, and by which name; headers byte for byte.
+
 use super::*;
 
 const ENTRIES: &[Entry<'static>] = &[
