@@ -608,8 +608,11 @@ fn the_incoming_half_looks_in_its_order() {
         "CountInFull",
     ];
     assert_eq!(seen, wanted);
+}
 
-    // What an account may have is fixed, so each of the rest is mended in a switch of its own.
+/// As above, for what an account has from its start: each fault is mended in a switch of its own.
+#[test]
+fn the_incoming_half_looks_at_limits_in_its_order() {
     let mut limits = Limits { in_flight_packets_max: 1, ..limits() };
     limits.balance_max = 0;
     limits.in_flight_value_max = Some(0);
