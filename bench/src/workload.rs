@@ -13,7 +13,7 @@ use m2_codec::address::Prefix;
 use m2_codec::{ilp, timestamp};
 use m2_core::{
     AccountConfig, AccountId, Asset, AssetIndex, Limits, Network, Now, RateEntry, RateLimit, Rates,
-    Relation, Rings, Routes, Switch, SwitchConfig, sha256_of_32,
+    Relation, Rings, Routes, ShardId, Switch, SwitchConfig, sha256_of_32,
 };
 
 /// Accounts, half of them in each asset.
@@ -123,6 +123,7 @@ impl Workload {
     pub fn switch(&self) -> Switch {
         const SLOTS: u32 = 1 << 18;
         let mut switch = Switch::new(SwitchConfig {
+            shard: ShardId(0),
             own_address: "test.m2m".parse().expect("an address"),
             network: Network::Test,
             expiry_margin_ms: 1_000,
@@ -138,7 +139,7 @@ impl Workload {
             switch.add_account(account(AccountId(number)));
         }
         switch.set_routes(Arc::clone(&self.routes));
-        switch.set_rates(START, Arc::clone(&self.rates));
+        switch.set_rates(Arc::clone(&self.rates));
         for number in 0..ACCOUNTS {
             let _ = switch.link_up(AccountId(number));
         }
@@ -212,6 +213,7 @@ fn account(id: AccountId) -> AccountConfig {
     let (asset_code, asset_scale) = if id.0.is_multiple_of(2) { ("USD", 9) } else { ("XRP", 6) };
     AccountConfig {
         id,
+        shard: ShardId(0),
         relation: Relation::Peer,
         asset: asset_of(id),
         asset_code: asset_code.into(),

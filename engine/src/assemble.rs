@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use m2_core::{AccountConfig, AccountId, Now, Rates, Rings, Routes, Switch, SwitchConfig};
+use m2_core::{AccountConfig, AccountId, Now, Rates, Rings, Routes, ShardId, Switch, SwitchConfig};
 
 use crate::config::Config;
+
+/// The process has one shard so far, which owns every account.
+const SHARD: ShardId = ShardId(0);
 
 /// A switch with every account, route and rate of the configuration, and no link.
 ///
@@ -14,6 +17,7 @@ use crate::config::Config;
 pub(crate) fn switch(config: &Config, start: Now) -> Switch {
     let section = &config.switch;
     let mut switch = Switch::new(SwitchConfig {
+        shard: SHARD,
         own_address: section.address.clone(),
         network: section.network,
         expiry_margin_ms: section.expiry_margin_ms,
@@ -30,6 +34,7 @@ pub(crate) fn switch(config: &Config, start: Now) -> Switch {
         let asset = &config.assets[usize::from(account.asset.0)];
         switch.add_account(AccountConfig {
             id,
+            shard: SHARD,
             relation: account.relation,
             asset: account.asset,
             asset_code: asset.code.clone(),
@@ -39,7 +44,7 @@ pub(crate) fn switch(config: &Config, start: Now) -> Switch {
         });
     }
     let rates = Rates::build(1, &config.assets, &config.rates);
-    switch.set_rates(start, Arc::new(rates.expect("rates were checked with the file")));
+    switch.set_rates(Arc::new(rates.expect("rates were checked with the file")));
     let routes = accounts
         .flat_map(|(id, account)| account.routes.iter().map(move |prefix| (prefix.clone(), id)));
     let routes = Routes::build(random(), routes);

@@ -6,7 +6,7 @@ use m2_codec::address::Address;
 
 use crate::bucket::Bucket;
 use crate::counters::AccountCounters;
-use crate::ids::{AccountId, AssetIndex, ConnectionId, Now};
+use crate::ids::{AccountId, AssetIndex, ConnectionId, Now, ShardId};
 use crate::ledger::{Ledger, Words};
 use crate::limits;
 
@@ -54,6 +54,8 @@ pub struct Limits {
 pub struct AccountConfig {
     /// The next free number: accounts are added in order.
     pub id: AccountId,
+    /// Which shard owns the account: its ledger, its links, the slots toward it.
+    pub shard: ShardId,
     /// What the peer is to us.
     pub relation: Relation,
     /// The account's asset and scale, in the list that the rates were built from.

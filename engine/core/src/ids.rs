@@ -16,6 +16,16 @@ impl AccountId {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct AssetIndex(pub u16);
 
+/// Which shard of this switch. Each shard decides for the accounts that it owns.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ShardId(pub u16);
+
+impl ShardId {
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
 /// One connection of one account: the epoch counts the account's connections.
 ///
 /// An answer counts only on the very connection that its PREPARE left on, and is given only to the

@@ -1,10 +1,12 @@
 //! The incoming half: everything that concerns the peer who sent the PREPARE.
 //!
 //! A request is admitted by one straight list of checks, each a refusal of its own; then money is
-//! held and a `Forward` handed to the outgoing half. When its `Answer` comes back, the hold becomes
-//! balance or is released, and the answer goes to the very connection that asked.
+//! held and a `Forward` handed to the outgoing half, which may be another shard's. When its `Answer`
+//! comes back, the hold becomes balance or is released, and the answer goes to the very connection
+//! that asked.
 //!
-//! Invariant: an account's `in_flight_in` counts the packets whose `Forward` or `Answer` exists.
+//! Invariants: an account's `in_flight_in` counts the packets whose `Forward` or `Answer` exists; so
+//! does a snapshot of rates count those that it converted, and stays until there are none.
 
 use core::ops::Range;
 
@@ -15,7 +17,9 @@ use m2_codec::ilp::{self, Prepare};
 use crate::account::Account;
 use crate::ids::{AccountId, ConnectionId, Now};
 use crate::limits::BATCH_MAX;
-use crate::message::{Answer, AnswerBytes, Conversion, Forward, Notice, Outcome, PrepareBytes};
+use crate::message::{
+    Answer, AnswerBytes, Conversion, Forward, Notice, Origin, Outcome, PrepareBytes,
+};
 use crate::own;
 use crate::rates::ConversionError;
 use crate::refusal::Refusal;
@@ -41,6 +45,8 @@ struct Routable<'a> {
     candidates: Range<usize>,
     /// An echo goes back to whom it came from.
     may_reflect: bool,
+    /// The PREPARE as it came.
+    packet: &'a [u8],
     bytes: PrepareBytes,
 }
 
@@ -97,7 +103,7 @@ impl Switch {
             return;
         }
         account.counters.requests_in += 1;
-        match self.admit(now, index, request, parsed) {
+        match self.admit(now, index, request, parsed, egress) {
             Ok(Admitted::Forwarded) => {}
             Ok(Admitted::Answered) => {
                 self.counters.own_fulfills += 1;
@@ -114,6 +120,7 @@ impl Switch {
         index: usize,
         request: &Request<'_>,
         parsed: Parsed<'_>,
+        egress: &mut impl Egress,
     ) -> Result<Admitted, Refusal> {
         let &Request { connection, request_id, .. } = request;
         let account = &mut self.accounts[connection.account.index()];
@@ -141,20 +148,26 @@ impl Switch {
             destination,
             candidates: parsed.candidates,
             may_reflect: self.config.reflect,
+            packet: prepare.as_packet(),
             bytes: PrepareBytes::Request { index, len: prepare.packet_len() },
         };
         if is_to_us {
             let routable = self.echo(&prepare, routable)?;
-            self.forward(now, routable)?;
+            self.forward(now, routable, egress)?;
         } else {
-            self.forward(now, routable)?;
+            self.forward(now, routable, egress)?;
         }
         Ok(Admitted::Forwarded)
     }
 
     /// Checks, holds, and hands the packet to the outgoing half.
-    fn forward(&mut self, now: Now, packet: Routable<'_>) -> Result<(), Refusal> {
-        let admission = self.check_forward(now, &packet)?;
+    fn forward(
+        &mut self,
+        now: Now,
+        packet: Routable<'_>,
+        egress: &mut impl Egress,
+    ) -> Result<(), Refusal> {
+        let admission = self.check_forward(now, &packet, egress)?;
 
         let Routable { connection, request_id, amount, .. } = packet;
         let Admission { account_out, amount_out, conversion, expires_at_ms } = admission;
@@ -164,26 +177,44 @@ impl Switch {
             bucket.take(amount);
         }
         account.in_flight_in += 1;
+        let hold_in = account.ledger.hold_in(amount);
+        let shard_out = self.accounts[account_out.index()].config.shard;
+        self.newest_rates().in_flight += 1;
+        let answer_room = &mut self.answer_rooms[shard_out.index()];
         let forward = Forward {
-            hold_in: account.ledger.hold_in(amount),
-            answer_place: self.answers.reserve().expect("check_forward() found room"),
-            connection_in: connection,
-            request_id_in: request_id,
+            hold_in,
+            origin: Origin {
+                answer_place: answer_room.reserve().expect("check_forward() found room"),
+                connection,
+                request_id,
+                conversion,
+            },
             account_out,
             amount_out,
-            conversion,
             condition: *packet.condition,
             expires_at_ms,
             deadline_ns: now.mono_ns + remaining_ns,
-            bytes: packet.bytes,
         };
-        let place = self.forwards.reserve().expect("check_forward() found room");
-        self.forwards.push(place, forward);
+        if shard_out == self.config.shard {
+            let place = self.forwards.reserve().expect("check_forward() found room");
+            self.forwards.push(place, (forward, packet.bytes));
+        } else {
+            let bytes = match packet.bytes {
+                PrepareBytes::Request { .. } => packet.packet,
+                PrepareBytes::Built(range) => &self.built[range],
+            };
+            egress.forward(shard_out, forward, bytes);
+        }
         Ok(())
     }
 
     /// Every check of the incoming half, in order. Writes nothing.
-    fn check_forward(&mut self, now: Now, packet: &Routable<'_>) -> Result<Admission, Refusal> {
+    fn check_forward(
+        &mut self,
+        now: Now,
+        packet: &Routable<'_>,
+        egress: &impl Egress,
+    ) -> Result<Admission, Refusal> {
         let &Routable { connection, amount, destination, .. } = packet;
         if !self.config.network.serves(address::scheme(destination)) {
             return Err(Refusal::SchemeNotServed);
@@ -210,12 +241,19 @@ impl Switch {
         if past_value_cap(account.ledger.held_in(), amount, limits.in_flight_value_max) {
             return Err(Refusal::ValueInFull);
         }
-        if !self.forwards.has_room() {
+        let shard_out = self.accounts[account_out.index()].config.shard;
+        let forward_room = if shard_out == self.config.shard {
+            self.forwards.has_room()
+        } else {
+            egress.forward_room(shard_out)
+        };
+        if !forward_room {
             return Err(Refusal::ForwardRingFull);
         }
-        if !self.answers.has_room() {
+        if !self.answer_rooms[shard_out.index()].has_room() {
             return Err(Refusal::AnswerRingFull);
         }
+        let account = &mut self.accounts[connection.account.index()];
         account.ledger.check_hold_in(amount).map_err(|_| Refusal::CreditExhausted)?;
         if account.amount.as_mut().is_some_and(|bucket| !bucket.has(amount, now.mono_ns)) {
             return Err(Refusal::MoneyRate);
@@ -297,51 +335,82 @@ impl Switch {
         Ok(Routable { destination: source, candidates, may_reflect: true, bytes, ..request })
     }
 
-    /// Ends every packet that has its `Answer`. `batch` is where answers point into.
+    /// Ends every packet that has its `Answer`, or hands the `Answer` to the shard that sent its
+    /// `Forward`. `batch` is where answers point into.
     pub(crate) fn apply_answers(&mut self, batch: &[Response<'_>], egress: &mut impl Egress) {
-        while let Some(answer) = self.answers.pop() {
-            self.apply_answer(answer, batch, egress);
+        while let Some((answer, bytes)) = self.answers.pop_front() {
+            let packet = packet_of(batch, bytes);
+            let shard_in = self.accounts[answer.account_in().index()].config.shard;
+            if shard_in == self.config.shard {
+                self.apply_answer(answer, packet, egress);
+            } else {
+                egress.give_back(shard_in, answer, packet);
+            }
         }
     }
 
-    fn apply_answer(&mut self, answer: Answer, batch: &[Response<'_>], egress: &mut impl Egress) {
-        let Answer { hold_in, connection_in, request_id_in, outcome } = answer;
+    /// Ends a packet. `packet` is the FULFILL or REJECT to pass on.
+    pub(crate) fn apply_answer(&mut self, answer: Answer, packet: &[u8], egress: &mut impl Egress) {
+        let Answer { hold_in, origin, shard_out, amount_out, outcome } = answer;
+        let Origin { answer_place, connection, request_id, conversion } = origin;
         let amount = hold_in.amount();
-        let account = &mut self.accounts[connection_in.account.index()];
+        self.answer_rooms[shard_out.index()].give_back(answer_place);
+        let paid = matches!(outcome, Outcome::Fulfilled).then_some(amount_out);
+        self.count_converted(conversion, amount, paid);
+        let account = &mut self.accounts[connection.account.index()];
         assert!(account.in_flight_in > 0, "a packet counts until its answer is taken");
         account.in_flight_in -= 1;
-        let is_live = account.is_live(connection_in);
+        let is_live = account.is_live(connection);
         match outcome {
-            Outcome::Fulfilled(bytes) => {
+            Outcome::Fulfilled => {
                 account.ledger.commit_in(hold_in);
                 count_fulfilled(account, amount);
                 if is_live {
-                    egress.answer(connection_in, request_id_in, packet_of(batch, bytes));
+                    egress.answer(connection, request_id, packet);
                 } else {
                     account.counters.undelivered_fulfills += 1;
                     self.counters.undelivered_fulfills += 1;
-                    self.note(Notice::Undelivered {
-                        connection: connection_in,
-                        request_id: request_id_in,
-                        amount,
-                    });
+                    self.note(Notice::Undelivered { connection, request_id, amount });
                 }
             }
-            Outcome::Rejected(bytes) => {
+            Outcome::Rejected => {
                 account.ledger.release_in(hold_in);
                 if is_live {
                     account.counters.rejects_out += 1;
-                    egress.answer(connection_in, request_id_in, packet_of(batch, bytes));
+                    egress.answer(connection, request_id, packet);
                 }
             }
             Outcome::Refused(refusal) => {
                 account.ledger.release_in(hold_in);
                 if is_live {
-                    self.refuse(refusal, connection_in, request_id_in, egress);
+                    self.refuse(refusal, connection, request_id, egress);
                 } else {
                     self.counters.count(&refusal);
                 }
             }
+        }
+    }
+
+    /// A packet that was converted has ended. If it was fulfilled, it adds to the totals of its two
+    /// assets, with what rounding kept of it.
+    fn count_converted(&mut self, conversion: Conversion, amount_in: u64, amount_out: Option<u64>) {
+        let Conversion { rate_version, pair } = conversion;
+        let pair = pair as usize;
+        let mut books = self.rate_books.iter_mut().rev();
+        let book = books
+            .find(|book| book.rates.version() == rate_version)
+            .expect("a snapshot stays while packets converted by it are in flight");
+        assert!(book.in_flight > 0, "a packet counts at its rates until its answer is taken");
+        book.in_flight -= 1;
+        if let Some(amount_out) = amount_out {
+            let remainder = book.rates.remainder(pair, amount_in, amount_out);
+            book.remainders[pair] += u128::from(remainder);
+            let total = &mut self.pair_totals[pair];
+            total.amount_in += u128::from(amount_in);
+            total.amount_out += u128::from(amount_out);
+        }
+        if self.rate_books.len() > 1 {
+            self.fold_old_rates();
         }
     }
 }
@@ -366,6 +435,9 @@ fn count_fulfilled(account: &mut Account, amount: u64) {
 
 /// The FULFILL or REJECT that a response was judged to carry, without bytes that follow it.
 fn packet_of<'a>(batch: &[Response<'a>], bytes: AnswerBytes) -> &'a [u8] {
+    if bytes.len == 0 {
+        return &[];
+    }
     let ResponseBody::Packet(packet) = batch[bytes.index].body else {
         unreachable!("only a response with a packet is passed on");
     };

@@ -8,9 +8,14 @@
 //! ```
 //!
 //! The incoming half owns what concerns the peer who sent the PREPARE, the outgoing half what
-//! concerns the next hop. They talk by `Forward` and `Answer` alone, also
-//! when one shard owns both. Each half checks everything it owns, each check with a refusal of its
-//! own, and only then writes; below its last check nothing fails.
+//! concerns the next hop. They talk by [`Forward`] and [`Answer`] alone, also when one shard owns
+//! both. Each half checks everything it owns, each check with a refusal of its own, and only then
+//! writes; below its last check nothing fails.
+//!
+//! A [`Switch`] is the decision maker of one shard. A switch of several shards is as many of them:
+//! each knows every account's asset and shard, and has the ledgers of its own. A packet between
+//! accounts of two shards leaves the first through [`Egress::forward`], and its answer the second
+//! through [`Egress::give_back`].
 //!
 //! The core knows no socket and no clock: packets come as vectors of borrowed bytes, `now` is an
 //! argument, bytes leave through [`Egress`]. So a simulator runs the very code that production
@@ -44,11 +49,13 @@ mod verify;
 
 pub use account::{AccountConfig, AccountView, Limits, RateLimit, Relation};
 pub use counters::{AccountCounters, Counters, PairTotal};
-pub use ids::{AccountId, AssetIndex, ConnectionId, Now};
+pub use ids::{AccountId, AssetIndex, ConnectionId, Now, ShardId};
 pub use ledger::Ledger;
-pub use message::{Notice, PairRecord, Record};
+pub use message::{Answer, Forward, Notice, PairRecord, Record};
 pub use rates::{Asset, RateEntry, Rates};
 pub use refusal::Refusal;
 pub use routes::Routes;
-pub use switch::{Egress, Network, Request, Response, ResponseBody, Rings, Switch, SwitchConfig};
+pub use switch::{
+    Egress, Network, Request, Response, ResponseBody, Rings, SlotSums, Switch, SwitchConfig,
+};
 pub use verify::sha256_of_32;

@@ -1,33 +1,69 @@
 //! What the two halves say to each other, and what leaves the core as a value.
 //!
 //! A `Forward` or an `Answer` carries the holds and the reserved places of its packet, each to be
-//! spent once, so neither can be dropped, copied or applied twice. They name the packet's bytes by
-//! its place in the vector at hand; a ring between cores carries the bytes behind the message.
+//! spent once, so neither can be dropped, copied or applied twice. The packet's bytes stand beside
+//! the message: on one shard as a place in the vector at hand, between two shards as bytes that the
+//! ring carries behind it.
 
 use core::ops::Range;
 
-use crate::ids::{AccountId, ConnectionId};
+use crate::ids::{AccountId, ConnectionId, ShardId};
 use crate::ledger::HoldIn;
 use crate::refusal::Refusal;
 use crate::ring::Place;
 
 /// A PREPARE that the incoming half has admitted and holds money for.
+///
+/// Whoever carries it from shard to shard hands it to [`crate::Switch::forwarded`], once.
 #[derive(Debug)]
 #[must_use = "a Forward holds money and a place for its answer"]
-pub(crate) struct Forward {
+pub struct Forward {
     pub(crate) hold_in: HoldIn,
-    pub(crate) answer_place: Place<Answer>,
-    pub(crate) connection_in: ConnectionId,
-    pub(crate) request_id_in: u32,
+    pub(crate) origin: Origin,
     pub(crate) account_out: AccountId,
     pub(crate) amount_out: u64,
-    pub(crate) conversion: Conversion,
     pub(crate) condition: [u8; 32],
     /// What the next hop is told, in UTC.
     pub(crate) expires_at_ms: u64,
     /// The same moment on the monotonic clock.
     pub(crate) deadline_ns: u64,
-    pub(crate) bytes: PrepareBytes,
+}
+
+impl Forward {
+    /// Who sent the PREPARE.
+    #[must_use]
+    pub fn account_in(&self) -> AccountId {
+        self.hold_in.account()
+    }
+
+    /// What is held of its sender, in units of its account.
+    #[must_use]
+    pub fn amount_in(&self) -> u64 {
+        self.hold_in.amount()
+    }
+
+    /// The next hop.
+    #[must_use]
+    pub fn account_out(&self) -> AccountId {
+        self.account_out
+    }
+
+    /// What the next hop is to be promised, in units of its account.
+    #[must_use]
+    pub fn amount_out(&self) -> u64 {
+        self.amount_out
+    }
+}
+
+/// What the incoming half knows of a packet and needs again at its end: it goes with the packet.
+#[derive(Debug)]
+#[must_use = "it has a place for the answer"]
+pub(crate) struct Origin {
+    pub(crate) answer_place: Place<Answer>,
+    /// Where the PREPARE came from, and where alone its answer goes.
+    pub(crate) connection: ConnectionId,
+    pub(crate) request_id: u32,
+    pub(crate) conversion: Conversion,
 }
 
 /// Where the bytes of a PREPARE on its way to the outgoing half are.
@@ -48,28 +84,57 @@ pub(crate) struct Conversion {
 }
 
 /// How a packet ended, told by the outgoing half, exactly once for each `Forward`.
+///
+/// Whoever carries it from shard to shard hands it to [`crate::Switch::answered`], once.
 #[derive(Debug)]
 #[must_use = "an Answer ends a hold"]
-pub(crate) struct Answer {
+pub struct Answer {
     pub(crate) hold_in: HoldIn,
-    pub(crate) connection_in: ConnectionId,
-    pub(crate) request_id_in: u32,
+    pub(crate) origin: Origin,
+    /// Whose outgoing half decided it: the shard that the Forward went to.
+    pub(crate) shard_out: ShardId,
+    pub(crate) amount_out: u64,
     pub(crate) outcome: Outcome,
 }
 
-/// What an [`Answer`] says.
+impl Answer {
+    /// Who sent the PREPARE.
+    #[must_use]
+    pub fn account_in(&self) -> AccountId {
+        self.hold_in.account()
+    }
+
+    /// What is held of its sender, in units of its account.
+    #[must_use]
+    pub fn amount_in(&self) -> u64 {
+        self.hold_in.amount()
+    }
+
+    /// Whether the hold becomes balance. The other leg has become it already.
+    #[must_use]
+    pub fn is_fulfilled(&self) -> bool {
+        matches!(self.outcome, Outcome::Fulfilled)
+    }
+}
+
+/// What an [`Answer`] says. The bytes of a FULFILL or REJECT stand beside it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Outcome {
-    Fulfilled(AnswerBytes),
-    Rejected(AnswerBytes),
+    Fulfilled,
+    Rejected,
     Refused(Refusal),
 }
 
-/// The leading `len` bytes of the `index`th response of the vector at hand.
+/// The leading `len` bytes of the `index`th response of the vector at hand; none if `len` is 0.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AnswerBytes {
     pub(crate) index: usize,
     pub(crate) len: usize,
+}
+
+impl AnswerBytes {
+    /// Beside a refusal: the incoming half writes the REJECT.
+    pub(crate) const NONE: Self = Self { index: 0, len: 0 };
 }
 
 /// What must outlive the process, as it leaves the core.

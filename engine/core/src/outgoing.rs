@@ -3,7 +3,8 @@
 //!
 //! A `Forward` is checked, gets a hold, a slot and a record reserved, and leaves with its amount,
 //! expiry and request id rewritten. Its answer, its expiry or the loss of an unsent frame ends it,
-//! whichever comes first, and every `Forward` gets exactly one `Answer`.
+//! whichever comes first, and every `Forward` gets exactly one `Answer`, be it of this shard's
+//! incoming half or of another's.
 //!
 //! Invariants: an account's `in_flight_out` counts the slots toward it; a commit needs nothing that
 //! was not reserved before the hold.
@@ -13,13 +14,14 @@ use m2_codec::ilp::{self, Fulfill, PacketType, Reject};
 use crate::account::Limits;
 use crate::ids::{ConnectionId, Now};
 use crate::incoming::past_value_cap;
+use crate::ledger::HoldIn;
 use crate::limits::BATCH_MAX;
 use crate::message::{
-    Answer, AnswerBytes, Forward, LateFulfill, Notice, Outcome, PairRecord, PrepareBytes, Record,
+    Answer, AnswerBytes, Forward, LateFulfill, Notice, Origin, Outcome, PairRecord, Record,
 };
 use crate::refusal::Refusal;
 use crate::slots::{After, Pending};
-use crate::switch::{Egress, Request, Response, ResponseBody, Switch};
+use crate::switch::{Egress, Response, ResponseBody, Switch};
 use crate::verify;
 
 impl Switch {
@@ -28,26 +30,15 @@ impl Switch {
         &mut self,
         now: Now,
         forward: Forward,
-        batch: &mut [Request<'_>],
+        packet: &mut [u8],
         egress: &mut impl Egress,
     ) {
         match self.check_outgoing(now, &forward, egress) {
-            Ok(connection_out) => match forward.bytes.clone() {
-                PrepareBytes::Request { index, len } => {
-                    let packet = &mut batch[index].packet[..len];
-                    self.send_prepare(now, forward, connection_out, packet, egress);
-                }
-                PrepareBytes::Built(range) => {
-                    let mut built = core::mem::take(&mut self.built);
-                    self.send_prepare(now, forward, connection_out, &mut built[range], egress);
-                    self.built = built;
-                }
-            },
+            Ok(connection_out) => self.send_prepare(now, forward, connection_out, packet, egress),
             Err(refusal) => {
-                let Forward { hold_in, answer_place, connection_in, request_id_in, .. } = forward;
+                let Forward { hold_in, origin, amount_out, .. } = forward;
                 let outcome = Outcome::Refused(refusal);
-                let answer = Answer { hold_in, connection_in, request_id_in, outcome };
-                self.answers.push(answer_place, answer);
+                self.give_answer(hold_in, origin, amount_out, outcome, AnswerBytes::NONE);
             }
         }
     }
@@ -62,6 +53,9 @@ impl Switch {
         let account = &self.accounts[forward.account_out.index()];
         let Limits { in_flight_packets_max, in_flight_value_max, .. } = account.config.limits;
         let amount = forward.amount_out;
+        if now.mono_ns >= forward.deadline_ns {
+            return Err(Refusal::TimedOutBetweenShards);
+        }
         let connection_out = account.connection().ok_or(Refusal::LinkDown)?;
         if !egress.below_half(connection_out) {
             return Err(Refusal::EgressBusy);
@@ -97,11 +91,8 @@ impl Switch {
         let pending = Pending {
             hold_in: forward.hold_in,
             hold_out: account.ledger.hold_out(forward.amount_out),
-            answer_place: forward.answer_place,
+            origin: forward.origin,
             record_place: self.records.reserve().expect("check_outgoing() found room"),
-            connection_in: forward.connection_in,
-            request_id_in: forward.request_id_in,
-            conversion: forward.conversion,
         };
         let expires_at = self.timestamps.write(forward.expires_at_ms);
         ilp::rewrite_prepare(packet, forward.amount_out, &expires_at);
@@ -150,7 +141,7 @@ impl Switch {
             Ok(Verdict::Reject { len }) => {
                 counters.rejects_in += 1;
                 let pending = self.slots.take(slot_index, After::Evidence);
-                self.end(pending, Outcome::Rejected(AnswerBytes { index, len }));
+                self.end(pending, Outcome::Rejected, AnswerBytes { index, len });
             }
             Err(refusal) => {
                 counters.wrong_fulfillments += u64::from(refusal == Refusal::WrongFulfillment);
@@ -162,8 +153,7 @@ impl Switch {
 
     /// Both legs become balance: this one here, the other where the `Answer` is taken; one record.
     fn commit(&mut self, now: Now, pending: Pending, condition: &[u8; 32], bytes: AnswerBytes) {
-        let Pending { hold_in, hold_out, answer_place, record_place, .. } = pending;
-        let Pending { connection_in, request_id_in, conversion, .. } = pending;
+        let Pending { hold_in, hold_out, origin, record_place } = pending;
         let (amount_in, amount_out) = (hold_in.amount(), hold_out.amount());
         let (account_in, account_out) = (hold_in.account(), hold_out.account());
         let account = &mut self.accounts[account_out.index()];
@@ -181,47 +171,40 @@ impl Switch {
             condition_head: *condition_head,
             account_in,
             account_out,
-            rate_version: conversion.rate_version,
+            rate_version: origin.conversion.rate_version,
         };
         self.records.push(record_place, Record::Pair(record));
         self.counters.pairs_fulfilled += 1;
-        self.count_pair(&record, conversion.pair as usize);
-
-        let outcome = Outcome::Fulfilled(bytes);
-        let answer = Answer { hold_in, connection_in, request_id_in, outcome };
-        self.answers.push(answer_place, answer);
-    }
-
-    /// Adds a pair to the totals of its two assets, with what rounding kept of it.
-    fn count_pair(&mut self, record: &PairRecord, pair: usize) {
-        let total = &mut self.pair_totals[pair];
-        total.amount_in += u128::from(record.amount_in);
-        total.amount_out += u128::from(record.amount_out);
-        let book = self
-            .rate_books
-            .iter_mut()
-            .rev()
-            .find(|book| book.rates.version() == record.rate_version)
-            .expect("a snapshot stays while packets converted by it are in flight");
-        let remainder = book.rates.remainder(pair, record.amount_in, record.amount_out);
-        book.remainders[pair] += u128::from(remainder);
+        self.give_answer(hold_in, origin, amount_out, Outcome::Fulfilled, bytes);
     }
 
     /// Nothing is owed on either leg, and we say why.
     fn release(&mut self, pending: Pending, refusal: Refusal) {
-        self.end(pending, Outcome::Refused(refusal));
+        self.end(pending, Outcome::Refused(refusal), AnswerBytes::NONE);
     }
 
     /// Nothing is owed on either leg.
-    fn end(&mut self, pending: Pending, outcome: Outcome) {
-        let Pending { hold_in, hold_out, answer_place, record_place, .. } = pending;
-        let Pending { connection_in, request_id_in, .. } = pending;
+    fn end(&mut self, pending: Pending, outcome: Outcome, bytes: AnswerBytes) {
+        let Pending { hold_in, hold_out, origin, record_place } = pending;
+        let amount_out = hold_out.amount();
         let account = &mut self.accounts[hold_out.account().index()];
         account.in_flight_out -= 1;
         account.ledger.release_out(hold_out);
         self.records.give_back(record_place);
-        let answer = Answer { hold_in, connection_in, request_id_in, outcome };
-        self.answers.push(answer_place, answer);
+        self.give_answer(hold_in, origin, amount_out, outcome, bytes);
+    }
+
+    /// Tells the incoming half how a packet ended. Its place was reserved before the hold.
+    fn give_answer(
+        &mut self,
+        hold_in: HoldIn,
+        origin: Origin,
+        amount_out: u64,
+        outcome: Outcome,
+        bytes: AnswerBytes,
+    ) {
+        let shard_out = self.config.shard;
+        self.answers.push_back((Answer { hold_in, origin, shard_out, amount_out, outcome }, bytes));
     }
 
     /// An answer for a packet that has ended. It changes no ledger; a FULFILL that hashes right for

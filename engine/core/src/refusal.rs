@@ -100,6 +100,8 @@ refusals! {
     CreditExhausted = T04_INSUFFICIENT_LIQUIDITY, CREDIT_EXHAUSTED;
     /// More money a second than the account may send.
     MoneyRate = T04_INSUFFICIENT_LIQUIDITY, "too much money a second from this account.";
+    /// Its time ran out between two shards: the next hop never saw it.
+    TimedOutBetweenShards = R00_TRANSFER_TIMED_OUT, "connector was too slow to forward the packet.";
     /// The next hop has no link now.
     LinkDown = T01_PEER_UNREACHABLE, "next hop is not connected.";
     /// The next hop does not read as fast as we send.

@@ -3,53 +3,80 @@
 //! What a commit needs must be there before the hold. A place is a value: taken once, filled or
 //! given back once. So an answer always finds room, whatever happened in between.
 //!
-//! Invariant: `reserved + items <= capacity`.
+//! Invariant: `taken <= capacity`; each item of a ring has a place of its own.
 
 use core::marker::PhantomData;
 use std::collections::VecDeque;
 
+/// How many places there are, of which some are taken.
 #[derive(Debug)]
-pub(crate) struct Ring<T> {
-    items: VecDeque<T>,
-    reserved: usize,
+pub(crate) struct Room<T> {
+    taken: usize,
     capacity: usize,
+    of: PhantomData<fn(T)>,
 }
 
-/// Room for one item, from [`Ring::reserve`]. Spent by [`Ring::push`] or [`Ring::give_back`].
+/// Room for one item, from [`Room::reserve`]. Spent by [`Ring::push`] or [`Room::give_back`].
 #[derive(Debug)]
 #[must_use = "a place that is dropped is lost for good"]
 pub(crate) struct Place<T>(PhantomData<fn(T)>);
 
-impl<T> Ring<T> {
+impl<T> Room<T> {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { items: VecDeque::new(), reserved: 0, capacity }
+        Self { taken: 0, capacity, of: PhantomData }
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.reserved + self.items.len() < self.capacity
+        self.taken < self.capacity
     }
 
     pub(crate) fn reserve(&mut self) -> Option<Place<T>> {
         if !self.has_room() {
             return None;
         }
-        self.reserved += 1;
+        self.taken += 1;
         Some(Place(PhantomData))
-    }
-
-    pub(crate) fn push(&mut self, place: Place<T>, item: T) {
-        self.give_back(place);
-        self.items.push_back(item);
     }
 
     pub(crate) fn give_back(&mut self, place: Place<T>) {
         let Place(PhantomData) = place;
-        assert!(self.reserved > 0, "a place was reserved before it is spent");
-        self.reserved -= 1;
+        assert!(self.taken > 0, "a place was reserved before it is spent");
+        self.taken -= 1;
+    }
+}
+
+/// Items in the order in which they came, each in a place of its own.
+#[derive(Debug)]
+pub(crate) struct Ring<T> {
+    items: VecDeque<(Place<T>, T)>,
+    room: Room<T>,
+}
+
+impl<T> Ring<T> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { items: VecDeque::new(), room: Room::new(capacity) }
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.has_room()
+    }
+
+    pub(crate) fn reserve(&mut self) -> Option<Place<T>> {
+        self.room.reserve()
+    }
+
+    pub(crate) fn push(&mut self, place: Place<T>, item: T) {
+        self.items.push_back((place, item));
+    }
+
+    pub(crate) fn give_back(&mut self, place: Place<T>) {
+        self.room.give_back(place);
     }
 
     pub(crate) fn pop(&mut self) -> Option<T> {
-        self.items.pop_front()
+        let (place, item) = self.items.pop_front()?;
+        self.room.give_back(place);
+        Some(item)
     }
 }
 
@@ -69,6 +96,6 @@ mod tests {
         let third = ring.reserve().unwrap();
         assert_eq!(ring.pop(), Some('a'));
         ring.push(third, 'b');
-        assert_eq!((ring.pop(), ring.pop(), ring.reserved), (Some('b'), None, 0));
+        assert_eq!((ring.pop(), ring.pop(), ring.room.taken), (Some('b'), None, 0));
     }
 }

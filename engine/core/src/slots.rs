@@ -24,7 +24,7 @@ use crate::deadlines::Deadlines;
 use crate::ids::ConnectionId;
 use crate::ledger::{HoldIn, HoldOut};
 use crate::limits::IN_FLIGHT_SLOTS_MAX;
-use crate::message::{Answer, Conversion, Record};
+use crate::message::{Origin, Record};
 use crate::ring::Place;
 
 /// What a packet in flight will need when it ends. Taken out once.
@@ -33,11 +33,8 @@ use crate::ring::Place;
 pub(crate) struct Pending {
     pub(crate) hold_in: HoldIn,
     pub(crate) hold_out: HoldOut,
-    pub(crate) answer_place: Place<Answer>,
+    pub(crate) origin: Origin,
     pub(crate) record_place: Place<Record>,
-    pub(crate) connection_in: ConnectionId,
-    pub(crate) request_id_in: u32,
-    pub(crate) conversion: Conversion,
 }
 
 /// What may still come for a packet that has ended.
@@ -140,6 +137,12 @@ impl Slots {
 
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight
+    }
+
+    /// Both holds of every packet in flight.
+    pub(crate) fn holds(&self) -> impl Iterator<Item = (&HoldIn, &HoldOut)> {
+        let pending = self.slots.iter().filter_map(|slot| slot.pending.as_ref());
+        pending.map(|pending| (&pending.hold_in, &pending.hold_out))
     }
 
     /// Puts a packet in flight and gives the request id for the next hop. [`Self::has_room`] comes
@@ -275,7 +278,8 @@ mod tests {
     use super::*;
     use crate::ids::AccountId;
     use crate::ledger::Ledger;
-    use crate::ring::Ring;
+    use crate::message::{Answer, Conversion};
+    use crate::ring::{Ring, Room};
     use core::num::NonZeroU32;
 
     const CONNECTION: ConnectionId = ConnectionId { account: AccountId(0), epoch: NonZeroU32::MIN };
@@ -285,7 +289,7 @@ mod tests {
     struct Bench {
         slots: Slots,
         ledger: Ledger,
-        answers: Ring<Answer>,
+        answers: Room<Answer>,
         records: Ring<Record>,
         now_ns: u64,
     }
@@ -295,7 +299,7 @@ mod tests {
             Self {
                 slots: Slots::new(slots_max, 99, 30_000 * MS),
                 ledger: Ledger::new(AccountId(0), 0, 0),
-                answers: Ring::new(99),
+                answers: Room::new(99),
                 records: Ring::new(99),
                 now_ns: MS,
             }
@@ -305,11 +309,13 @@ mod tests {
             let pending = Pending {
                 hold_in: self.ledger.hold_in(1),
                 hold_out: self.ledger.hold_out(1),
-                answer_place: self.answers.reserve().unwrap(),
+                origin: Origin {
+                    answer_place: self.answers.reserve().unwrap(),
+                    connection: CONNECTION,
+                    request_id: 5,
+                    conversion: Conversion { rate_version: 1, pair: 0 },
+                },
                 record_place: self.records.reserve().unwrap(),
-                connection_in: CONNECTION,
-                request_id_in: 5,
-                conversion: Conversion { rate_version: 1, pair: 0 },
             };
             assert!(self.slots.has_room(self.now_ns));
             self.slots.insert(self.now_ns, [7; 32], deadline_ns, CONNECTION, pending)
@@ -331,7 +337,7 @@ mod tests {
         fn spend(&mut self, pending: Pending) {
             self.ledger.release_in(pending.hold_in);
             self.ledger.release_out(pending.hold_out);
-            self.answers.give_back(pending.answer_place);
+            self.answers.give_back(pending.origin.answer_place);
             self.records.give_back(pending.record_place);
         }
     }

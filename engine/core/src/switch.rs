@@ -12,20 +12,22 @@ use m2_codec::{ilp, timestamp};
 
 use crate::account::{Account, AccountConfig, AccountView};
 use crate::counters::{Counters, PairTotal};
-use crate::ids::{AccountId, AssetIndex, ConnectionId, Now};
+use crate::ids::{AccountId, AssetIndex, ConnectionId, Now, ShardId};
 use crate::ledger::{Frozen, Ledger};
 use crate::limits::{BATCH_MAX, NOTICES_MAX};
-use crate::message::{Answer, Forward, Notice, Record};
+use crate::message::{Answer, AnswerBytes, Forward, Notice, PrepareBytes, Record};
 use crate::rates::Rates;
 use crate::refusal::Refusal;
-use crate::ring::Ring;
+use crate::ring::{Ring, Room};
 use crate::routes::{Candidate, Routes};
 use crate::slots::Slots;
 
-/// Where a shard's packets leave. The shell's links are one, a simulator's another.
+/// Where a shard's packets leave: to links, and to the other shards of the switch. The shell's links
+/// are one, a simulator's another.
 ///
-/// Both senders take the bytes before they return, and cannot fail: a link that is lost or full is
-/// the shell's to deal with, the money has been decided.
+/// All senders take the bytes before they return, and cannot fail: a link that is lost or full is
+/// the shell's to deal with, the money has been decided. What goes to another shard arrives there
+/// once, and Forwards in their order.
 pub trait Egress {
     /// Whether the bytes waiting for this connection are under half of their cap. The other half
     /// is kept for answers.
@@ -36,6 +38,25 @@ pub trait Egress {
 
     /// Sends a FULFILL or REJECT to whom the request `request_id` of this connection came from.
     fn answer(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]);
+
+    /// Whether the ring toward another shard has room for one more Forward and its bytes. A shard
+    /// that is alone has no ring.
+    fn forward_room(&self, _to: ShardId) -> bool {
+        false
+    }
+
+    /// Hands a packet to the outgoing half of another shard, for [`Switch::forwarded`].
+    /// [`Self::forward_room`] comes before.
+    fn forward(&mut self, to: ShardId, forward: Forward, _packet: &[u8]) {
+        unreachable!("there is no room toward shard {}: {forward:?}", to.0);
+    }
+
+    /// Hands a packet's end to the shard that sent its Forward, for [`Switch::answered`]. The ring
+    /// has a place for it, reserved before the hold; its bytes, if it has any, are those of a
+    /// response at hand, which a shell does not hand in before there is room for them.
+    fn give_back(&mut self, to: ShardId, answer: Answer, _packet: &[u8]) {
+        unreachable!("no Forward came from shard {}: {answer:?}", to.0);
+    }
 }
 
 /// A request as it came: the bytes of its ILP packet, whatever they are.
@@ -98,9 +119,10 @@ impl Network {
 /// How much the rings between the two halves, and the one of records, can take.
 #[derive(Clone, Copy, Debug)]
 pub struct Rings {
-    /// Forwards between two looks of the outgoing half.
+    /// Forwards between two looks of this shard's own outgoing half.
     pub forwards: usize,
-    /// Answers, also those reserved: as many packets as may be in flight from a shard's accounts.
+    /// Answers from each shard, also those reserved: as many packets as may be in flight from this
+    /// shard's accounts to those of one shard.
     pub answers: usize,
     /// Records, also those reserved.
     pub records: usize,
@@ -118,6 +140,8 @@ impl Rings {
 /// What a switch is made with.
 #[derive(Clone, Debug)]
 pub struct SwitchConfig {
+    /// For which shard of the switch this decides.
+    pub shard: ShardId,
     /// Our own ILP address.
     pub own_address: Address,
     /// Which destinations are forwarded.
@@ -140,20 +164,33 @@ pub struct SwitchConfig {
     pub start: Now,
 }
 
+/// What slots hold of one account. Amounts are units of the account.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SlotSums {
+    /// PREPAREs from the peer.
+    pub count_in: u32,
+    /// Their amounts.
+    pub amount_in: u128,
+    /// PREPAREs to the peer.
+    pub count_out: u32,
+    /// Their amounts.
+    pub amount_out: u128,
+}
+
 /// A snapshot of rates and what its conversions have rounded off.
 #[derive(Debug)]
 pub(crate) struct RateBook {
     pub(crate) rates: Arc<Rates>,
     /// By pair, in parts of the pair's denominator.
     pub(crate) remainders: Vec<u128>,
-    /// When it was replaced; packets converted by it end within the longest hold after.
-    retired_at_ns: u64,
+    /// Packets converted by it whose `Answer` has not been taken.
+    pub(crate) in_flight: u64,
 }
 
 impl RateBook {
     fn new(rates: Arc<Rates>) -> Self {
         let remainders = vec![0; rates.pair_count()];
-        Self { rates, remainders, retired_at_ns: u64::MAX }
+        Self { rates, remainders, in_flight: 0 }
     }
 }
 
@@ -167,8 +204,12 @@ pub struct Switch {
     pub(crate) rate_books: VecDeque<RateBook>,
     pub(crate) pair_totals: Vec<PairTotal>,
     pub(crate) slots: Slots,
-    pub(crate) forwards: Ring<Forward>,
-    pub(crate) answers: Ring<Answer>,
+    /// To this shard's own outgoing half.
+    pub(crate) forwards: Ring<(Forward, PrepareBytes)>,
+    /// What this shard's outgoing half has decided; each has a place in the rooms of its sender.
+    pub(crate) answers: VecDeque<(Answer, AnswerBytes)>,
+    /// Places for the answers to this shard's Forwards, by the shard that they went to.
+    pub(crate) answer_rooms: Vec<Room<Answer>>,
     pub(crate) records: Ring<Record>,
     pub(crate) notices: Vec<Notice>,
     pub(crate) counters: Counters,
@@ -205,7 +246,8 @@ impl Switch {
                 u64::from(config.hold_ms_max) * 1_000_000,
             ),
             forwards: Ring::new(config.rings.forwards),
-            answers: Ring::new(config.rings.answers),
+            answers: VecDeque::new(),
+            answer_rooms: Vec::new(),
             records: Ring::new(config.rings.records),
             notices: Vec::new(),
             counters: Counters::default(),
@@ -218,7 +260,8 @@ impl Switch {
         }
     }
 
-    /// Adds an account with nothing owed and no link.
+    /// Adds an account with nothing owed and no link. Each shard of a switch knows all accounts; the
+    /// ledger and the links of one are its own shard's alone.
     ///
     /// # Panics
     ///
@@ -226,7 +269,9 @@ impl Switch {
     /// whose segment makes no address.
     pub fn add_account(&mut self, config: AccountConfig) {
         assert!(config.id.index() == self.accounts.len(), "accounts are added in order");
-        let SwitchConfig { own_address, start, .. } = &self.config;
+        let SwitchConfig { own_address, start, rings, .. } = &self.config;
+        let shard_count = self.answer_rooms.len().max(config.shard.index() + 1);
+        self.answer_rooms.resize_with(shard_count, || Room::new(rings.answers));
         self.accounts.push(Account::new(config, own_address, start.mono_ns));
     }
 
@@ -239,31 +284,35 @@ impl Switch {
         self.routes = routes;
     }
 
-    /// Replaces the rates. Packets in flight keep their amounts.
+    /// Replaces the rates. Packets in flight keep their amounts. Shards may get a snapshot at
+    /// different moments: the one that took a PREPARE in converts it and keeps what rounding left.
     ///
     /// # Panics
     ///
     /// If the list of assets got shorter or the version did not rise.
-    pub fn set_rates(&mut self, now: Now, rates: Arc<Rates>) {
-        let newest = self.rate_books.back_mut().expect("one snapshot is always there");
+    pub fn set_rates(&mut self, rates: Arc<Rates>) {
+        let newest = self.newest_rates();
         assert!(rates.version() > newest.rates.version(), "versions of rates rise");
         assert!(
             newest.rates.pair_count() == 0 || rates.pair_count() == newest.rates.pair_count(),
             "the list of assets is fixed"
         );
-        newest.retired_at_ns = now.mono_ns;
         if newest.rates.pair_count() == 0 {
             self.rate_books.clear();
         }
         self.pair_totals.resize(rates.pair_count(), PairTotal::default());
         self.rate_books.push_back(RateBook::new(rates));
-        self.fold_old_rates(now);
+        self.fold_old_rates();
     }
 
     /// A new connection of the account. Requests of an older one are not taken any more; its answers
     /// to what left on it still count.
+    ///
+    /// # Panics
+    ///
+    /// If the account is another shard's.
     pub fn link_up(&mut self, account: AccountId) -> ConnectionId {
-        self.accounts[account.index()].link_up()
+        self.own(account).link_up()
     }
 
     /// The connection is gone. This decides nothing about packets in flight: what left may be
@@ -301,10 +350,48 @@ impl Switch {
         for (index, (request, parsed)) in batch.iter().zip(parsed).enumerate() {
             self.take_request(now, index, request, parsed, egress);
         }
-        while let Some(forward) = self.forwards.pop() {
-            self.take_forward(now, forward, batch, egress);
+        while let Some((forward, bytes)) = self.forwards.pop() {
+            match bytes {
+                PrepareBytes::Request { index, len } => {
+                    self.take_forward(now, forward, &mut batch[index].packet[..len], egress);
+                }
+                PrepareBytes::Built(range) => {
+                    let mut built = core::mem::take(&mut self.built);
+                    self.take_forward(now, forward, &mut built[range], egress);
+                    self.built = built;
+                }
+            }
         }
         self.apply_answers(&[], egress);
+    }
+
+    /// Takes a packet that another shard has admitted: it leaves, or its `Answer` goes back, before
+    /// this returns. `packet` is as [`Egress::forward`] got it.
+    ///
+    /// # Panics
+    ///
+    /// If its next hop is another shard's.
+    pub fn forwarded(
+        &mut self,
+        now: Now,
+        forward: Forward,
+        packet: &mut [u8],
+        egress: &mut impl Egress,
+    ) {
+        let _ = self.own(forward.account_out());
+        self.take_forward(now, forward, packet, egress);
+        self.apply_answers(&[], egress);
+    }
+
+    /// Takes the end of a packet that another shard has decided. `packet` is as [`Egress::give_back`]
+    /// got it.
+    ///
+    /// # Panics
+    ///
+    /// If its sender is another shard's.
+    pub fn answered(&mut self, answer: Answer, packet: &[u8], egress: &mut impl Egress) {
+        let _ = self.own(answer.account_in());
+        self.apply_answer(answer, packet, egress);
     }
 
     /// Takes a vector of answers: each ends its packet, or is counted, before this returns.
@@ -341,6 +428,23 @@ impl Switch {
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.slots.in_flight()
+    }
+
+    /// What the slots of this shard hold, added up slot by slot, by account. (`held_out` of an account
+    /// is the sum of its own shard's slots; `held_in` is that of all shards' slots, of the Forwards and
+    /// of the Answers under way.)
+    #[must_use]
+    pub fn slot_sums(&self) -> Vec<SlotSums> {
+        let mut sums = vec![SlotSums::default(); self.accounts.len()];
+        for (hold_in, hold_out) in self.slots.holds() {
+            let sum_in = &mut sums[hold_in.account().index()];
+            sum_in.count_in += 1;
+            sum_in.amount_in += u128::from(hold_in.amount());
+            let sum_out = &mut sums[hold_out.account().index()];
+            sum_out.count_out += 1;
+            sum_out.amount_out += u128::from(hold_out.amount());
+        }
+        sums
     }
 
     /// While draining no new PREPARE is admitted (T03); what is in flight ends as ever.
@@ -415,7 +519,8 @@ impl Switch {
         &self.counters
     }
 
-    /// What a pair of assets has moved since the start.
+    /// What a pair of assets has moved since the start: PREPAREs from this shard's accounts whose
+    /// `Answer` has been taken.
     #[must_use]
     pub fn pair_total(&self, from: AssetIndex, to: AssetIndex) -> PairTotal {
         let newest = self.rate_books.back().expect("one snapshot is always there");
@@ -462,18 +567,25 @@ impl Switch {
         }
     }
 
-    fn ledger(&mut self, account: AccountId) -> &mut Ledger {
-        &mut self.accounts[account.index()].ledger
+    pub(crate) fn newest_rates(&mut self) -> &mut RateBook {
+        self.rate_books.back_mut().expect("one snapshot is always there")
     }
 
-    /// Folds what old rates rounded off into whole units, once no packet converted by them can be
-    /// in flight any more.
-    fn fold_old_rates(&mut self, now: Now) {
-        let two_holds_ns = u64::from(self.config.hold_ms_max) * 2_000_000;
-        while let Some(oldest) = self.rate_books.front() {
-            if now.mono_ns.saturating_sub(oldest.retired_at_ns) <= two_holds_ns {
-                return;
-            }
+    fn ledger(&mut self, account: AccountId) -> &mut Ledger {
+        &mut self.own(account).ledger
+    }
+
+    /// An account of this shard.
+    fn own(&mut self, account: AccountId) -> &mut Account {
+        let own = &mut self.accounts[account.index()];
+        assert!(own.config.shard == self.config.shard, "an account is touched on its own shard");
+        own
+    }
+
+    /// Folds what old rates rounded off into whole units, once no packet converted by them is in
+    /// flight any more.
+    pub(crate) fn fold_old_rates(&mut self) {
+        while self.rate_books.len() > 1 && self.rate_books[0].in_flight == 0 {
             let oldest = self.rate_books.pop_front().expect("it was just looked at");
             for (pair, remainder) in oldest.remainders.into_iter().enumerate() {
                 let den = u128::from(oldest.rates.denominator(pair));

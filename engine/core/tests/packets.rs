@@ -368,7 +368,7 @@ fn what_rounding_keeps_is_counted_to_the_part() {
 fn packets_converted_before_a_change_of_rates_keep_their_amounts() {
     let mut world = World::new();
     let (bob, first, _) = world.forwarded(ALICE, usual("test.bob", 11));
-    world.switch.set_rates(world.now, rates(2));
+    world.switch.set_rates(rates(2));
     let (_, second, _) = world.forwarded(ALICE, usual("test.bob", 11));
     for (id, wanted) in [(first, (27, 1)), (second, (38, 2))] {
         let _ = world.response(bob, id, ResponseBody::Packet(&fulfill(PREIMAGE)));
@@ -382,23 +382,26 @@ fn packets_converted_before_a_change_of_rates_keep_their_amounts() {
 }
 
 #[test]
-fn what_old_rates_rounded_off_is_folded_when_their_last_packet_can_be_no_more() {
+fn what_old_rates_rounded_off_is_folded_when_their_last_packet_has_ended() {
     let mut world = World::new();
     let bob = world.link(BOB);
     // 2/5 of 9 is 3 and 3/5: three of them keep 1 and 4/5.
-    for id in 0..3 {
-        let sent = world.request(bob, id, usual("test.alice", 9));
-        let [Sent::Prepare { to, id, .. }] = sent[..] else { panic!("{sent:?}") };
+    let ids: Vec<(ConnectionId, u32)> = (0..3)
+        .map(|id| match world.request(bob, id, usual("test.alice", 9))[..] {
+            [Sent::Prepare { to, id, .. }] => (to, id),
+            ref sent => panic!("not forwarded: {sent:?}"),
+        })
+        .collect();
+    world.switch.set_rates(rates(2));
+    world.switch.set_rates(rates(3));
+    for (ended, (to, id)) in (1..).zip(ids) {
+        let total = world.switch.pair_total(XRP, USD);
+        assert_eq!(total.fractions_dropped, 0, "{ended} of three had not ended");
         let _ = world.response(to, id, ResponseBody::Packet(&fulfill(PREIMAGE)));
     }
-    world.switch.set_rates(world.now, rates(2));
-    let total = world.switch.pair_total(XRP, USD);
-    assert_eq!((total.remainder_whole, total.fractions_dropped), (1, 0));
-    world.advance_ms(60_001);
-    world.switch.set_rates(world.now, rates(3));
     let total = world.switch.pair_total(XRP, USD);
     assert_eq!((total.amount_in, total.amount_out), (27, 9));
-    assert_eq!((total.remainder_whole, total.fractions_dropped), (1, 1));
+    assert_eq!((total.remainder_whole, total.remainder_num, total.fractions_dropped), (1, 0, 1));
 }
 
 #[test]

@@ -34,6 +34,7 @@ const TESTED: &[&str] = &[
     "AnswerRingFull",
     "CreditExhausted",
     "MoneyRate",
+    "TimedOutBetweenShards",
     "LinkDown",
     "EgressBusy",
     "CountOutFull",
@@ -268,7 +269,7 @@ fn without_a_rate_between_the_assets_it_is_t00() {
     let assets =
         [("USD", 9), ("XRP", 6)].map(|(code, scale)| m2_core::Asset { code: code.into(), scale });
     let rates = m2_core::Rates::build(2, &assets, &[]).unwrap();
-    world.switch.set_rates(START, rates.into());
+    world.switch.set_rates(rates.into());
     assert_refused(&mut world, usual("test.bob", 10), "NoRate", ErrorCode::T00_INTERNAL_ERROR);
     world.forwarded(ALICE, usual("test.carol", 10));
 }
@@ -586,9 +587,9 @@ fn the_incoming_half_looks_in_its_order() {
     let assets =
         [("USD", 9), ("XRP", 6)].map(|(code, scale)| m2_core::Asset { code: code.into(), scale });
     let none = m2_core::Rates::build(2, &assets, &[]).unwrap();
-    world.switch.set_rates(START, none.into());
+    world.switch.set_rates(none.into());
     ask(&mut world, prepare(bob, 99, PREIMAGE, late));
-    world.switch.set_rates(START, rates(3));
+    world.switch.set_rates(rates(3));
     ask(&mut world, prepare(bob, 99, PREIMAGE, late));
     ask(&mut world, prepare(bob, 99, PREIMAGE, good));
     world.switch.set_draining(false);
@@ -683,4 +684,26 @@ fn the_outgoing_half_looks_in_its_order() {
     assert_eq!(first(limits, true, 1, false, true), Some("PayableExceeded"));
     limits.payable_max = 25;
     assert_eq!(first(limits, true, 1, false, true), None);
+}
+
+#[test]
+fn a_packet_whose_time_runs_out_between_two_shards_never_leaves() {
+    let mut shards = Shards::new(&config(), &[(USD, limits()), (XRP, limits())]);
+    shards.request(Shards::link(ALICE), 41, usual("test.bob", 10));
+    // The expiry is 10 s ahead, the margin 1 s.
+    shards.advance_ms(9_000);
+    shards.carry();
+    let seen = only_reject(&shards.sent(), Shards::link(ALICE), 41);
+    assert_eq!(seen.code, ErrorCode::R00_TRANSFER_TIMED_OUT);
+    assert_eq!(seen.message, "connector was too slow to forward the packet.");
+    assert_eq!(shards.words(), [m2_core::ledger::Words::default(); 2]);
+
+    shards.request(Shards::link(ALICE), 42, prepare_at(&shards, "test.bob", 10));
+    shards.advance_ms(8_999);
+    shards.carry();
+    assert!(matches!(shards.sent()[..], [Sent::Prepare { .. }]), "a millisecond was left");
+}
+
+fn prepare_at(shards: &Shards, to: &str, amount: u64) -> Vec<u8> {
+    prepare(to, amount, PREIMAGE, shards.now.utc_ms + 10_000)
 }

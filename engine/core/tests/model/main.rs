@@ -278,7 +278,7 @@ impl Pair {
             }
             Event::SetRates => {
                 model.rate_version += 1;
-                world.switch.set_rates(world.now, rates(model.rate_version));
+                world.switch.set_rates(rates(model.rate_version));
             }
             Event::DrainRecords => {
                 let mut count = 0;

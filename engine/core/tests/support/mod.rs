@@ -3,15 +3,15 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use m2_codec::ilp::{self, ErrorCode, Prepare, Reject};
 use m2_codec::timestamp;
 use m2_core::{
-    AccountConfig, AccountId, Asset, AssetIndex, ConnectionId, Egress, Limits, Network, Now,
-    RateEntry, Rates, Relation, Request, Response, ResponseBody, Rings, Routes, Switch,
-    SwitchConfig, sha256_of_32,
+    AccountConfig, AccountId, Answer, Asset, AssetIndex, ConnectionId, Egress, Forward, Limits,
+    Network, Now, RateEntry, Rates, Relation, Request, Response, ResponseBody, Rings, Routes,
+    ShardId, Switch, SwitchConfig, sha256_of_32,
 };
 
 /// 2026-11-20, some time in the afternoon.
@@ -62,6 +62,7 @@ pub(crate) struct World {
 
 pub(crate) fn config() -> SwitchConfig {
     SwitchConfig {
+        shard: ShardId(0),
         own_address: OWN_ADDRESS.parse().unwrap(),
         network: Network::Test,
         expiry_margin_ms: 1_000,
@@ -91,6 +92,7 @@ pub(crate) fn account(id: AccountId, asset: AssetIndex, limits: Limits) -> Accou
     let (code, scale) = if asset == USD { ("USD", 9) } else { ("XRP", 6) };
     AccountConfig {
         id,
+        shard: ShardId(0),
         relation: Relation::Child,
         asset,
         asset_code: code.into(),
@@ -128,6 +130,140 @@ pub(crate) fn routes(count: u32) -> Arc<Routes> {
     Arc::new(Routes::build(7, prefixes).unwrap())
 }
 
+/// What left one shard of several: to links, and in rings to the other shards.
+#[derive(Debug)]
+pub(crate) struct ShardEgress {
+    pub(crate) links: Recorder,
+    pub(crate) forwards: VecDeque<(ShardId, Forward, Vec<u8>)>,
+    /// Most Forwards that may wait.
+    pub(crate) forwards_max: usize,
+    pub(crate) answers: VecDeque<(ShardId, Answer, Vec<u8>)>,
+}
+
+impl Egress for ShardEgress {
+    fn below_half(&self, to: ConnectionId) -> bool {
+        self.links.below_half(to)
+    }
+
+    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
+        self.links.prepare(to, request_id, packet);
+    }
+
+    fn answer(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
+        self.links.answer(to, request_id, packet);
+    }
+
+    fn forward_room(&self, _to: ShardId) -> bool {
+        self.forwards.len() < self.forwards_max
+    }
+
+    fn forward(&mut self, to: ShardId, forward: Forward, packet: &[u8]) {
+        self.forwards.push_back((to, forward, packet.to_vec()));
+    }
+
+    fn give_back(&mut self, to: ShardId, answer: Answer, packet: &[u8]) {
+        self.answers.push_back((to, answer, packet.to_vec()));
+    }
+}
+
+/// A switch of several shards; account n is shard n's. Messages go when a test says so.
+pub(crate) struct Shards {
+    pub(crate) switches: Vec<Switch>,
+    pub(crate) egress: Vec<ShardEgress>,
+    pub(crate) now: Now,
+}
+
+impl Shards {
+    /// As many shards as there are accounts, each account with a link.
+    pub(crate) fn new(config: &SwitchConfig, accounts: &[(AssetIndex, Limits)]) -> Self {
+        let numbers = || (0..).zip(accounts);
+        let switches = numbers().map(|(shard, _)| {
+            let shard = ShardId(shard);
+            let mut switch = Switch::new(SwitchConfig { shard, ..config.clone() });
+            for (number, (asset, limits)) in numbers() {
+                let account = account(AccountId(number.into()), *asset, *limits);
+                switch.add_account(AccountConfig { shard: ShardId(number), ..account });
+            }
+            switch.set_rates(rates(1));
+            switch.set_routes(routes(u32::try_from(accounts.len()).unwrap()));
+            switch.link_up(AccountId(shard.0.into()));
+            switch
+        });
+        let switches: Vec<Switch> = switches.collect();
+        let egress = switches.iter().map(|_| ShardEgress {
+            links: Recorder::default(),
+            forwards: VecDeque::new(),
+            forwards_max: 64,
+            answers: VecDeque::new(),
+        });
+        Self { egress: egress.collect(), switches, now: START }
+    }
+
+    /// The first connection of an account.
+    pub(crate) fn link(account: AccountId) -> ConnectionId {
+        ConnectionId { account, epoch: std::num::NonZeroU32::MIN }
+    }
+
+    pub(crate) fn request(&mut self, from: ConnectionId, id: u32, mut packet: Vec<u8>) {
+        let shard = from.account.0 as usize;
+        let request = Request { connection: from, request_id: id, packet: &mut packet };
+        self.switches[shard].requests(self.now, &mut [request], &mut self.egress[shard]);
+    }
+
+    pub(crate) fn response(&mut self, from: ConnectionId, id: u32, body: ResponseBody<'_>) {
+        let shard = from.account.0 as usize;
+        let response = Response { connection: from, request_id: id, body };
+        self.switches[shard].responses(self.now, &[response], &mut self.egress[shard]);
+    }
+
+    /// Takes all Forwards out of their rings, then all Answers.
+    pub(crate) fn carry(&mut self) {
+        self.carry_forwards();
+        self.carry_answers();
+    }
+
+    pub(crate) fn carry_forwards(&mut self) {
+        for from in 0..self.switches.len() {
+            while let Some((to, forward, mut packet)) = self.egress[from].forwards.pop_front() {
+                let to = usize::from(to.0);
+                let egress = &mut self.egress[to];
+                self.switches[to].forwarded(self.now, forward, &mut packet, egress);
+            }
+        }
+    }
+
+    pub(crate) fn carry_answers(&mut self) {
+        for from in 0..self.switches.len() {
+            while let Some((to, answer, packet)) = self.egress[from].answers.pop_front() {
+                let to = usize::from(to.0);
+                self.switches[to].answered(answer, &packet, &mut self.egress[to]);
+            }
+        }
+    }
+
+    pub(crate) fn tick(&mut self) {
+        for (switch, egress) in self.switches.iter_mut().zip(&mut self.egress) {
+            switch.tick(self.now, egress);
+        }
+    }
+
+    /// What left to links since the last look, shard by shard.
+    pub(crate) fn sent(&mut self) -> Vec<Sent> {
+        self.egress.iter_mut().flat_map(|egress| std::mem::take(&mut egress.links.sent)).collect()
+    }
+
+    pub(crate) fn advance_ms(&mut self, ms: u64) {
+        self.now.utc_ms += ms;
+        self.now.mono_ns += ms * 1_000_000;
+    }
+
+    /// The words of each account, as its own shard has them.
+    pub(crate) fn words(&self) -> Vec<m2_core::ledger::Words> {
+        let own = |(number, switch): (u32, &Switch)| switch.account_view(AccountId(number)).words;
+        (0..).zip(&self.switches).map(own).collect()
+    }
+}
+
 impl World {
     /// Alice and Carol in USD, Bob in XRP, all with links and the usual limits.
     pub(crate) fn new() -> Self {
@@ -139,7 +275,7 @@ impl World {
         for (number, (asset, limits)) in (0..).zip(accounts) {
             switch.add_account(account(AccountId(number), *asset, *limits));
         }
-        switch.set_rates(START, rates(1));
+        switch.set_rates(rates(1));
         switch.set_routes(routes(u32::try_from(accounts.len()).unwrap()));
         let mut world = Self { switch, egress: Recorder::default(), now: START };
         for number in 0..world.switch.account_count() {
