@@ -3,6 +3,7 @@
 //! ```text
 //!   m2-engine ----> m2-core ----> m2-codec        m2-load ----> m2-codec
 //!       '---------------------------^             m2-bench ---> m2-core, m2-codec
+//!                                                 m2-fuzz ----> m2-engine, m2-core, m2-codec
 //! ```
 //!
 //! The table below is complete: a crate or an edge that it does not name is a fault. Dependencies
@@ -26,6 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("m2-engine", &["m2-codec", "m2-core"]),
     ("m2-load", &["m2-codec"]),
     ("m2-bench", &["m2-codec", "m2-core"]),
+    ("m2-fuzz", &["m2-codec", "m2-core", "m2-engine"]),
     ("xtask", &[]),
 ];
 

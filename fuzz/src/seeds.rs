@@ -1,0 +1,207 @@
+//! Inputs to begin with, made from the bytes of `codec/tests/vectors` in the form of each target.
+
+use std::path::Path;
+
+use m2_codec::btp::{self, FrameType};
+use m2_codec::ws::{self, Opcode};
+use serde_json::Value;
+
+/// The bytes of every case of the three files, with what the case is about.
+#[derive(Debug)]
+pub struct Vectors {
+    ilp: Vec<(String, Vec<u8>)>,
+    btp: Vec<Vec<u8>>,
+    ildcp: Vec<Vec<u8>>,
+}
+
+impl Vectors {
+    /// Reads the files of this repository.
+    ///
+    /// # Panics
+    ///
+    /// If they are not there or not of the known form.
+    #[must_use]
+    pub fn load() -> Self {
+        let bytes = |name| cases(name).into_iter().map(|(_, bytes)| bytes).collect();
+        Self { ilp: cases("ilp_packet.json"), btp: bytes("btp.json"), ildcp: bytes("ildcp.json") }
+    }
+
+    fn packets(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.ilp.iter().map(|(_, bytes)| bytes)
+    }
+
+    fn about(&self, op: &str) -> impl Iterator<Item = &Vec<u8>> {
+        self.ilp.iter().filter(move |(about, _)| about == op).map(|(_, bytes)| bytes)
+    }
+}
+
+fn cases(name: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../codec/tests/vectors");
+    let text = std::fs::read_to_string(folder.join(name)).expect("the vectors are there");
+    let file: Value = serde_json::from_str(&text).expect("the vectors are JSON");
+    let cases = file["cases"].as_array().expect("the vectors have cases");
+    cases
+        .iter()
+        .map(|case| {
+            let op = case["op"].as_str().unwrap_or_default();
+            (op.to_owned(), from_hex(case["hex"].as_str().expect("a case has bytes")))
+        })
+        .collect()
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let (pairs, _) = text.as_bytes().as_chunks::<2>();
+    let digit = |byte: u8| char::from(byte).to_digit(16).expect("a hexadecimal digit");
+    let byte = |[high, low]: &[u8; 2]| digit(*high) << 4 | digit(*low);
+    pairs.iter().map(|pair| u8::try_from(byte(pair)).expect("two digits")).collect()
+}
+
+fn behind(prefix: &[u8], bytes: &[u8]) -> Vec<u8> {
+    [prefix, bytes].concat()
+}
+
+fn texts(prefix: &[u8], texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| behind(prefix, text.as_bytes())).collect()
+}
+
+/// For `oer`.
+pub fn oer(vectors: &Vectors) -> Vec<Vec<u8>> {
+    ["length_determinant", "varuint", "varoctetstring"]
+        .into_iter()
+        .flat_map(|op| vectors.about(op))
+        .map(|bytes| behind(b"", bytes))
+        .collect()
+}
+
+/// For `address`.
+pub fn address(_: &Vectors) -> Vec<Vec<u8>> {
+    let long = format!("\x0btest1.{}", "segment_~-0123456789.Z".repeat(40));
+    let mut seeds = texts(b"", &["\x01g", "\x01g.a", "\x04test.m2m.alice", "\x08test.m2m.alice"]);
+    let schemes =
+        ["private.x", "example.a", "peer.config", "self.y", "test2.z", "local.~-_", &long];
+    seeds.extend(texts(b"\x05", &schemes));
+    seeds.extend(texts(b"\x03", &["g..a", "g.", ".g", "test4.a", "tes.a", "g.a/b"]));
+    seeds
+}
+
+/// For `timestamp`.
+pub fn timestamp(vectors: &Vectors) -> Vec<Vec<u8>> {
+    let mut seeds: Vec<_> =
+        vectors.about("timestamp").map(|bytes| behind(b"\x01", bytes)).collect();
+    let edges = [
+        "19691231235959999",
+        "19700101000000000",
+        "20240229235959999",
+        "21000228235959999",
+        "20261120114560000",
+        "99991231235959999",
+    ];
+    seeds.extend(texts(b"\x01", &edges));
+    seeds.push(seeds.concat());
+    seeds
+}
+
+/// For `prepare`, `fulfill` and `reject`.
+pub fn packet(vectors: &Vectors) -> Vec<Vec<u8>> {
+    vectors.packets().map(|bytes| behind(b"", bytes)).collect()
+}
+
+/// For `prepare_rewrite`.
+pub fn prepare_rewrite(vectors: &Vectors) -> Vec<Vec<u8>> {
+    let prefix = [[0, 0, 0, 0, 0, 1, 2, 3], [0, 0, 1, 0xa1, 0xf0, 3, 4, 5]].concat();
+    let prepares = vectors.packets().filter(|bytes| bytes.first() == Some(&12));
+    prepares.map(|bytes| behind(&prefix, bytes)).collect()
+}
+
+/// For `ildcp`.
+pub fn ildcp(vectors: &Vectors) -> Vec<Vec<u8>> {
+    vectors.ildcp.iter().map(|bytes| behind(b"", bytes)).collect()
+}
+
+/// For `btp_stream`.
+pub fn btp_stream(vectors: &Vectors) -> Vec<Vec<u8>> {
+    let mut seeds: Vec<_> = vectors.btp.iter().map(|bytes| behind(b"\x03\x20", bytes)).collect();
+    for pair in vectors.btp.chunks(3) {
+        seeds.push(behind(b"\x07\x40", &pair.concat()));
+    }
+    for packet in vectors.ildcp.iter().take(20) {
+        let mut frame = Vec::new();
+        btp::put_ilp(&mut frame, FrameType::Message, 7, packet);
+        seeds.push(behind(b"\x10\x10", &frame));
+    }
+    seeds
+}
+
+/// For `websocket_stream`: each kind of frame, by both ends.
+pub fn websocket_stream(vectors: &Vectors) -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for (role, mask) in [(0, Some([0x37, 0xfa, 0x21, 0x3d])), (1, None)] {
+        let frame = |first: u8, payload: &[u8]| {
+            let mut out = Vec::new();
+            ws::put_binary_header(&mut out, payload.len(), mask);
+            out[0] = first;
+            let start = out.len();
+            out.extend_from_slice(payload);
+            ws::apply_mask(&mut out[start..], mask.unwrap_or_default());
+            out
+        };
+        let parts = [frame(0x02, b"in "), frame(0x89, b"?"), frame(0x00, b""), frame(0x80, b"two")];
+        let text = [frame(0x01, b"some"), frame(0x80, b"text"), frame(0x82, b"x")];
+        let mut close = Vec::new();
+        ws::put_control(&mut close, Opcode::Pong, b"here", mask);
+        ws::put_close(&mut close, 1000, "bye", mask);
+        let streams = [parts.concat(), text.concat(), close, frame(0x82, &[0x5a; 200])];
+        let frames = vectors.btp.iter().step_by(17).map(|bytes| frame(0x82, bytes));
+        let streams = streams.into_iter().chain(frames);
+        seeds.extend(streams.map(|stream| behind(&[role, 3, 9], &stream)));
+    }
+    seeds
+}
+
+/// For `websocket_handshake`: requests and an answer, as they should be and nearly so.
+pub fn websocket_handshake(_: &Vectors) -> Vec<Vec<u8>> {
+    let key = b"the sample nonce";
+    let request = "GET /chat?x=1 HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\n\
+                   Connection: keep-alive, Upgrade\r\nSec-WebSocket-Protocol: btp, other\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    let mut answer = Vec::new();
+    ws::handshake::put_response(&mut answer, b"dGhlIHNhbXBsZSBub25jZQ==");
+    let mut refusal = Vec::new();
+    ws::handshake::put_refusal(&mut refusal, 426, "Upgrade does not say websocket");
+    let answer = String::from_utf8(answer).expect("it is text");
+    let refusal = String::from_utf8(refusal).expect("it is text");
+    let other =
+        answer.replace("Connection", "Sec-WebSocket-Extensions: permessage-deflate\r\nConnection");
+    texts(
+        key,
+        &[
+            request,
+            &request.replace("Sec-WebSocket-Protocol: btp, other\r\n", ""),
+            &request.replace("HTTP/1.1", "HTTP/1.0"),
+            &request.replace("13", "8"),
+            &request.replace("\r\n", "\n"),
+            &answer,
+            &other,
+            &refusal,
+        ],
+    )
+}
+
+/// For `url`.
+pub fn url(_: &Vectors) -> Vec<Vec<u8>> {
+    let urls = [
+        "btp+ws://alice:s3cret@localhost:7768/accounts/alice/ilp/btp",
+        "btp+ws://:s3cret@127.0.0.1:7768",
+        "btp+ws://host?x=1#y",
+        "btp+ws://alice@[::1]:1/",
+        "btp+ws://[::1]",
+        "btp+tcp://a%40b:p%3a%2Fw@h:9",
+        "btp+tcp://h:65535/",
+        "btp+unix://alice:t@/run/m2/btp.sock",
+        "btp+unix:///run/btp.sock",
+        "btp+wss://host/",
+        "ws://host/",
+        "btp+ws://host:65536/a b",
+    ];
+    texts(b"", &urls)
+}

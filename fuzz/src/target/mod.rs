@@ -1,0 +1,10 @@
+//! The targets: each a law about all inputs, as a function that panics where it does not hold.
+
+pub mod address;
+pub mod btp_stream;
+pub mod ildcp;
+pub mod oer;
+pub mod packet;
+pub mod timestamp;
+pub mod url;
+pub mod websocket;
