@@ -51,12 +51,13 @@ fn result(lines: &[String]) -> Option<Value> {
 }
 
 /// The commit, with a mark if the tree differs from it.
-fn commit(workspace: &Workspace) -> String {
+pub(crate) fn commit(workspace: &Workspace) -> String {
     let arguments = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
     first_line(Command::new("git").current_dir(workspace.root()).args(arguments))
 }
 
-fn machine() -> Value {
+/// What a figure was measured on.
+pub(crate) fn machine() -> Value {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus
         .lines()
@@ -77,7 +78,7 @@ fn first_line(command: &mut Command) -> String {
 }
 
 /// The UTC day as YYYY-MM-DD, by counting the days of years and months since 1970.
-fn date(now: SystemTime) -> String {
+pub(crate) fn date(now: SystemTime) -> String {
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let mut day = seconds / 86_400;
     let mut year = 1970;

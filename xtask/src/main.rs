@@ -8,7 +8,9 @@ mod binaries;
 mod command;
 mod demo;
 mod edges;
+mod fuzz;
 mod interop;
+mod nightly;
 mod pages;
 mod rules;
 mod source;
@@ -51,6 +53,8 @@ enum Task {
         /// A binary of the package m2-bench
         name: String,
     },
+    /// libFuzzer on a law of the package m2-fuzz; needs a nightly toolchain
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
             failed => Err(format!("{failed} of the interop tests failed")),
         }),
         Task::Bench { name } => bench::run(&workspace, &name),
+        Task::Fuzz(options) => fuzz::run(&workspace, &options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
