@@ -78,6 +78,7 @@ pub const TARGETS: &[Target] = &[
         len_max: 512,
     },
     Target { name: "url", run: target::url::url, seeds: seeds::url, len_max: 200 },
+    Target { name: "core", run: target::core::core, seeds: seeds::core, len_max: 96 },
 ];
 
 /// The target of this name.

@@ -205,3 +205,25 @@ pub fn url(_: &Vectors) -> Vec<Vec<u8>> {
     ];
     texts(b"", &urls)
 }
+
+/// For `core`: worlds of one and of two shards in which packets are paid, refused and expire.
+pub fn core(_: &Vectors) -> Vec<Vec<u8>> {
+    // A PREPARE of Alice to Bob, its answer, the rings carried, books looked at.
+    let paid: &[u8] = &[0, 0, 0x44, 6, 5, 12, 1, 7, 0, 0, 0xf0, 13, 0, 23, 0];
+    let rejected: &[u8] = &[0, 1, 0x49, 5, 13, 12, 0, 7, 0, 0, 0xf8, 13, 1];
+    let expired: &[u8] = &[0, 2, 0x4d, 4, 21, 0x4c, 2, 5, 12, 1, 14, 12, 13, 0, 13, 1];
+    let lost: &[u8] = &[0, 0, 0x44, 6, 5, 12, 1, 18, 0x81, 18, 1, 7, 0, 0, 0x00, 17, 0, 13, 0];
+    let settled: &[u8] = &[20, 0, 9, 20, 5, 8, 20, 9, 0x20, 20, 13, 0, 20, 9, 0, 20, 17, 0, 23, 0];
+    let changed: &[u8] = &[22, 0, 22, 128, 21, 0x35, 15, 0, 6, 19, 0x81, 22, 192, 22, 194];
+    let worlds = [[0, 0x7f, 0x15], [1, 0x7f, 0x15], [7, 0x45, 0x50], [3, 0x22, 0xc0]];
+    let histories = [
+        [paid, paid, rejected].concat(),
+        [expired, paid, lost].concat(),
+        [paid, settled, paid].concat(),
+        [changed, paid, expired, rejected].concat(),
+    ];
+    let histories = histories.iter();
+    histories
+        .flat_map(|history| worlds.iter().map(|world| [&world[..], history].concat()))
+        .collect()
+}

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod btp_stream;
+pub mod core;
 pub mod ildcp;
 pub mod oer;
 pub mod packet;
