@@ -1,7 +1,5 @@
 //! Frames that arrive in pieces, and frames that leave in pieces.
 
-use m2_codec::btp::Frame;
-
 use super::*;
 
 fn output(masks: Option<u64>) -> Output {
@@ -9,8 +7,7 @@ fn output(masks: Option<u64>) -> Output {
 }
 
 fn input(framing: Framing) -> Input {
-    let buffer = vec![0; limits::INGRESS_BYTES];
-    Input { framing, buffer, start: 0, end: 0, last_pong: None }
+    Input { framing, buffer: vec![0; limits::INGRESS_BYTES], start: 0, end: 0 }
 }
 
 fn ws_input() -> Input {
