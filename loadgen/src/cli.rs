@@ -1,8 +1,8 @@
 //! The command line, and what the exit status says.
 //!
 //! ```text
-//! 0    the run went as the workload said, and the books agree
-//! 1    it did not: the report's last lines say where
+//! 0    the run went as the workload said, and the books agree; no check failed
+//! 1    it did not: the report's last lines say where; a check failed
 //! 2    the command line or the workload file cannot be used
 //! 3    no connection: refused, wrong token, or lost on the way (the report is then partial)
 //! 130  SIGINT or SIGTERM: the first ends the sending, and the report is partial; the second ends
@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::conformance::{self, ConformanceArgs, Plan};
 use crate::interrupt::STATUS_INTERRUPTED;
 use crate::live::Live;
 use crate::report::{Report, Verdict};
@@ -43,6 +44,12 @@ enum Command {
     /// Exit status: 0 all as expected, 1 it was not, 2 bad command line or workload, 3 no
     /// connection or one that was lost, 130 ended by SIGINT or SIGTERM.
     Run(RunArgs),
+    /// Play every check that can be seen from outside against a connector, and say by RFC clause
+    /// what passed, what failed, and what does not apply.
+    ///
+    /// Exit status: 0 no check failed, 1 one did, 2 bad command line, 3 no connection, no answer, or
+    /// a connection that was lost for good.
+    Conformance(ConformanceArgs),
 }
 
 #[derive(Args, Debug)]
@@ -73,8 +80,34 @@ struct RunArgs {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Cli { command: Command::Run(args) } = Cli::parse();
-    ExitCode::from(run_command(&args))
+    ExitCode::from(match Cli::parse().command {
+        Command::Run(args) => run_command(&args),
+        Command::Conformance(args) => conformance_command(&args),
+    })
+}
+
+fn conformance_command(args: &ConformanceArgs) -> u8 {
+    let plan = match Plan::new(args) {
+        Ok(plan) => plan,
+        Err(sentence) => return complain(&sentence, UNUSABLE),
+    };
+    let report = match conformance::play(&plan) {
+        Ok(report) => report,
+        Err(sentence) => return complain(&sentence, NO_CONNECTION),
+    };
+    let json = report.to_json() + "\n";
+    if let Some(path) = &args.json_file
+        && let Err(error) = std::fs::write(path, &json)
+    {
+        return complain(&format!("{}: {error}", path.display()), UNUSABLE);
+    }
+    let text = if args.json { json } else { report.to_string() };
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    match (report.partial(), report.failed()) {
+        (Some(reason), _) => complain(reason, NO_CONNECTION),
+        (None, 0) => 0,
+        (None, _) => FAILED,
+    }
 }
 
 fn run_command(args: &RunArgs) -> u8 {

@@ -14,10 +14,13 @@
 //! switch is imported, so that the books it keeps are a second opinion. Latency counts from the
 //! moment a packet was scheduled (open loop): a stall of the target, or of the generator, shows.
 //!
+//! Beside it stands `conformance.rs`: checks of what any connector must do, each played by itself.
+//!
 //! The binary is `m2-load`; `docs/m2-load.md` says how to use it.
 
 pub mod books;
 pub mod cli;
+pub mod conformance;
 pub mod control;
 pub mod cpu;
 pub mod engine;

@@ -83,3 +83,15 @@ pub const BOOKS_SETTLE_MS: u64 = 3_000;
 /// Largest latency told apart, in nanoseconds; a longer one is recorded as this. Expired packets
 /// are not among the latencies, so that only a stall can be this long.
 pub const LATENCY_NS_MAX: u64 = 600_000_000_000;
+
+/// Bytes of a token in a file: some hundred times a usual one, and one handshake of a switch.
+pub const TOKEN_LEN_MAX: usize = 16 << 10;
+
+/// Time that a PREPARE of a conformance check is given, in milliseconds: more than any hop takes
+/// for itself, less than the 30 s that connectors hold at most.
+pub const CONFORMANCE_LIFETIME_MS: u64 = 15_000;
+
+/// How long a conformance check looks for what must not come, in milliseconds. On one connection
+/// frames keep their order, so that a question sent behind would show it as well; but not every
+/// connector answers every question.
+pub const CONFORMANCE_QUIET_MS: u64 = 300;

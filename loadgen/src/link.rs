@@ -11,6 +11,7 @@
 //!
 //! Invariant: bytes leave in the order they were queued, and a frame is read once.
 
+mod refusal;
 mod stream;
 
 use std::fmt;
@@ -19,13 +20,14 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use m2_codec::btp::{self, Frame, FrameType};
+use m2_codec::btp::{self, FrameType};
 use m2_codec::url::Endpoint;
 use m2_codec::ws::{self, Event, handshake};
 
 use crate::limits;
 use crate::payload::mix;
 use crate::workload::End;
+use refusal::{Refusal, accepted};
 use stream::Stream;
 
 /// Request id of the message that authenticates. Ids of PREPAREs may be the same: it is answered
@@ -69,6 +71,23 @@ impl Link {
     ///
     /// When the target cannot be reached, is no BTP server, or does not accept the token.
     pub fn connect(end: &End, mask_seed: u64) -> Result<Self, LinkError> {
+        Self::reach(end, mask_seed, Self::open)
+    }
+
+    /// Connects an end as far as the WebSocket handshake, and shows no token.
+    ///
+    /// # Errors
+    ///
+    /// When the target cannot be reached, or speaks no WebSocket where it should.
+    pub fn connect_unnamed(end: &End, mask_seed: u64) -> Result<Self, LinkError> {
+        Self::reach(end, mask_seed, Self::upgrade)
+    }
+
+    fn reach(
+        end: &End,
+        mask_seed: u64,
+        open: impl FnOnce(&mut Self, &End, Instant) -> Result<(), Refusal>,
+    ) -> Result<Self, LinkError> {
         let deadline = Instant::now() + Duration::from_millis(limits::CONNECT_MS);
         let stream = Stream::connect(&end.url.endpoint, deadline).map_err(|error| {
             LinkError(format!(
@@ -78,7 +97,7 @@ impl Link {
             ))
         })?;
         let mut link = Self::over(end, stream, mask_seed);
-        link.open(end, deadline).map_err(|refusal| refusal.explain(end))?;
+        open(&mut link, end, deadline).map_err(|refusal| refusal.explain(end))?;
         link.stream.set_nonblocking().map_err(|error| link.fault(&error))?;
         Ok(link)
     }
@@ -153,17 +172,25 @@ impl Link {
         } else {
             Framing::Raw
         };
-        let input = Input { framing, buffer: vec![0; limits::INGRESS_BYTES], start: 0, end: 0 };
+        let buffer = vec![0; limits::INGRESS_BYTES];
+        let input = Input { framing, buffer, start: 0, end: 0, last_pong: None };
         let masks = ws.then_some(mask_seed);
         let output =
             Output { bytes: Vec::new(), sent: 0, writable: true, masks, scratch: Vec::new() };
         Self { name: end.name.clone(), stream, input, output }
     }
 
-    fn open(&mut self, end: &End, deadline: Instant) -> Result<(), Refusal> {
-        if let Endpoint::Ws { host, port, path } = &end.url.endpoint {
-            self.shake_hands(&authority(host, *port), path, deadline)?;
+    fn upgrade(&mut self, end: &End, deadline: Instant) -> Result<(), Refusal> {
+        match &end.url.endpoint {
+            Endpoint::Ws { host, port, path } => {
+                self.shake_hands(&authority(host, *port), path, deadline)
+            }
+            Endpoint::Tcp { .. } | Endpoint::Unix { .. } => Ok(()),
         }
+    }
+
+    fn open(&mut self, end: &End, deadline: Instant) -> Result<(), Refusal> {
+        self.upgrade(end, deadline)?;
         let username = end.url.username.as_deref().unwrap_or(&end.name);
         let mut message = Vec::new();
         btp::auth::put(&mut message, AUTH_ID, Some(username), end.token.expose());
@@ -230,79 +257,6 @@ impl AsFd for Link {
     }
 }
 
-/// Why a link did not open.
-enum Refusal {
-    Io(io::Error),
-    Handshake(handshake::HandshakeError),
-    Nonsense(Nonsense),
-    NotAccepted(String),
-}
-
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<handshake::HandshakeError> for Refusal {
-    fn from(error: handshake::HandshakeError) -> Self {
-        Self::Handshake(error)
-    }
-}
-
-impl Refusal {
-    fn explain(self, end: &End) -> LinkError {
-        let who = format!("end '{}' at {}", end.name, end.url);
-        LinkError(match self {
-            Self::Io(error)
-                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
-            {
-                format!(
-                    "{who}: no answer to the handshake within {} s; is it a BTP server, and is \
-                     the scheme of the url right (btp+ws, btp+tcp, btp+unix)?",
-                    limits::CONNECT_MS / 1_000
-                )
-            }
-            Self::Io(error) => format!(
-                "{who}: the connection ended before the token was accepted ({error}); check name \
-                 and token of the end, and the scheme of its url"
-            ),
-            Self::Handshake(error) => format!(
-                "{who}: the WebSocket handshake failed: {error}; check host, port and path of the \
-                 url"
-            ),
-            Self::Nonsense(Nonsense::Closed(code)) => format!(
-                "{who}: the target closed the WebSocket with code {code} instead of accepting the \
-                 token; check name and token of the end"
-            ),
-            Self::Nonsense(_) => format!(
-                "{who}: the answer is no BTP; check that the scheme of the url fits the port \
-                 (btp+ws, btp+tcp, btp+unix)"
-            ),
-            Self::NotAccepted(reason) => format!(
-                "{who}: the target does not accept the token ({reason}); check name and token of \
-                 the end"
-            ),
-        })
-    }
-}
-
-/// Reads the answer to the message that authenticates.
-fn accepted(frame: &[u8]) -> Result<(), Refusal> {
-    let not_accepted = |reason: String| Err(Refusal::NotAccepted(reason));
-    match Frame::new_checked(frame) {
-        Ok(frame) if frame.request_id() != AUTH_ID => {
-            not_accepted("it answers something else first".to_owned())
-        }
-        Ok(frame) if frame.frame_type() == FrameType::Response => Ok(()),
-        Ok(frame) => not_accepted(frame.error().map_or_else(
-            || "it answers with another type of frame".to_owned(),
-            |error| format!("{} {}", error.code.escape_ascii(), error.name.escape_ascii()),
-        )),
-        Err(error) => Err(Refusal::Nonsense(Nonsense::Btp(error))),
-    }
-}
-
 fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
@@ -333,6 +287,8 @@ pub struct Input {
     start: usize,
     /// First byte that has not arrived.
     end: usize,
+    /// Payload of the pong that came last.
+    pub last_pong: Option<Vec<u8>>,
 }
 
 /// Where a frame stands.
@@ -351,7 +307,8 @@ impl Input {
         let found = match &mut self.framing {
             Framing::Raw => next_raw(&self.buffer[..self.end], &mut self.start)?,
             Framing::Ws(reader) => {
-                next_ws(reader, &mut self.buffer[..self.end], &mut self.start, output)?
+                let arrived = &mut self.buffer[..self.end];
+                next_ws(reader, arrived, &mut self.start, output, &mut self.last_pong)?
             }
         };
         Ok(found.map(|found| match (found, &self.framing) {
@@ -390,6 +347,7 @@ fn next_ws(
     arrived: &mut [u8],
     start: &mut usize,
     output: &mut Output,
+    last_pong: &mut Option<Vec<u8>>,
 ) -> Result<Option<Found>, Nonsense> {
     // Each turn takes a frame of at least two bytes off the buffer.
     loop {
@@ -406,7 +364,9 @@ fn next_ws(
             Event::Assembled => return Ok(Some(Found::Assembled)),
             Event::Ping(range) => output.pong(&rest[range]),
             Event::Close { code } => return Err(Nonsense::Closed(code)),
-            Event::Fragment | Event::Text | Event::Pong => {}
+            // A server's frame has no mask, and that of a pong no longer header than these two bytes.
+            Event::Pong => *last_pong = Some(rest[2..consumed].to_vec()),
+            Event::Fragment | Event::Text => {}
         }
     }
 }
@@ -451,6 +411,11 @@ impl Output {
         }
     }
 
+    /// Queues bytes as they are: frames of WebSocket and BTP are the caller's.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
     /// Bytes that the socket has not taken yet.
     #[must_use]
     pub fn unsent(&self) -> usize {
@@ -477,9 +442,9 @@ impl Output {
         }
     }
 
-    /// The next mask. RFC 6455 wants them unpredictable, to keep scripts in browsers from writing
+    /// The next mask, on a WebSocket. RFC 6455 wants them unpredictable, to keep scripts in browsers from writing
     /// bytes of their choice on a connection; a generator chooses all of its bytes itself.
-    fn next_mask(&mut self) -> Option<[u8; 4]> {
+    pub fn next_mask(&mut self) -> Option<[u8; 4]> {
         let state = self.masks.as_mut()?;
         *state = mix(*state);
         let [a, b, c, d, ..] = state.to_le_bytes();

@@ -85,6 +85,12 @@ impl Role {
 pub struct Token(String);
 
 impl Token {
+    /// A token that came from elsewhere than a workload.
+    #[must_use]
+    pub const fn new(token: String) -> Self {
+        Self(token)
+    }
+
     /// The token itself, for the one place that sends it.
     #[must_use]
     pub fn expose(&self) -> &str {

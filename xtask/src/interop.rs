@@ -1,8 +1,9 @@
 //! `cargo xtask interop`: Interledger clients that none of us wrote, from npm, against the real
-//! switch.
+//! switch; and the conformance checks against the switch and against a connector from npm, whose
+//! reports must be those in `docs/conformance/` (`M2_KEEP_REPORTS=1` writes them anew).
 //!
 //! `interop/` is copied to `target/interop/`, where `npm ci` puts what its lock file names. Each
-//! test starts `m2-switch` itself; where that binary is stands in `M2_SWITCH`.
+//! test starts `m2-switch` itself; where the binaries are stands in `M2_SWITCH` and `M2_LOAD`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -44,7 +45,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Count> {
             .args(["--test", "--test-reporter=spec", TEST_MS_MAX, FORCE_EXIT])
             .args(tests.iter().filter_map(|file| file.file_name()))
             .env("NO_COLOR", "1")
-            .env("M2_SWITCH", binaries.join("m2-switch")),
+            .env("M2_SWITCH", binaries.join("m2-switch"))
+            .env("M2_LOAD", binaries.join("m2-load"))
+            .env("M2_REPORTS", workspace.path("docs/conformance")),
         Show::Lines,
     )?;
     let count = node_count(&output.lines);

@@ -1,5 +1,7 @@
 //! Frames that arrive in pieces, and frames that leave in pieces.
 
+use m2_codec::btp::Frame;
+
 use super::*;
 
 fn output(masks: Option<u64>) -> Output {
@@ -7,7 +9,8 @@ fn output(masks: Option<u64>) -> Output {
 }
 
 fn input(framing: Framing) -> Input {
-    Input { framing, buffer: vec![0; limits::INGRESS_BYTES], start: 0, end: 0 }
+    let buffer = vec![0; limits::INGRESS_BYTES];
+    Input { framing, buffer, start: 0, end: 0, last_pong: None }
 }
 
 fn ws_input() -> Input {
