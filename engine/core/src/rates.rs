@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn one_asset_at_one_scale_passes_unchanged() {
+    fn b08_one_asset_at_one_scale_passes_unchanged() {
         let rates = rates([9, 6], 5, 2, 0).unwrap();
         for amount in [0, 1, 1 << 53, u64::MAX] {
             assert_eq!(rates.convert(A, A, amount), Ok(amount));
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn scales_rate_and_spread_are_folded_into_one_floor() {
+    fn b08_b09_scales_rate_and_spread_are_folded_into_one_floor() {
         // 2.5 XRP for a USD, 1 % kept: 1 USD = 10^9 units gives 2.475 XRP = 2,475,000 units.
         let rates = rates([9, 6], 5, 2, 10_000).unwrap();
         assert_eq!(rates.convert(A, B, 1_000_000_000), Ok(2_475_000));

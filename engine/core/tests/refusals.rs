@@ -545,7 +545,7 @@ fn b05_no_answer_before_the_shortened_expiry_is_r00() {
 /// A packet that everything is wrong with, and its faults mended one after the other: each half must
 /// tell them in the order that it is documented to look in.
 #[test]
-fn the_incoming_half_looks_in_its_order() {
+fn b01_the_incoming_half_looks_in_its_order() {
     let mut world = world_with(
         |config| {
             config.rings.forwards = 0;
@@ -613,7 +613,7 @@ fn the_incoming_half_looks_in_its_order() {
 
 /// As above, for what an account has from its start: each fault is mended in a switch of its own.
 #[test]
-fn the_incoming_half_looks_at_limits_in_its_order() {
+fn b01_the_incoming_half_looks_at_limits_in_its_order() {
     let mut limits = Limits { in_flight_packets_max: 1, ..limits() };
     limits.balance_max = 0;
     limits.in_flight_value_max = Some(0);
@@ -643,7 +643,7 @@ fn the_incoming_half_looks_at_limits_in_its_order() {
 }
 
 #[test]
-fn the_outgoing_half_looks_in_its_order() {
+fn b01_the_outgoing_half_looks_in_its_order() {
     let first = |limits: Limits, slots: bool, records, full: bool, linked: bool| {
         let mut world = world_with(
             |config| {
