@@ -12,6 +12,7 @@ mod fuzz;
 mod interop;
 mod nightly;
 mod pages;
+mod peers;
 mod rules;
 mod source;
 mod suite;
@@ -38,7 +39,8 @@ struct Arguments {
 enum Task {
     /// Every check and every test: one part after the other, each with its time
     Test,
-    /// Each rule of docs/protocol.md has a test that bears its id, or a reason why not
+    /// Each rule of docs/protocol.md has a test that bears its id, or a reason why not; docs/peers.md
+    /// says of other connectors what was seen of them
     Rules,
     /// Which crate may import which, and where `unsafe` may stand
     Edges,

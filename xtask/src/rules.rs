@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use crate::Result;
+use crate::peers;
 use crate::source;
 use crate::suite::Check;
 use crate::workspace::Workspace;
@@ -32,7 +33,7 @@ struct Test {
     place: String,
 }
 
-/// One check for each rule, and one for each test whose id is on no page.
+/// One check for each rule, one for each test whose id is on no page, and those of the page of peers.
 ///
 /// # Errors
 ///
@@ -46,7 +47,10 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<Check>> {
     for file in workspace.files("rs")? {
         tests.extend(tests_with_ids(&file, &workspace.read(&file)?));
     }
-    Ok(judge(&rules, &tests))
+    let mut checks = judge(&rules, &tests);
+    let ids: Vec<_> = rules.iter().map(|rule| rule.id.as_str()).collect();
+    checks.extend(peers::check(workspace, &ids)?);
+    Ok(checks)
 }
 
 fn judge(rules: &[Rule], tests: &[Test]) -> Vec<Check> {

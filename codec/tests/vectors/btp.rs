@@ -9,7 +9,7 @@ use super::{
     Case, Difference, Fields, Kind, Verdict, Which, assert_data, judge, load, number, refused,
 };
 
-fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     load(include_str!("btp.json"))
 }
 
@@ -89,7 +89,7 @@ fn every_difference_to_a_peer_has_its_rule() {
     judge(&cases(), verdict, DIFFERENCES, OUTCOMES);
 }
 
-fn verdict(case: &Case) -> Verdict {
+pub(super) fn verdict(case: &Case) -> Verdict {
     let bytes = case.bytes();
     let frame = Frame::new_checked(&bytes).map_err(refused)?;
     let mut fields = Fields::new();
@@ -118,7 +118,7 @@ const OUTCOMES: &[(&str, usize)] = &[
     ("accepted", 290),
 ];
 
-const DIFFERENCES: &[Difference] = &[
+pub(super) const DIFFERENCES: &[Difference] = &[
     // rs does not know TRANSFER.
     Difference {
         rule: "C2",

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Case, Difference, Fields, Kind, Verdict, Which, hex, judge, load, refused};
 
-fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     load(include_str!("ildcp.json"))
 }
 
@@ -48,7 +48,7 @@ fn every_difference_to_a_peer_has_its_rule() {
     judge(&cases(), verdict, DIFFERENCES, OUTCOMES);
 }
 
-fn verdict(case: &Case) -> Verdict {
+pub(super) fn verdict(case: &Case) -> Verdict {
     let bytes = case.bytes();
     let mut fields = Fields::new();
     if packet_type(&bytes) == Some(PacketType::Prepare) {
@@ -78,7 +78,7 @@ const OUTCOMES: &[(&str, usize)] = &[
     ("accepted", 104),
 ];
 
-const DIFFERENCES: &[Difference] = &[
+pub(super) const DIFFERENCES: &[Difference] = &[
     // JS drops the highest bit of the address.
     Difference {
         rule: "A8",

@@ -11,7 +11,7 @@ use super::{
     Case, Difference, Fields, Kind, Verdict, Which, array, assert_data, hex, judge, load, refused,
 };
 
-fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     load(include_str!("ilp_packet.json"))
 }
 
@@ -182,7 +182,7 @@ fn every_difference_to_a_peer_has_its_rule() {
     judge(&cases(), verdict, DIFFERENCES, OUTCOMES);
 }
 
-fn verdict(case: &Case) -> Verdict {
+pub(super) fn verdict(case: &Case) -> Verdict {
     match case.op.as_deref() {
         Some("length_determinant") => {
             let (len, _) = oer::length(&case.bytes(), 0).map_err(refused)?;
@@ -273,7 +273,7 @@ const OUTCOMES: &[(&str, usize)] = &[
     ("accepted", 769),
 ];
 
-const DIFFERENCES: &[Difference] = &[
+pub(super) const DIFFERENCES: &[Difference] = &[
     // JS has no integers above 2^53; nothing of that length can follow either way.
     Difference {
         rule: "A2",

@@ -12,6 +12,7 @@
 mod btp;
 mod ildcp;
 mod ilp;
+mod peers;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
