@@ -58,7 +58,7 @@ impl World {
                 let switch = self.switch(a);
                 self.net.coverage.saw(Fault::Draining);
                 self.drain(switch, true);
-                self.net.at(self.net.now_ns + (1 + b % 1_000) * MS, Event::Resume { switch });
+                self.net.at(self.net.now_ns + (1 + b % 500) * MS, Event::Resume { switch });
             }
             Kind::Records => {
                 let core = self.core(a, b);

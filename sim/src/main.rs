@@ -2,7 +2,7 @@
 //! that it finds.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,9 +32,9 @@ struct Arguments {
     /// Runs the history in this file, and nothing else
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "from"])]
     replay: Option<PathBuf>,
-    /// Where the shrunken history of a failure is written
-    #[arg(long, value_name = "FILE")]
-    save: Option<PathBuf>,
+    /// The folder for the shrunken history of a failure
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    found: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -101,23 +101,23 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         }
     });
     if let Some((case, failure)) = failed.into_inner().expect("no thread panics") {
-        return Err(tell(&case, &failure, arguments.save.as_ref()));
+        return Err(tell(&case, &failure, &arguments.found));
     }
     let seconds = started.elapsed().as_secs_f64();
     report(&sum.into_inner().expect("no thread panics"), seconds, threads)
 }
 
 /// Shrinks a failure, prints its history and how to see it again.
-fn tell(case: &Case, failure: &Failure, save: Option<&PathBuf>) -> String {
+fn tell(case: &Case, failure: &Failure, found: &Path) -> String {
     println!("FAILED seed {}: {} ({})", case.seed, failure.message, failure.place);
     println!("shrinking {} operations ...", case.ops.len());
     let fails = |case: &Case| case.run().is_err_and(|other| other.kind() == failure.kind());
     let short = shrink(case, fails);
     let again = short.run().err().map_or_else(String::new, |failure| failure.message);
     println!("shortest history found, {} operations: {again}\n{short}", short.ops.len());
-    let name = PathBuf::from(format!("seed-{}.txt", case.seed));
-    let file = save.unwrap_or(&name);
-    let how = match fs::write(file, short.to_string()) {
+    let file = found.join(format!("seed-{}.txt", case.seed));
+    let written = fs::create_dir_all(found).and_then(|()| fs::write(&file, short.to_string()));
+    let how = match written {
         Ok(()) => format!("replay it with --replay {}", file.display()),
         Err(error) => format!("{} cannot be written: {error}", file.display()),
     };

@@ -32,13 +32,13 @@ kinds! {
     /// An endpoint sends an earlier PREPARE again, under its id: endpoint, which.
     Repeat "repeat" 4;
     /// A connection is lost: link, at which byte of what is under way.
-    Cut "cut" 5;
+    Cut "cut" 4;
     /// A second connection replaces the first: link.
     Replace "replace" 3;
     /// An endpoint does not read: endpoint, milliseconds.
-    Deaf "deaf" 3;
+    Deaf "deaf" 2;
     /// A shard does nothing: switch, shard, milliseconds.
-    Stall "stall" 4;
+    Stall "stall" 3;
     /// A wall clock steps: switch, how far.
     Step "step" 3;
     /// A peer pays: link, to which end, amount.
@@ -58,7 +58,7 @@ kinds! {
     /// New routes, likewise: switch, salt.
     Routes "routes" 2;
     /// A switch takes no new PREPAREs for a while: switch, milliseconds.
-    Drain "drain" 2;
+    Drain "drain" 1;
     /// Records are taken out: switch.
     Records "records" 6;
 }
@@ -76,7 +76,7 @@ pub struct Op {
 #[must_use]
 pub fn ops_of(seed: u64) -> Vec<Op> {
     let mut dice = dice(&[seed, 0x0b5]);
-    let count = dice.usize(160..280);
+    let count = dice.usize(240..420);
     let total: u64 = KINDS.iter().map(|(.., weight)| weight).sum();
     let op = |_| {
         let mut at = dice.u64(..total);

@@ -98,7 +98,7 @@ impl Plan {
             seed,
             prices: assets.iter().map(|_| dice.u64(1..20)).collect(),
             assets,
-            harsh: one_of(dice, &[0, 15, 60, 250]),
+            harsh: one_of(dice, &[0, 0, 15, 60, 200]),
             switches: Vec::new(),
             links: Vec::new(),
             endpoints: Vec::new(),
@@ -110,7 +110,7 @@ impl Plan {
             _ => dice.usize(25..51),
         };
         let count = size.min(caps.switches).max(2);
-        let tight = one_of(dice, &[0, 0, 150, 1_000]);
+        let tight = one_of(dice, &[0, 0, 0, 150, 1_000]);
         for _ in 0..count {
             let is_tight = often(dice, tight);
             plan.switches.push(switch(dice, caps.shards, is_tight));

@@ -72,7 +72,11 @@ impl World {
     fn take_rings(&mut self, core: usize) {
         let switch = self.net.shards[core].switch;
         let most = self.net.plan.switches[switch].vector;
+        let first = self.net.nodes[switch].first_core;
         for from in 0..self.net.shards[core].forwards.len() {
+            if !self.net.shards[core].answers[from].is_empty() {
+                self.net.wake_soon(first + from);
+            }
             for _ in 0..most {
                 let Some(item) = self.net.shards[core].answers[from].pop_front() else { break };
                 let AnswerItem { answer, packet, hop } = item;
@@ -179,7 +183,7 @@ impl World {
 
     /// Takes records out of a core.
     pub(crate) fn drain_records(&mut self, core: usize) {
-        let Self { cores, net } = self;
+        let Self { cores, net, .. } = self;
         let decider = &mut cores[core];
         let mut records = Vec::new();
         decider.drain_records(|record| records.push(record));
@@ -321,8 +325,8 @@ impl Net {
                 FrameType::Response | FrameType::Error => {
                     let len = packet.map_or(0, <[u8]>::len);
                     if !self.has_answer_room(core, vectors.response_bytes.len(), len) {
+                        // Whoever empties the ring wakes this shard.
                         self.coverage.saw(Fault::AnswersHeldBack);
-                        vectors.is_more = true;
                         break;
                     }
                     let says = match (frame.error(), packet) {

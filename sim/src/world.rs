@@ -27,12 +27,14 @@ pub(crate) struct World {
     /// All shards of all switches: the production code.
     pub(crate) cores: Vec<Switch>,
     pub(crate) net: Net,
+    /// After how many steps all slots are added up next.
+    audit_at: u64,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, caps: Caps) -> Self {
         let plan = Plan::of(seed, caps);
-        let mut world = Self { cores: Vec::new(), net: net(plan) };
+        let mut world = Self { cores: Vec::new(), net: net(plan), audit_at: AUDIT_EVERY };
         for switch in 0..world.net.plan.switches.len() {
             world.add_switch(switch);
         }
@@ -110,6 +112,7 @@ impl World {
                 let account = &mut self.net.nodes[switch].accounts[account_in as usize];
                 account.words.held_in -= i128::from(amount_in);
                 account.count_in -= 1;
+                self.net.touched.push((switch, account_in));
                 true
             }
             _ => false,
@@ -124,7 +127,8 @@ impl World {
             let Reverse((at_ns, _, event)) = self.net.events.pop().expect("it was just seen");
             self.net.now_ns = at_ns;
             self.happen(event);
-            if self.net.coverage.steps.is_multiple_of(AUDIT_EVERY) {
+            if self.net.coverage.steps >= self.audit_at {
+                self.audit_at = self.net.coverage.steps + AUDIT_EVERY;
                 self.net.check_slots(&self.cores);
             }
         }
