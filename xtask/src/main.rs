@@ -14,6 +14,7 @@ mod nightly;
 mod pages;
 mod peers;
 mod rules;
+mod simulate;
 mod source;
 mod suite;
 mod workspace;
@@ -55,6 +56,8 @@ enum Task {
         /// A binary of the package m2-bench
         name: String,
     },
+    /// Networks of switches under seeds, and judges that follow every unit
+    Simulate(simulate::Options),
     /// libFuzzer on a law of the package m2-fuzz; needs a nightly toolchain
     Fuzz(fuzz::Options),
 }
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
             failed => Err(format!("{failed} of the interop tests failed")),
         }),
         Task::Bench { name } => bench::run(&workspace, &name),
+        Task::Simulate(options) => simulate::run(&workspace, &options),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
     };
     match outcome {

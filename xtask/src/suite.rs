@@ -11,7 +11,7 @@ use crate::Result;
 use crate::command::{self, Show};
 use crate::demo::Options;
 use crate::workspace::Workspace;
-use crate::{binaries, demo, edges, interop, pages, rules};
+use crate::{binaries, demo, edges, interop, pages, rules, simulate};
 
 /// One thing that was looked at.
 pub(crate) struct Check {
@@ -56,6 +56,7 @@ const PARTS: &[(&str, Part)] = &[
     ("rules", |workspace| rules::check(workspace).map(|checks| print_checks(&checks))),
     ("edges", |workspace| edges::check(workspace).map(|checks| print_checks(&checks))),
     ("tests", tests),
+    ("simulation", |workspace| simulate::for_the_suite(workspace).map(|()| Count::PASSED)),
     ("pages", |workspace| pages::check(workspace).map(|checks| print_checks(&checks))),
     ("interop", interop::run),
     ("demo", short_demo),
