@@ -65,7 +65,8 @@ pub enum UrlError {
     BadPort,
     /// A Unix address has no path, or a TCP address has one.
     BadPath,
-    /// It holds a blank or a control character, or a broken escape.
+    /// It holds a blank or a control character, a bracket that is not around a host, or a broken
+    /// escape.
     BadCharacter,
 }
 
@@ -80,7 +81,8 @@ impl fmt::Display for UrlError {
             Self::BadPort => "the port is missing or no number from 1 to 65535",
             Self::BadPath => "btp+unix:// needs a path, and btp+tcp:// takes none",
             Self::BadCharacter => {
-                "the address has a blank, a control character or a broken % escape"
+                "the address has a blank, a control character, a bracket that is not around its host \
+                 or a broken % escape"
             }
         })
     }
@@ -135,7 +137,13 @@ fn host_and_port(text: &str, default: Option<u16>) -> Result<(String, u16), UrlE
         Some(_) => return Err(UrlError::BadPort),
     };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() { Err(UrlError::NoHost) } else { Ok((host.into(), port)) }
+    if host.is_empty() {
+        Err(UrlError::NoHost)
+    } else if host.contains(['[', ']']) {
+        Err(UrlError::BadCharacter)
+    } else {
+        Ok((host.into(), port))
+    }
 }
 
 /// What a request line asks for: begins with `/`, and has no fragment.
@@ -266,6 +274,10 @@ mod tests {
         assert_eq!(refused("btp+ws://a%zz:b@host/"), UrlError::BadCharacter);
         assert_eq!(refused("btp+ws://%ff:b@host/"), UrlError::BadCharacter);
         assert_eq!(refused("btp+ws://a%0ab@host/"), UrlError::BadCharacter);
+        // Found by fuzzing: shown as btp+ws://[]:80/, which is none.
+        for host in ["[[]]", "[[::1]]", "[::1", "::1]", "a]b", "[::1]x:80"] {
+            assert_eq!(refused(&format!("btp+ws://{host}")), UrlError::BadCharacter, "{host}");
+        }
     }
 
     #[test]
