@@ -14,7 +14,8 @@ const SHARD: ShardId = ShardId(0);
 /// # Panics
 ///
 /// If the configuration did not come out of [`crate::config::parse`].
-pub(crate) fn switch(config: &Config, start: Now) -> Switch {
+#[must_use]
+pub fn switch(config: &Config, start: Now) -> Switch {
     let section = &config.switch;
     let mut switch = Switch::new(SwitchConfig {
         shard: SHARD,

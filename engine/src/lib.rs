@@ -9,7 +9,7 @@
 
 #![forbid(unsafe_code)]
 
-mod assemble;
+pub mod assemble;
 mod bind;
 pub mod config;
 mod control;
@@ -17,3 +17,5 @@ mod limits;
 mod log;
 mod shard;
 pub mod topology;
+
+pub use control::request;

@@ -9,6 +9,7 @@ mod handshake;
 mod listen;
 mod nudged;
 mod places;
+pub mod request;
 mod socket;
 mod wire;
 

@@ -8,12 +8,10 @@ use std::time::{Duration, Instant};
 use m2_core::{AccountView, Counters, Network, PairTotal};
 use serde_json::{Map, Value, json};
 
+use super::request::{Lines, Request, refusal};
 use super::wire::{Door, Listener, Wire};
 use super::{EdgeCounters, Shared};
-use crate::limits::{
-    ACCEPT_REST, DRAIN_LOOK, DRAIN_MS_DEFAULT, DRAIN_MS_MAX, LINE_LEN_MAX, LINE_PATIENCE,
-    OPERATORS_MAX,
-};
+use crate::limits::{ACCEPT_REST, DRAIN_LOOK, LINE_PATIENCE, OPERATORS_MAX};
 use crate::shard::message::{LinkCounters, Question, Snapshot, ToShard};
 
 /// The one thing that every operator must know.
@@ -44,19 +42,16 @@ pub(super) async fn run(shared: Rc<Shared>, listener: std::os::unix::net::UnixLi
 
 async fn serve(shared: &Shared, socket: OwnedFd) -> std::io::Result<()> {
     let wire = Wire::new(socket)?;
-    let mut bytes = Vec::new();
+    let mut lines = Lines::default();
     loop {
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            let answer = answer(shared, &bytes[..end]).await;
-            bytes.drain(..=end);
-            say(&wire, &answer).await?;
+        while let Some(line) = lines.take() {
+            say(&wire, &answer(shared, &line).await).await?;
         }
-        if bytes.len() >= LINE_LEN_MAX {
-            let text = format!("a line has at most {LINE_LEN_MAX} bytes");
-            return say(&wire, &refusal(&text)).await;
-        }
-        let room = LINE_LEN_MAX - bytes.len();
-        if wire.receive(&mut bytes, room).await? == 0 {
+        let (buffer, room) = match lines.room() {
+            Ok(room) => room,
+            Err(sentence) => return say(&wire, &refusal(&sentence)).await,
+        };
+        if wire.receive(buffer, room).await? == 0 {
             return Ok(());
         }
     }
@@ -69,36 +64,14 @@ async fn say(wire: &Wire, answer: &Value) -> std::io::Result<()> {
         .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
-fn refusal(text: &str) -> Value {
-    json!({ "ok": false, "error": text })
-}
-
 async fn answer(shared: &Shared, line: &[u8]) -> Value {
-    let request: Map<String, Value> = match serde_json::from_slice(line) {
-        Ok(request) => request,
-        Err(error) => {
-            let example = r#"as in {"cmd":"status"}"#;
-            return refusal(&format!("a line is one JSON object, {example}: {error}"));
-        }
-    };
-    let Some(command) = request.get("cmd").and_then(Value::as_str) else {
-        return refusal(
-            "`cmd` is missing or no string: write one of status, accounts, counters, drain, resume",
-        );
-    };
-    let known: &[&str] = if command == "drain" { &["cmd", "timeout_ms"] } else { &["cmd"] };
-    if let Some(key) = request.keys().find(|key| !known.contains(&key.as_str())) {
-        return refusal(&format!("`{command}` has no `{key}`: known are {}", known.join(", ")));
-    }
-    let answered = match command {
-        "status" => status(shared).await,
-        "accounts" => accounts(shared).await,
-        "counters" => counters(shared).await,
-        "drain" => drain(shared, request.get("timeout_ms")).await,
-        "resume" => resume(shared),
-        unknown => Err(format!(
-            "unknown command `{unknown}`: known are status, accounts, counters, drain, resume"
-        )),
+    let answered = match Request::parse(line) {
+        Ok(Request::Status) => status(shared).await,
+        Ok(Request::Accounts) => accounts(shared).await,
+        Ok(Request::Counters) => counters(shared).await,
+        Ok(Request::Drain { timeout_ms }) => drain(shared, timeout_ms).await,
+        Ok(Request::Resume) => resume(shared),
+        Err(sentence) => Err(sentence),
     };
     answered.unwrap_or_else(|error| refusal(&error))
 }
@@ -272,13 +245,7 @@ fn pairs_told(shared: &Shared, pairs: &[PairTotal]) -> Vec<Value> {
 }
 
 /// Has every new PREPARE refused, and answers when nothing is in flight.
-async fn drain(shared: &Shared, timeout_ms: Option<&Value>) -> Result<Value, String> {
-    let timeout_ms = match timeout_ms {
-        None => DRAIN_MS_DEFAULT,
-        Some(value) => value.as_u64().filter(|value| *value <= DRAIN_MS_MAX).ok_or_else(|| {
-            format!("`timeout_ms` must be a whole number from 0 to {DRAIN_MS_MAX}")
-        })?,
-    };
+async fn drain(shared: &Shared, timeout_ms: u64) -> Result<Value, String> {
     order(shared, true)?;
     let until = Instant::now() + Duration::from_millis(timeout_ms);
     loop {
