@@ -78,6 +78,18 @@ pub const TARGETS: &[Target] = &[
         len_max: 512,
     },
     Target { name: "url", run: target::url::url, seeds: seeds::url, len_max: 200 },
+    Target {
+        name: "configuration",
+        run: target::configuration::configuration,
+        seeds: seeds::configuration,
+        len_max: 520,
+    },
+    Target {
+        name: "control_socket",
+        run: target::control_socket::control_socket,
+        seeds: seeds::control_socket,
+        len_max: 200,
+    },
     Target { name: "core", run: target::core::core, seeds: seeds::core, len_max: 96 },
 ];
 

@@ -202,8 +202,61 @@ pub fn url(_: &Vectors) -> Vec<Vec<u8>> {
         "btp+wss://host/",
         "ws://host/",
         "btp+ws://host:65536/a b",
+        "btp+ws://[[]]",
     ];
     texts(b"", &urls)
+}
+
+/// For `configuration`: a short file, and one with most keys.
+pub fn configuration(_: &Vectors) -> Vec<Vec<u8>> {
+    let switch = "[switch]\naddress = \"test.m2m\"\nnetwork = \"test\"\ncontrol_socket = \"c\"\n";
+    let usd = "[[assets]]\ncode = \"USD\"\nscale = 9\n";
+    let alice = "[[accounts]]\nname = \"alice\"\nrelation = \"child\"\nasset = \"USD/9\"\n";
+    let listen = "[[listen]]\ntransport = \"tcp\"\naddress = \"127.0.0.1:7768\"\n";
+    let token = "token = \"alice-secret\"\n";
+    let limits = "balance_max = 10\npayable_max = \"7\"\npacket_amount_max = 5\npackets_per_s = 9\n\
+                  amount_per_s = 9\namount_burst = 8\nin_flight_packets_max = 3\n\
+                  in_flight_value_max = 4\nildcp_segment = \"a\"\nroutes = [\"test.m2m.a\"]\n";
+    let xrp = "[[assets]]\ncode = \"XRP\"\nscale = 6\n[[rates]]\nfrom = \"USD/9\"\nto = \"XRP/6\"\n\
+               rate = \"2.5\"\nspread_ppm = 2500\n";
+    let bob = "[[accounts]]\nname = \"bob\"\nrelation = \"peer\"\nasset = \"XRP/6\"\n\
+               dial = \"btp+ws://u:t@h:1/\"\nroutes = [\"test.b\"]\n";
+    let times = "expiry_margin_ms = 1\nremaining_ms_min = 2\nhold_ms_max = 3\nreflect = true\n\
+                 in_flight_slots = 64\nspin_us = 1\nshutdown_ms = 1\n";
+    let sections = "[log]\nformat = \"json\"\nlevel = \"warn\"\n[connection]\nping_ms = 10\n\
+                    handshake_ms = 1\nbad_frames_max = 1\nclose_ms = 1\n";
+    let unix = "[[listen]]\ntransport = \"unix\"\npath = \"b.sock\"\n";
+    let hash =
+        "token_blake3 = \"0000000000000000000000000000000000000000000000000000000000000000\"\n";
+    let files = [
+        [switch, usd, alice, token, listen].concat(),
+        [switch, times, usd, alice, token, limits, listen].concat(),
+        [switch, usd, xrp, alice, token, bob, unix].concat(),
+        [switch, sections, usd, alice, hash, listen].concat(),
+        [switch, usd, alice, "token_file = \"t\"\n", listen].concat(),
+        [switch, usd, alice, token, alice, token, listen, listen].concat(),
+        switch.to_owned(),
+    ];
+    files.map(String::into_bytes).into()
+}
+
+/// For `control_socket`.
+pub fn control_socket(_: &Vectors) -> Vec<Vec<u8>> {
+    let long = "x".repeat(5_000);
+    texts(
+        b"\x05\x09",
+        &[
+            "{\"cmd\":\"status\"}\n{\"cmd\":\"accounts\"}\n",
+            "{\"cmd\":\"counters\"}\r\n",
+            "{\"cmd\":\"drain\"}\n{\"cmd\":\"resume\"}\n{\"cmd\"",
+            "{\"cmd\":\"drain\",\"timeout_ms\":600000}\n",
+            "{\"cmd\":\"drain\",\"timeout_ms\":600001}\n",
+            "{\"cmd\":\"status\",\"timeout_ms\":1}\n{\"cmd\":\"stop\"}\n",
+            "{\"cmd\":\"\\u0001\\n\\\"\"}\n",
+            "\n[]\n[[[[{}]]]]\n",
+            &long,
+        ],
+    )
 }
 
 /// For `core`: worlds of one and of two shards in which packets are paid, refused and expire.

@@ -2,6 +2,8 @@
 
 pub mod address;
 pub mod btp_stream;
+pub mod configuration;
+pub mod control_socket;
 pub mod core;
 pub mod ildcp;
 pub mod oer;
