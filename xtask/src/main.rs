@@ -10,6 +10,7 @@ mod demo;
 mod edges;
 mod fuzz;
 mod interop;
+mod mutants;
 mod nightly;
 mod pages;
 mod peers;
@@ -51,6 +52,8 @@ enum Task {
     Demo(demo::Options),
     /// Third-party clients from npm against the switch
     Interop,
+    /// Faults planted one at a time in a copy: does an assertion about money or answers fail?
+    Mutants(mutants::Options),
     /// Runs one bench and keeps its result in bench/results/NAME.json
     Bench {
         /// A binary of the package m2-bench
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
             0 => Ok(()),
             failed => Err(format!("{failed} of the interop tests failed")),
         }),
+        Task::Mutants(options) => mutants::run(&workspace, &options),
         Task::Bench { name } => bench::run(&workspace, &name),
         Task::Simulate(options) => simulate::run(&workspace, &options),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),

@@ -1,0 +1,223 @@
+//! `cargo xtask mutants`: does the suite fail where money is made or lost?
+//!
+//! Each fault of `mutants/faults.toml` is planted by itself in a copy of the workspace, which is
+//! built and tested. A mutant is killed if it compiles and an assertion about money or answers fails
+//! (`mutants/judges.toml` says which those are). What does not compile, runs out of time, crashes or
+//! fails only otherwise counts as survived. The unchanged copy passes the same run first.
+//!
+//! A whole run writes which test caught which to `mutants/results.json`, and the same as a page.
+
+mod copy;
+mod faults;
+mod judges;
+mod results;
+mod simulation;
+mod suite;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::{Instant, SystemTime};
+
+use crate::Result;
+use crate::bench;
+use crate::suite::Check;
+use crate::workspace::Workspace;
+
+use copy::Copy;
+use faults::{Area, Fault};
+use judges::{Failure, Judges};
+use results::{Caught, Results, Row, Simulated, Verdict};
+use simulation::Seeds;
+use suite::{Outcome, Ran};
+
+/// What a user can ask for.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only the faults whose names begin so, and no result is kept
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// How many seeds of the simulation run over each mutant
+    #[arg(long, default_value_t = 300)]
+    seeds: u64,
+}
+
+/// What must hold of the faults, the judges and the kept results, without building anything.
+///
+/// # Errors
+///
+/// When a file cannot be read.
+pub(crate) fn check(workspace: &Workspace) -> Result<Vec<Check>> {
+    let mut checks = faults::check(workspace)?;
+    checks.extend(judges::check(workspace)?);
+    Ok(checks)
+}
+
+/// Plants the faults, one at a time.
+///
+/// # Errors
+///
+/// When one survives, one does not fit the source, or the unchanged copy does not pass.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let started = Instant::now();
+    crate::report(check(workspace))?;
+    let asked = |fault: &Fault| {
+        options.only.is_empty() || options.only.iter().any(|only| fault.name.starts_with(only))
+    };
+    let faults: Vec<_> = faults::read(workspace)?.into_iter().filter(asked).collect();
+    if faults.is_empty() {
+        return Err(format!("no fault of {} has such a name", faults::FILE));
+    }
+    let is_kept = options.only.is_empty();
+    if is_kept {
+        need_clean(workspace)?;
+    }
+    let (copy, judges) = (Copy::of(workspace)?, Judges::read(workspace)?);
+    let planting = Planting { copy, judges, seeds: options.seeds };
+    let unchanged = planting.unchanged(&faults)?;
+    let rows = faults.iter().enumerate().map(|(index, fault)| {
+        let row = planting.plant(fault)?;
+        println!("{:>3}/{} {row}", index + 1, faults.len());
+        Ok(row)
+    });
+    let results = Results {
+        commit: bench::commit(workspace),
+        date: bench::date(SystemTime::now()),
+        seconds: 0,
+        seeds: options.seeds,
+        unchanged,
+        mutants: rows.collect::<Result<_>>()?,
+    };
+    let results = Results { seconds: started.elapsed().as_secs(), ..results };
+    println!("\n{}", results.sentence());
+    if is_kept {
+        results.keep(workspace)?;
+    }
+    match results.survived() {
+        0 => Ok(()),
+        count => Err(format!("{count} of {} mutants survived", results.mutants.len())),
+    }
+}
+
+/// Results name a commit, so what they were made from must be that commit.
+fn need_clean(workspace: &Workspace) -> Result<()> {
+    let output = Command::new("git")
+        .current_dir(workspace.root())
+        .args(["status", "--porcelain", "--", ".", ":!mutants/results.*"])
+        .output()
+        .map_err(|error| format!("git is missing: install it ({error})"))?;
+    if output.stdout.is_empty() {
+        return Ok(());
+    }
+    Err("the results of a whole run name a commit, but the tree differs from it: commit first, or \
+         try single faults by --only NAME"
+        .into())
+}
+
+/// A copy to plant in, and who judges.
+struct Planting {
+    copy: Copy,
+    judges: Judges,
+    seeds: u64,
+}
+
+impl Planting {
+    /// Runs everything without a fault: how many tests passed, by test binary.
+    fn unchanged(&self, faults: &[Fault]) -> Result<BTreeMap<String, usize>> {
+        let mut passed = BTreeMap::new();
+        let has = |is_shell: bool| faults.iter().any(|it| (it.area() == Area::Shell) == is_shell);
+        let areas = [(Area::Codec, has(false)), (Area::Shell, has(true))];
+        for (area, _) in areas.into_iter().filter(|(_, needed)| *needed) {
+            let Outcome::Ran(all) = suite::run(&self.copy, area)? else {
+                return Err("the unchanged copy does not compile".into());
+            };
+            for ran in all {
+                println!("unchanged: {}: {} passed", ran.name, ran.passed);
+                if ran.cut || !ran.failures.is_empty() {
+                    return Err(format!("the unchanged copy does not pass {}", ran.name));
+                }
+                passed.insert(ran.name, ran.passed);
+            }
+        }
+        if has(false) {
+            match simulation::run(&self.copy, self.seeds, |_| true)? {
+                Seeds::Passed => println!("unchanged: {} seeds passed", self.seeds),
+                other => return Err(format!("the unchanged copy fails in simulation: {other:?}")),
+            }
+        }
+        Ok(passed)
+    }
+
+    /// Plants one fault and says what became of it.
+    fn plant(&self, fault: &Fault) -> Result<Row> {
+        let started = Instant::now();
+        let (verdict, caught, uncounted, simulated) =
+            self.copy.with(fault, || match suite::run(&self.copy, fault.area())? {
+                Outcome::NotCompiled(error) => {
+                    println!("{}: {error}", fault.name);
+                    Ok((Verdict::NotCompiled, Vec::new(), 0, Simulated::NotRun))
+                }
+                Outcome::Ran(all) => {
+                    let (caught, uncounted) = self.judge(&all);
+                    let simulated = self.simulate(fault)?;
+                    let is_caught = !caught.is_empty() || simulated.is_caught();
+                    let verdict = match (is_caught, uncounted) {
+                        (true, _) => Verdict::Killed,
+                        (false, 0) => Verdict::Survived,
+                        (false, _) => Verdict::FailedOtherwise,
+                    };
+                    Ok((verdict, caught, uncounted, simulated))
+                }
+            })?;
+        Ok(Row {
+            name: fault.name.clone(),
+            kind: fault.kind.clone(),
+            file: fault.file.clone(),
+            breaks: fault.breaks.clone(),
+            verdict,
+            caught,
+            uncounted,
+            simulated,
+            seconds: started.elapsed().as_secs(),
+        })
+    }
+
+    /// Who caught it, and how many tests failed otherwise.
+    fn judge(&self, all: &[Ran]) -> (Vec<Caught>, usize) {
+        let mut caught = Vec::new();
+        let mut uncounted = 0;
+        for ran in all {
+            let counted = ran.failures.iter().filter_map(|failure| self.caught(&ran.name, failure));
+            let before = caught.len();
+            caught.extend(counted);
+            uncounted += ran.failures.len() - (caught.len() - before) + usize::from(ran.cut);
+        }
+        (caught, uncounted)
+    }
+
+    /// What the simulation says. Faults of the shell are not in it: it has a shell of its own.
+    fn simulate(&self, fault: &Fault) -> Result<Simulated> {
+        if fault.area() == Area::Shell {
+            return Ok(Simulated::NotRun);
+        }
+        let caught = |failure: &Failure| self.caught("m2-sim", failure);
+        Ok(match simulation::run(&self.copy, self.seeds, |it| caught(it).is_some())? {
+            Seeds::NotCompiled(error) => return Err(format!("the simulation: {error}")),
+            Seeds::Passed => Simulated::Passed,
+            Seeds::Cut => Simulated::FailedOtherwise,
+            Seeds::Failed(all) => {
+                all.iter().find_map(caught).map_or(Simulated::FailedOtherwise, Simulated::Caught)
+            }
+        })
+    }
+
+    /// The assertion about money or answers by which something failed.
+    fn caught(&self, by: &str, failure: &Failure) -> Option<Caught> {
+        let panic = self.judges.counted(failure, |file| self.copy.read(file))?;
+        Some(Caught {
+            by: by.to_owned(),
+            test: failure.test.clone(),
+            at: format!("{}:{}", panic.file, panic.line),
+            says: panic.says.chars().take(160).collect(),
+        })
+    }
+}
