@@ -1,0 +1,106 @@
+//! The last value that is accepted and the first that is not; errors and addresses as text.
+//!
+//! Each test here was written for a change of the code that no other test noticed.
+
+use std::collections::BTreeSet;
+
+use m2_codec::address::{Address, AddressError, Prefix, check};
+use m2_codec::btp::{self, Frame, FrameType};
+use m2_codec::{ildcp, ilp, oer};
+
+/// All differ, and none is a word or less.
+fn assert_sentences(errors: impl IntoIterator<Item = impl ToString>) {
+    let sentences: Vec<String> = errors.into_iter().map(|error| error.to_string()).collect();
+    let distinct: BTreeSet<&String> = sentences.iter().collect();
+    assert_eq!(distinct.len(), sentences.len(), "{sentences:?}");
+    assert!(sentences.iter().all(|sentence| sentence.contains(' ')), "{sentences:?}");
+}
+
+#[test]
+fn every_error_has_a_sentence_of_its_own() {
+    use AddressError::{BadCharacter, EmptySegment, NoSegment, TooLong, UnknownScheme};
+    assert_sentences([TooLong, UnknownScheme, NoSegment, EmptySegment, BadCharacter]);
+    use btp::DecodeError as Btp;
+    assert_sentences([
+        Btp::Truncated,
+        Btp::UnknownType,
+        Btp::BadLength,
+        Btp::BadCount,
+        Btp::FrameTooLong,
+        Btp::NotAscii,
+    ]);
+    use ildcp::{RequestError, ResponseError};
+    assert_sentences([
+        RequestError::WrongDestination,
+        RequestError::NonZeroAmount,
+        RequestError::WrongCondition,
+    ]);
+    assert_sentences([
+        ResponseError::WrongFulfillment,
+        ResponseError::Truncated,
+        ResponseError::BadLength,
+        ResponseError::BadAddress,
+        ResponseError::BadAssetCode,
+    ]);
+    use oer::DecodeError as Oer;
+    assert_sentences([Oer::Truncated, Oer::BadLength, Oer::TooLong, Oer::BadInteger]);
+    use ilp::DecodeError as Ilp;
+    assert_sentences([
+        Ilp::Truncated,
+        Ilp::WrongType,
+        Ilp::BadLength,
+        Ilp::PacketTooLong,
+        Ilp::BadTimestamp,
+        Ilp::BadAddress,
+        Ilp::DataTooLong,
+        Ilp::BadCode,
+    ]);
+}
+
+#[test]
+fn addresses_and_prefixes_are_told_as_they_were_written() {
+    let address: Address = "test.alice".parse().unwrap();
+    assert_eq!((address.as_str(), address.to_string().as_str()), ("test.alice", "test.alice"));
+    let prefix: Prefix = "test.alice".parse().unwrap();
+    assert_eq!((prefix.as_str(), prefix.to_string().as_str()), ("test.alice", "test.alice"));
+    assert_eq!(prefix, Prefix::from(address.clone()));
+    assert_eq!(address.child("till").unwrap().as_str(), "test.alice.till");
+}
+
+#[test]
+fn a_prefix_leads_to_itself_and_below_and_nowhere_else() {
+    let prefix: Prefix = "test.al".parse().unwrap();
+    for (address, leads) in
+        [("test.al", true), ("test.al.ice", true), ("test.alice", false), ("test", false)]
+    {
+        assert_eq!(prefix.leads_to(address.as_bytes()), leads, "{address}");
+    }
+}
+
+#[test]
+fn an_address_of_the_greatest_length_is_refused_for_what_is_wrong_with_it() {
+    let longest = |last: char| format!("g.{}{last}", "a".repeat(1_020));
+    assert_eq!(check(longest('a').as_bytes()), Ok(()));
+    assert_eq!(check(longest('!').as_bytes()), Err(AddressError::BadCharacter));
+    assert_eq!(check(format!("{}!", longest('a')).as_bytes()), Err(AddressError::TooLong));
+}
+
+#[test]
+fn the_longest_frame_is_waited_for_and_one_byte_more_is_not() {
+    let header = |len: usize| {
+        let mut frame = vec![FrameType::Message as u8, 0, 0, 0, 7];
+        oer::put_length(&mut frame, len);
+        frame
+    };
+    let start = header(btp::FRAME_LEN_MAX - 16).len();
+    let longest = btp::FRAME_LEN_MAX - start;
+    assert_eq!(btp::frame_len(&header(longest)), Ok(Some(btp::FRAME_LEN_MAX)));
+    assert_eq!(btp::frame_len(&header(longest + 1)), Err(btp::DecodeError::FrameTooLong));
+}
+
+#[test]
+fn no_frame_is_empty() {
+    let mut bytes = Vec::new();
+    btp::put_response(&mut bytes, 7, &[]);
+    assert!(!Frame::new_checked(&bytes).unwrap().is_empty());
+}
