@@ -58,7 +58,7 @@ pub(super) const CHECKS: &[Check] = &[
         clause: LIFECYCLE,
         level: Must,
         needs: Receiver,
-        sent: "PREPARE, fulfilled half a second before the receiver's expiry",
+        sent: "PREPARE, fulfilled a second before the receiver's expiry",
         expected: "FULFILL",
         play: in_time,
     },
@@ -119,7 +119,7 @@ fn too_short(peers: &mut Peers) -> Played {
 }
 
 fn in_time(peers: &mut Peers) -> Played {
-    let answers = answered_at(peers, Some(-500))?.answers;
+    let answers = answered_at(peers, Some(-1_000))?.answers;
     Ok(match &answers[..] {
         [] => Came::answer(false, &Answer::Nothing),
         [answer, ..] => Came::answer(answer.fulfill().is_some(), answer),

@@ -322,10 +322,7 @@ fn unknown_type(peers: &mut Peers) -> Played {
     peers.sender.send(&frame);
     let answer = read_answer(&mut peers.sender, id, quiet());
     let is_response = matches!(answer, Answer::Bare | Answer::Ilp(_));
-    let text = match answer {
-        Answer::Nothing => "no answer".into(),
-        answer => answer.to_string(),
-    };
+    let text = if answer.is_response_or_error() { answer.to_string() } else { "no answer".into() };
     Ok(Came::new(!is_response, text))
 }
 
