@@ -72,7 +72,7 @@ fn still_there(peers: &mut Peers) -> Result<(), String> {
 fn play_one(peers: &mut Peers, check: &Check) -> Result<Row, String> {
     let started = Instant::now();
     let played = match missing(peers, check) {
-        Some(reason) => Err(Stop::NotApplicable(reason.into())),
+        Some(reason) => Err(Stop::NotApplicable(reason)),
         None => {
             peers.refresh().map_err(|error| error.to_string())?;
             (check.play)(peers)
@@ -108,12 +108,16 @@ fn judge(check: &Check, played: Played) -> Result<(Outcome, String, Option<Strin
 }
 
 /// Why a check cannot be played here.
-fn missing(peers: &Peers, check: &Check) -> Option<&'static str> {
+fn missing(peers: &Peers, check: &Check) -> Option<String> {
     match check.needs {
         Needs::Receiver if peers.plan.receiver.is_none() => {
-            Some("no --receiver was given, and without one it is not seen what is forwarded")
+            Some("no --receiver was given, and without one it is not seen what is forwarded".into())
         }
-        Needs::WebSocket if !peers.sender.is_websocket() => Some("the link is no WebSocket"),
+        // A packet that is refused for another reason than its own proves nothing.
+        Needs::Receiver if check.id != checks::PLAIN => peers.no_way.as_ref().map(|answer| {
+            format!("no PREPARE reaches the receiver ({answer}); see {}", checks::PLAIN)
+        }),
+        Needs::WebSocket if !peers.sender.is_websocket() => Some("the link is no WebSocket".into()),
         _ => None,
     }
 }

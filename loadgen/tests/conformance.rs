@@ -198,6 +198,18 @@ fn without_a_receiver_what_is_forwarded_does_not_apply() {
 }
 
 #[test]
+fn where_no_packet_reaches_the_receiver_that_alone_fails_and_nothing_rests_on_it() {
+    let target = Target::start(&[]);
+    let output = start(&target, &["--receiver-address", "test.target.nobody"]).wait_with_output();
+    let output = output.unwrap();
+    let report = report(&output);
+    assert_eq!(ids(&report, "failed"), ["forward.fulfill"], "{report:#}");
+    let ids = ids(&report, "not_applicable");
+    assert!(ids.contains(&"address.high-bit") && ids.contains(&"expiry.past"), "{ids:?}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn the_text_says_what_failed_and_the_file_holds_the_same() {
     let target = Target::start(&["says F00 for F02"]);
     let file =

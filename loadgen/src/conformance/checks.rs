@@ -101,6 +101,9 @@ impl Came {
     }
 }
 
+/// The check of a plain payment, which all that need a receiver rest on.
+pub(super) const PLAIN: &str = "forward.fulfill";
+
 /// Families of checks.
 const FAMILIES: &[&[Check]] = &[
     auth::CHECKS,
@@ -126,10 +129,12 @@ mod tests {
 
     #[test]
     fn ids_are_unique_and_each_row_says_what_it_sends_and_expects() {
+        assert!(all().any(|check| check.id == PLAIN));
         let mut ids = HashSet::new();
         for check in all() {
             assert!(ids.insert(check.id), "{} stands there twice", check.id);
             assert!(check.id.contains('.') && check.id.is_ascii(), "{}", check.id);
+            assert!(check.id != PLAIN || check.needs == Needs::Receiver);
             for words in [check.clause, check.sent, check.expected] {
                 assert!(!words.is_empty() && !words.ends_with('.'), "{}: {words:?}", check.id);
             }

@@ -87,6 +87,8 @@ pub(super) struct Peers {
     pub(super) receiver_address: Option<Address>,
     pub(super) sender_facts: Option<Facts>,
     pub(super) receiver_facts: Option<Facts>,
+    /// What came back for a plain PREPARE, where it did not reach the receiver.
+    pub(super) no_way: Option<Answer>,
     is_spoiled: bool,
 }
 
@@ -104,12 +106,15 @@ impl Peers {
         peers.receiver_facts = ask_who_we_are(receiver, wait);
         let told = peers.receiver_facts.as_ref().and_then(|facts| facts.address.parse().ok());
         peers.receiver_address = peers.receiver_address.take().or(told);
-        match peers.receiver_address {
-            Some(_) => Ok(peers),
-            None => Err("the target does not tell the receiver's address by IL-DCP; say which \
-                         address it routes there with --receiver-address"
-                .into()),
+        if peers.receiver_address.is_none() {
+            return Err("the target does not tell the receiver's address by IL-DCP; say which \
+                        address it routes there with --receiver-address"
+                .into());
         }
+        let packet = peers.packet();
+        let exchange = peers.pay(&packet);
+        peers.no_way = exchange.ok().filter(|it| it.arrived.is_empty()).map(|it| it.answer);
+        Ok(peers)
     }
 
     /// Asks who the sender is; if that is not told, sees that a PREPARE is answered at least.
@@ -156,6 +161,7 @@ impl Peers {
             receiver,
             sender_facts: None,
             receiver_facts: None,
+            no_way: None,
             is_spoiled: false,
         })
     }

@@ -24,7 +24,7 @@ const ALL_FULFILLED: &str = "each arrives unchanged and is fulfilled";
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
-        id: "forward.fulfill",
+        id: super::PLAIN,
         clause: LIFECYCLE,
         level: Must,
         needs: Receiver,
