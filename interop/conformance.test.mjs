@@ -33,13 +33,13 @@ const FAILED_BY_ILP_CONNECTOR = [
 ]
 
 /** Plays the checks; gives exit status, text and JSON. */
-async function play (t, name, target, receiver) {
+async function play (t, name, target, receiver, more = []) {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'm2m-'))
   t.after(() => rm(folder, { recursive: true, force: true }))
   const jsonFile = path.join(folder, 'report.json')
   const child = spawn(BINARY, [
     'conformance', '--name', name, '--target', target, '--receiver', receiver,
-    '--packet-amount-max', PACKET_AMOUNT_MAX, '--json-file', jsonFile
+    '--packet-amount-max', PACKET_AMOUNT_MAX, '--json-file', jsonFile, ...more
   ], { stdio: ['ignore', 'pipe', 'inherit'] })
   let text = ''
   child.stdout.on('data', data => { text += data })
@@ -95,6 +95,26 @@ describe('conformance', { concurrency: true }, () => {
       assert.deepEqual(notApplicable(run).map(({ id }) => id), ['ws.ping', 'ws.fragments', 'ws.unmasked'])
     }
     await assertKept('m2-switch', ws)
+  })
+
+  test('m2-switch converts between two assets, and without a rate that is not judged', async t => {
+    const running = await startSwitch(t, {
+      accounts: [account('alice', limits), account('bob', { ...limits, asset: 'XRP/6' })],
+      assets: [{ code: 'USD', scale: 9 }, { code: 'XRP', scale: 6 }],
+      rates: [{ from: 'USD/9', to: 'XRP/6', rate: '2.5', spread_ppm: 0 }]
+    })
+    const [alice, bob] = running.accounts.map(({ name }) => running.url(name))
+    const amounts = ['--only', 'forward.amount', '--only', 'forward.amount-exact', '--amount', '1001']
+    const came = ({ report }) => report.checks.map(({ outcome, came }) => [outcome, came])
+
+    const judged = await play(t, 'm2-switch', alice, bob, [...amounts, '--rate', '1/400'])
+    assert.deepEqual(came(judged), [
+      ['passed', '1001 arrives as 2'],
+      ['passed', '9007199254740993 arrives as 22517998136852']
+    ])
+    const untold = await play(t, 'm2-switch', alice, bob, amounts)
+    const reason = 'the accounts have two assets, and no --rate says what one is worth'
+    assert.deepEqual(came(untold), Array(2).fill(['not_applicable', reason]))
   })
 
   test('ilp-connector 23 fails what is written of it, and nothing else', async t => {
