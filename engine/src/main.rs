@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+// A sanitizer sees the heap of the system's allocator alone: `cargo xtask sanitize` sets this.
+#[cfg(not(m2_system_allocator))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -15,6 +15,7 @@ mod nightly;
 mod pages;
 mod peers;
 mod rules;
+mod sanitize;
 mod simulate;
 mod source;
 mod suite;
@@ -63,6 +64,8 @@ enum Task {
     Simulate(simulate::Options),
     /// libFuzzer on a law of the package m2-fuzz; needs a nightly toolchain
     Fuzz(fuzz::Options),
+    /// The tests again with the address and the thread sanitizer; needs a nightly toolchain
+    Sanitize(sanitize::Options),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Task::Bench { name } => bench::run(&workspace, &name),
         Task::Simulate(options) => simulate::run(&workspace, &options),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
+        Task::Sanitize(options) => sanitize::run(&workspace, &options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,76 @@
+//! `cargo xtask sanitize`: the tests again, with AddressSanitizer and with ThreadSanitizer.
+//!
+//! Nothing is suppressed. The standard library comes as it was built, without a sanitizer's calls
+//! (a nightly toolchain has no sources of it unless they are added), so a sanitizer sees what our
+//! crates and their dependencies do, and of the library only its generic parts. `docs/proof.md` says
+//! what that leaves out.
+
+use clap::Args;
+
+use crate::Result;
+use crate::command::{self, Show};
+use crate::nightly::Nightly;
+use crate::workspace::Workspace;
+
+/// Which sanitizers; all unless told.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// `address` or `thread`; both unless told
+    sanitizer: Option<String>,
+}
+
+struct Sanitizer {
+    name: &'static str,
+    rustflags: &'static str,
+    /// Whose tests: those that can show what it looks for.
+    packages: &'static [&'static str],
+    /// How it is told to go on, and to what end.
+    options: (&'static str, &'static str),
+}
+
+const SANITIZERS: &[Sanitizer] = &[
+    Sanitizer {
+        name: "address",
+        rustflags: "-Zsanitizer=address --cfg=m2_system_allocator -Cforce-frame-pointers=yes",
+        packages: &["m2-codec", "m2-core", "m2-fuzz", "m2-engine"],
+        options: ("ASAN_OPTIONS", "detect_stack_use_after_return=1"),
+    },
+    Sanitizer {
+        name: "thread",
+        // The library has no calls of the sanitizer in it, which the compiler wants to be told.
+        rustflags: "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer \
+                    --cfg=m2_system_allocator -Cforce-frame-pointers=yes",
+        // The other packages start no thread.
+        packages: &["m2-engine"],
+        options: ("TSAN_OPTIONS", "halt_on_error=0"),
+    },
+];
+
+/// Runs the tests with one sanitizer, or with each.
+///
+/// # Errors
+///
+/// When there is no nightly or no such sanitizer, or a test fails or a sanitizer found something.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let wanted = options.sanitizer.as_deref();
+    let chosen: Vec<_> =
+        SANITIZERS.iter().filter(|it| wanted.is_none_or(|wanted| wanted == it.name)).collect();
+    if chosen.is_empty() {
+        return Err(format!("no sanitizer {}: write address or thread", wanted.unwrap_or("")));
+    }
+    let nightly = Nightly::find()?;
+    chosen.iter().try_for_each(|sanitizer| tests(workspace, &nightly, sanitizer))
+}
+
+fn tests(workspace: &Workspace, nightly: &Nightly, sanitizer: &Sanitizer) -> Result<()> {
+    println!("== {} sanitizer: {}", sanitizer.name, sanitizer.packages.join(", "));
+    let mut arguments = vec!["test", "--no-fail-fast"];
+    arguments.extend(sanitizer.packages.iter().flat_map(|package| ["-p", *package]));
+    let folder = format!("sanitize/{}", sanitizer.name);
+    let mut cargo = nightly.cargo(workspace, &folder, sanitizer.rustflags, &arguments);
+    let (variable, value) = sanitizer.options;
+    match command::run(cargo.env(variable, value), Show::Lines)?.success {
+        true => Ok(()),
+        false => Err(format!("the tests with the {} sanitizer failed", sanitizer.name)),
+    }
+}
