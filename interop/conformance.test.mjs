@@ -18,6 +18,10 @@ const REPORTS = process.env.M2_REPORTS ?? '../../docs/conformance'
 const LIMIT = '1000000000000000000'
 const limits = { balance_max: LIMIT, payable_max: LIMIT, packet_amount_max: PACKET_AMOUNT_MAX }
 
+/** Alice has units of 10^-9 USD and bob of 10^-6, so that amounts are converted and can vanish. */
+const RATE = ['--rate', '1/1000']
+const assets = [{ code: 'USD', scale: 9 }, { code: 'USD', scale: 6 }]
+
 /** What ilp-connector fails. Each stands in docs/conformance.md with its reason. */
 const FAILED_BY_ILP_CONNECTOR = [
   'ws.unmasked',
@@ -28,6 +32,7 @@ const FAILED_BY_ILP_CONNECTOR = [
   'address.high-bit',
   'ilp.data-too-long',
   'errors.f01',
+  'forward.amount-vanishes',
   'answer.other-connection',
   'expiry.epoch'
 ]
@@ -39,7 +44,7 @@ async function play (t, name, target, receiver, more = []) {
   const jsonFile = path.join(folder, 'report.json')
   const child = spawn(BINARY, [
     'conformance', '--name', name, '--target', target, '--receiver', receiver,
-    '--packet-amount-max', PACKET_AMOUNT_MAX, '--json-file', jsonFile, ...more
+    '--packet-amount-max', PACKET_AMOUNT_MAX, '--amount', '1000000', '--json-file', jsonFile, ...more
   ], { stdio: ['ignore', 'pipe', 'inherit'] })
   let text = ''
   child.stdout.on('data', data => { text += data })
@@ -76,12 +81,15 @@ const failed = report => report.checks.filter(({ outcome }) => outcome === 'fail
 describe('conformance', { concurrency: true }, () => {
   test('m2-switch fails no check, on any transport', async t => {
     const [ws, tcp, unix] = await Promise.all(['ws', 'tcp', 'unix'].map(async transport => {
-      const running = await startSwitch(t, { accounts: [account('alice', limits), account('bob', limits)] })
+      const running = await startSwitch(t, {
+      accounts: [account('alice', limits), account('bob', { ...limits, asset: 'USD/6' })],
+      assets
+    })
       const url = ({ name, token }) => transport === 'unix'
         ? `btp+unix://${name}:${token}@${running.listen(transport)}`
         : `btp+${transport}://${name}:${token}@${running.listen(transport)}/`
       const [alice, bob] = running.accounts.map(url)
-      const played = await play(t, 'm2-switch', alice, bob)
+      const played = await play(t, 'm2-switch', alice, bob, RATE)
       const { alice: owed } = await running.balances()
       assert.ok(BigInt(owed) > 0n, 'money moved')
       return played
@@ -104,12 +112,12 @@ describe('conformance', { concurrency: true }, () => {
       rates: [{ from: 'USD/9', to: 'XRP/6', rate: '2.5', spread_ppm: 0 }]
     })
     const [alice, bob] = running.accounts.map(({ name }) => running.url(name))
-    const amounts = ['--only', 'forward.amount', '--only', 'forward.amount-exact', '--amount', '1001']
+    const amounts = ['--only', 'forward.amount', '--only', 'forward.amount-exact']
     const came = ({ report }) => report.checks.map(({ outcome, came }) => [outcome, came])
 
     const judged = await play(t, 'm2-switch', alice, bob, [...amounts, '--rate', '1/400'])
     assert.deepEqual(came(judged), [
-      ['passed', '1001 arrives as 2'],
+      ['passed', '1000000 arrives as 2500'],
       ['passed', '9007199254740993 arrives as 22517998136852']
     ])
     const untold = await play(t, 'm2-switch', alice, bob, amounts)
@@ -119,7 +127,7 @@ describe('conformance', { concurrency: true }, () => {
 
   test('ilp-connector 23 fails what is written of it, and nothing else', async t => {
     const { alice, bob } = await startConnector(t)
-    const played = await play(t, 'ilp-connector 23.0.2 with ilp-plugin-btp 1.5.0', alice, bob)
+    const played = await play(t, 'ilp-connector 23.0.2 with ilp-plugin-btp 1.5.0', alice, bob, RATE)
     assert.equal(played.status, 1)
     assert.deepEqual(failed(played.report), FAILED_BY_ILP_CONNECTOR)
     await assertKept('ilp-connector-23', played)

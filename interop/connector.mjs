@@ -1,4 +1,4 @@
-// npm ilp-connector 23 as a child process: two children in one asset, no spread, a free port each.
+// npm ilp-connector 23 as a child process: two children in two scales of one asset, no spread, a free port each.
 //
 // Started by itself it is that process, which tells its ports when it listens and ends with its parent.
 
@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import PluginBtp from 'ilp-plugin-btp'
 
 const NAMES = ['alice', 'bob']
+const SCALES = { alice: 9, bob: 6 }
 const THIS_FILE = fileURLToPath(import.meta.url)
 
 /** The largest amount of a packet, in both connectors that are compared. */
@@ -32,7 +33,7 @@ async function run () {
     relation: 'child',
     plugin: plugins[index],
     assetCode: 'USD',
-    assetScale: 9,
+    assetScale: SCALES[name],
     maxPacketAmount: PACKET_AMOUNT_MAX
   }]))
   // What imports it, instead of requiring it, starts a connector by its environment.

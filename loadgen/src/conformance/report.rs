@@ -1,4 +1,4 @@
-//! What a run found: as text for the eye, as JSON for a program (`docs/m2-load.md` has the schema).
+//! What a run found: as text for the eye, as JSON for a program (`docs/conformance.md` has the schema).
 //!
 //! Invariant: the counts are those of the rows; a run that did not come to its end says so.
 

@@ -78,6 +78,15 @@ pub(super) const CHECKS: &[Check] = &[
         play: amount_zero,
     },
     Check {
+        id: "forward.amount-vanishes",
+        clause: CODES,
+        level: Should,
+        needs: Receiver,
+        sent: "PREPARE of the largest amount that the rate makes nothing of",
+        expected: "REJECT R01 Insufficient Source Amount",
+        play: amount_vanishes,
+    },
+    Check {
         id: "forward.amount-too-large",
         clause: CODES,
         level: Should,
@@ -233,6 +242,22 @@ fn amount_zero(peers: &mut Peers) -> Played {
     let arrived = exchange.arrived.first().and_then(Arrived::prepare);
     let is_zero = arrived.is_some_and(|prepare| prepare.amount() == 0);
     Ok(Came::answer(is_zero && exchange.answer.fulfill().is_some(), &exchange.answer))
+}
+
+fn amount_vanishes(peers: &mut Peers) -> Played {
+    let (num, den) = peers.plan.rate.unwrap_or((1, 1));
+    // floor(amount x num / den) is 0 up to here.
+    let amount = (den - 1) / num;
+    if amount == 0 {
+        return Err(Stop::NotApplicable(format!("nothing vanishes at the rate {num}/{den}")));
+    }
+    let packet = Packet { amount, ..peers.packet() };
+    let exchange = peers.pay(&packet)?;
+    let answer = &exchange.answer;
+    Ok(match exchange.arrived.first().and_then(Arrived::prepare) {
+        None => Came::answer(answer.is_reject(ErrorCode::R01_INSUFFICIENT_SOURCE_AMOUNT), answer),
+        Some(prepare) => Came::new(false, format!("{amount} arrives as {}", prepare.amount())),
+    })
 }
 
 fn amount_too_large(peers: &mut Peers) -> Played {
