@@ -28,6 +28,7 @@ faults! {
     DeafPeer "peer that does not read";
     SilentPeer "peer that never answers";
     SlowPeer "peer that answers after the expiry";
+    AtDeadline "answer in the very nanosecond of its deadline";
     StalledShard "shard that stands still";
     ForwardRingFull "ring of Forwards between shards full";
     ForwardExpired "Forward that expired between shards";

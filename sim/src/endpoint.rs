@@ -12,7 +12,6 @@ use sha2::{Digest, Sha256};
 use crate::coverage::Fault;
 use crate::dice::{dice, mix, often};
 use crate::net::{Event, MS, Net, START_UTC_MS};
-use crate::plan::End;
 
 /// A PREPARE of a kind that carries no money and no tag.
 pub(crate) const NO_TAG: u32 = u32::MAX;
@@ -185,7 +184,7 @@ impl Net {
             Prepare::new_checked(packet).expect("bytes: what is forwarded is well-formed");
         let tag = self.tags.get(&head(prepare.condition())).copied();
         let tag = tag.expect("bytes: a condition that nobody sent");
-        let (amount, expires_at_ms) = (prepare.amount(), prepare.expires_at_ms());
+        let amount = prepare.amount();
         let me = &mut self.endpoints[endpoint];
         if tag < me.newest {
             self.coverage.saw(Fault::Overtaken);
@@ -210,11 +209,13 @@ impl Net {
             Manner::Silent => self.coverage.saw(Fault::SilentPeer),
             Manner::Late => {
                 self.coverage.saw(Fault::SlowPeer);
-                let End::Account { switch, .. } = self.end(wire, 0) else {
-                    unreachable!("a switch is at the other end");
+                let (deadline_ns, before_ns) = self.deadline(wire, request_id);
+                let at = match chance % 3 {
+                    // In the very moment that the time is up.
+                    0 => deadline_ns.saturating_sub(before_ns),
+                    _ => deadline_ns + chance % (300 * MS),
                 };
-                let left_ms = expires_at_ms.saturating_sub(self.now(switch).utc_ms);
-                self.reply(self.now_ns + (left_ms + chance % 300) * MS, reply);
+                self.reply(at, reply);
             }
             Manner::Duplicate => {
                 self.coverage.saw(Fault::DuplicateAnswer);
@@ -269,6 +270,17 @@ impl Net {
             }
             says => self.reply(at, Reply { says, ..reply }),
         }
+    }
+
+    /// When the time of a packet is up for the switch that sent it on this connection, and how long
+    /// before that an answer must leave to wait there for that moment.
+    fn deadline(&self, wire: usize, request_id: u32) -> (u64, u64) {
+        let core = self.reader(wire, 0).expect("a switch is at the other end");
+        let switch = self.shards[core].switch;
+        let hop = &self.hops[self.shards[core].by_id[&request_id]];
+        let plan = &self.plan.switches[switch];
+        let delay_ns = self.plan.links[self.wires[wire].link].delay_ns[1];
+        (hop.deadline_ns - plan.mono_start_ns, delay_ns + delay_ns / 4 + plan.poll_ns / 4)
     }
 
     fn reply(&mut self, at_ns: u64, reply: Reply) {

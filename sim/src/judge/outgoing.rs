@@ -190,6 +190,9 @@ impl Net {
             return Some((hop, judged));
         }
         // Too late, or a second one: it changes no ledger.
+        if is_flying && now.mono_ns == self.hops[hop].deadline_ns {
+            self.coverage.saw(Fault::AtDeadline);
+        }
         if is_right {
             let link = self.wires[wire_out].link;
             if let Some(open) = self.links[link].open.get_mut(&(wire_out, id_out, tag)) {
