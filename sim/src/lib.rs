@@ -17,10 +17,6 @@
 //! A [`Case`] that fails is shrunk to a short history, which [`Case`] prints and reads again.
 
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::cast_possible_truncation,
-    reason = "numbers of a few hundred; what is money is i128 and u128"
-)]
 
 mod act;
 mod books;
