@@ -117,9 +117,12 @@ fn one(workspace: &Workspace, nightly: &Nightly, options: &Options, target: &str
         "findings": 0,
         "result": figures,
     });
-    let file = workspace.path("fuzz/results").join(format!("{target}.json"));
+    let folder = workspace.path("fuzz/results");
+    let file = folder.join(format!("{target}.json"));
     let text = serde_json::to_string_pretty(&kept).expect("a value of strings") + "\n";
-    fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::write(&file, text))
+        .map_err(|error| format!("{}: {error}", file.display()))?;
     println!("kept in fuzz/results/{target}.json");
     Ok(())
 }
