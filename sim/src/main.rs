@@ -33,7 +33,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "from"])]
     replay: Option<PathBuf>,
     /// The folder for the shrunken history of a failure
-    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    #[arg(long, visible_alias = "save", value_name = "FOLDER", default_value = ".")]
     found: PathBuf,
 }
 
