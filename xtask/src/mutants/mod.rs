@@ -36,7 +36,7 @@ pub(crate) struct Options {
     /// Only the faults whose names begin so, and no result is kept
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// How many seeds of the simulation run over each mutant
+    /// How many seeds of the simulation run over each mutant; none, and it is not built
     #[arg(long, default_value_t = 300)]
     seeds: u64,
 }
@@ -67,7 +67,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if faults.is_empty() {
         return Err(format!("no fault of {} has such a name", faults::FILE));
     }
-    let is_kept = options.only.is_empty();
+    let is_kept = options.only.is_empty() && options.seeds > 0;
     if is_kept {
         need_clean(workspace)?;
     }
@@ -138,7 +138,7 @@ impl Planting {
                 passed.insert(ran.name, ran.passed);
             }
         }
-        if has(false) {
+        if has(false) && self.seeds > 0 {
             match simulation::run(&self.copy, self.seeds, |_| true)? {
                 Seeds::Passed => println!("unchanged: {} seeds passed", self.seeds),
                 other => return Err(format!("the unchanged copy fails in simulation: {other:?}")),
@@ -196,7 +196,7 @@ impl Planting {
 
     /// What the simulation says. Faults of the shell are not in it: it has a shell of its own.
     fn simulate(&self, fault: &Fault) -> Result<Simulated> {
-        if fault.area() == Area::Shell {
+        if fault.area() == Area::Shell || self.seeds == 0 {
             return Ok(Simulated::NotRun);
         }
         let caught = |failure: &Failure| self.caught("m2-sim", failure);
