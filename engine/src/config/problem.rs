@@ -60,8 +60,9 @@ impl Collector {
         self.line_starts.partition_point(|start| *start <= span.start).max(1)
     }
 
+    /// A complaint is one line, whatever the value holds that it quotes.
     pub(super) fn add(&self, line: usize, text: String) {
-        self.list.borrow_mut().push(Problem { line: Some(line), text });
+        self.list.borrow_mut().push(Problem { line: Some(line), text: escaped(text) });
     }
 
     /// The value, if nothing was wrong.
@@ -77,6 +78,18 @@ impl Collector {
             }
         }
     }
+}
+
+/// `text` with what a terminal would obey written as an escape.
+fn escaped(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let escape = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(escape).collect()
 }
 
 /// The candidate nearest to `word`, if it is near enough to be what was meant.
@@ -111,6 +124,14 @@ mod tests {
         assert_eq!(distance("balence_max", "balance_max"), 1);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn a_complaint_is_one_line_whatever_it_quotes() {
+        let collector = Collector::new(Path::new("x"), "");
+        collector.add(1, "address = \"a\tb\n\u{1b}[2Jc\" is ü".into());
+        let problems = collector.finish(None::<()>).unwrap_err();
+        assert_eq!(problems.list[0].text, "address = \"a\\tb\\n\\u{1b}[2Jc\" is ü");
     }
 
     #[test]
