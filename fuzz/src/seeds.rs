@@ -246,6 +246,7 @@ pub fn configuration(_: &Vectors) -> Vec<Vec<u8>> {
         [switch, sections, usd, alice, hash, listen].concat(),
         [switch, usd, alice, "token_file = \"t\"\n", listen].concat(),
         [switch, usd, alice, token, alice, token, listen, listen].concat(),
+        [switch, usd, alice, token, listen].concat().replace(":7768", "\t\\n\\u001b"),
         switch.to_owned(),
     ];
     files.map(String::into_bytes).into()
