@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::Result;
-use crate::bench::{commit, date, machine};
+use crate::bench::{date, machine};
 use crate::command::{self, Show};
 use crate::nightly::Nightly;
 use crate::workspace::Workspace;
@@ -80,7 +80,7 @@ fn one(workspace: &Workspace, nightly: &Nightly, options: &Options, target: &str
     }
     let len_max = write_seeds(workspace, target, &seeds.to_string_lossy())?;
     // What is built is what stands here now; later changes are no part of it.
-    let commit = commit(workspace);
+    let commit = commit(workspace)?;
     build(workspace, nightly, target)?;
     let mut fuzzer = Command::new(below(&nightly.host).join("release").join(target));
     fuzzer
@@ -125,6 +125,19 @@ fn one(workspace: &Workspace, nightly: &Nightly, options: &Options, target: &str
         .map_err(|error| format!("{}: {error}", file.display()))?;
     println!("kept in fuzz/results/{target}.json");
     Ok(())
+}
+
+/// The commit, with a mark if the tree differs from it in anything but the results.
+fn commit(workspace: &Workspace) -> Result<String> {
+    let git = |arguments: &[&str]| {
+        command::run(
+            Command::new("git").current_dir(workspace.root()).args(arguments),
+            Show::Nothing,
+        )
+    };
+    let head = git(&["rev-parse", "--short=12", "HEAD"])?.lines.concat();
+    let is_clean = git(&["diff", "--quiet", "HEAD", "--", ".", ":!fuzz/results"])?.success;
+    Ok(if is_clean { head } else { format!("{head}-dirty") })
 }
 
 /// Writes the seeds; gives the length of the longest input that is worth trying.
