@@ -95,6 +95,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// Whether this program takes the words behind `cargo xtask`.
+fn takes<'a>(words: impl Iterator<Item = &'a str>) -> bool {
+    let is_help = |error: clap::Error| error.kind() == clap::error::ErrorKind::DisplayHelp;
+    Arguments::try_parse_from(["cargo xtask"].into_iter().chain(words))
+        .map_or_else(is_help, |_| true)
+}
+
 /// Prints each check that failed; fails if one did.
 fn report(checks: Result<Vec<Check>>) -> Result<()> {
     let count = suite::print_checks(&checks?);

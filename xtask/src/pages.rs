@@ -36,6 +36,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<Check>> {
     for page in workspace.files("md")? {
         let text = workspace.read(&page)?;
         checks.extend(links(&text).map(|link| judge_link(workspace, &page, link)));
+        checks.extend(code_spans(&text).filter_map(|span| judge_span(&page, span)));
     }
     let sources = Sources::read(workspace)?;
     let architecture = workspace.read(ARCHITECTURE)?;
@@ -51,6 +52,19 @@ fn judge_command(command: &str) -> Check {
     }
     let fault = "no part of the suite runs this command; xtask/src/pages.rs names those it knows";
     Check::failed(&title, fault.into())
+}
+
+/// A command of ours that stands in a sentence or a table is one that there is. Words in capitals
+/// stand for what a user puts there.
+fn judge_span(page: &str, span: &str) -> Option<Check> {
+    let words = span.strip_prefix("cargo xtask ")?.split(' ');
+    let is_blank = |word: &str| word.chars().all(|c| c.is_ascii_uppercase());
+    let words = words.map(|word| if is_blank(word) { "1" } else { word });
+    let title = format!("{page}: {span}");
+    Some(match crate::takes(words) {
+        true => Check::passed(&title),
+        false => Check::failed(&title, "`cargo xtask` does not know this command".into()),
+    })
 }
 
 fn judge_link(workspace: &Workspace, page: &str, link: &str) -> Check {
@@ -203,6 +217,21 @@ mod tests {
     fn a_planted_command_that_nothing_runs_is_a_fault() {
         assert!(judge_command("cargo xtask test").fault.is_none());
         assert!(judge_command("cargo xtask launch").fault.is_some());
+    }
+
+    #[test]
+    fn a_command_in_a_sentence_that_there_is_not_is_a_fault() {
+        let judged = |span| judge_span("README.md", span).map(|check| check.fault.is_some());
+        for there in
+            ["cargo xtask test", "cargo xtask bench NAME", "cargo xtask simulate --seeds N"]
+        {
+            assert_eq!(judged(there), Some(false), "{there}");
+        }
+        for nowhere in ["cargo xtask launch", "cargo xtask simulate --seed N", "cargo xtask bench"]
+        {
+            assert_eq!(judged(nowhere), Some(true), "{nowhere}");
+        }
+        assert_eq!(judged("cargo test"), None);
     }
 
     #[test]
