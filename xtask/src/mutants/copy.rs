@@ -1,6 +1,6 @@
-//! A copy of the workspace under `target/mutants`, in which faults are planted.
+//! Copies of the workspace under `target/mutants`, in which faults are planted.
 //!
-//! Invariant: the copy differs from the workspace by the one fault that is planted, or by nothing. The
+//! Invariant: a copy differs from the workspace by the one fault that is planted, or by nothing. The
 //! workspace itself is only read.
 
 use std::collections::BTreeSet;
@@ -20,14 +20,14 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    /// Makes the copy equal to the workspace: files that are equal keep their time, so that what was
-    /// built from them need not be built again.
+    /// Makes the copy of this number equal to the workspace: files that are equal keep their time, so
+    /// that what was built from them need not be built again.
     ///
     /// # Errors
     ///
     /// When a file cannot be read or written.
-    pub(crate) fn of(workspace: &Workspace) -> Result<Self> {
-        let folder = workspace.target().join("mutants");
+    pub(crate) fn of(workspace: &Workspace, number: usize) -> Result<Self> {
+        let folder = workspace.target().join("mutants").join(number.to_string());
         let copy = Self { root: folder.join("tree"), target: folder.join("target") };
         let files = listed(workspace)?;
         for file in &files {

@@ -16,6 +16,8 @@ mod suite;
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
 use crate::Result;
@@ -39,6 +41,9 @@ pub(crate) struct Options {
     /// How many seeds of the simulation run over each mutant; none, and it is not built
     #[arg(long, default_value_t = 300)]
     seeds: u64,
+    /// How many faults are planted at the same time, each in a copy of its own
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
 }
 
 /// What must hold of the faults, the judges and the kept results, without building anything.
@@ -71,21 +76,20 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if is_kept {
         need_clean(workspace)?;
     }
-    let (copy, judges) = (Copy::of(workspace)?, Judges::read(workspace)?);
-    let planting = Planting { copy, judges, seeds: options.seeds };
-    let unchanged = planting.unchanged(&faults)?;
-    let rows = faults.iter().enumerate().map(|(index, fault)| {
-        let row = planting.plant(fault)?;
-        println!("{:>3}/{} {row}", index + 1, faults.len());
-        Ok(row)
-    });
+    let commit = bench::commit(workspace);
+    let judges = Judges::read(workspace)?;
+    let copies: Result<Vec<Copy>> =
+        (0..options.jobs.max(1)).map(|number| Copy::of(workspace, number)).collect();
+    let planting = |copy| Planting { copy, judges: &judges, seeds: options.seeds };
+    let plantings: Vec<_> = copies?.into_iter().map(planting).collect();
+    let unchanged = plantings[0].unchanged(&faults)?;
     let results = Results {
-        commit: bench::commit(workspace),
+        commit,
         date: bench::date(SystemTime::now()),
         seconds: 0,
         seeds: options.seeds,
         unchanged,
-        mutants: rows.collect::<Result<_>>()?,
+        mutants: plant_all(&plantings, &faults)?,
     };
     let results = Results { seconds: started.elapsed().as_secs(), ..results };
     println!("\n{}", results.sentence());
@@ -96,6 +100,35 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         0 => Ok(()),
         count => Err(format!("{count} of {} mutants survived", results.mutants.len())),
     }
+}
+
+/// Plants each fault in whichever copy is free. Those of the shell all go to the first: what they need
+/// takes long to build.
+fn plant_all(plantings: &[Planting<'_>], faults: &[Fault]) -> Result<Vec<Row>> {
+    let (shell, others): (Vec<usize>, Vec<usize>) =
+        (0..faults.len()).partition(|index| faults[*index].area() == Area::Shell);
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(BTreeMap::new());
+    let work = |planting: &Planting<'_>, own: &[usize]| -> Result<()> {
+        let shared = std::iter::from_fn(|| others.get(next.fetch_add(1, Ordering::Relaxed)));
+        for index in own.iter().chain(shared) {
+            let row = planting.plant(&faults[*index])?;
+            let mut done = done.lock().map_err(|_| "another copy has failed")?;
+            println!("{:>3}/{} {row}", done.len() + 1, faults.len());
+            done.insert(*index, row);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let work = &work;
+        let own = |number| if number == 0 { shell.as_slice() } else { &[] };
+        let running = plantings.iter().enumerate();
+        let running: Vec<_> =
+            running.map(|(number, it)| scope.spawn(move || work(it, own(number)))).collect();
+        running.into_iter().try_for_each(|one| one.join().expect("it returns its failures"))
+    })?;
+    let done = done.into_inner().map_err(|_| "another copy has failed")?;
+    Ok(done.into_values().collect())
 }
 
 /// Results name a commit, so what they were made from must be that commit.
@@ -114,13 +147,13 @@ fn need_clean(workspace: &Workspace) -> Result<()> {
 }
 
 /// A copy to plant in, and who judges.
-struct Planting {
+struct Planting<'a> {
     copy: Copy,
-    judges: Judges,
+    judges: &'a Judges,
     seeds: u64,
 }
 
-impl Planting {
+impl Planting<'_> {
     /// Runs everything without a fault: how many tests passed, by test binary.
     fn unchanged(&self, faults: &[Fault]) -> Result<BTreeMap<String, usize>> {
         let mut passed = BTreeMap::new();
