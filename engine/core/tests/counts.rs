@@ -6,9 +6,10 @@
 mod support;
 
 use m2_codec::ilp::ErrorCode;
-use m2_core::ledger::Ledger;
+use m2_core::ledger::{Ledger, PastLimit, Words};
 use m2_core::limits::{IN_FLIGHT_SLOTS_DEFAULT, in_flight_packets_default};
 use m2_core::rates::{ConversionError, RateError};
+use m2_core::routes::RouteError;
 use m2_core::{
     AccountCounters, AccountId, Asset, AssetIndex, ConnectionId, PairTotal, RateEntry, Rates,
     Refusal, ResponseBody,
@@ -198,6 +199,20 @@ fn less_than_nothing_frozen_is_no_sum() {
 }
 
 #[test]
+fn a_position_is_what_is_left_when_all_is_settled() {
+    let words = Words { balance: -50, prepaid: 3, frozen: 20, held_in: 7, held_out: 9 };
+    assert_eq!(words.position(), -73);
+}
+
+#[test]
+fn changed_limits_bind_from_the_next_hold_on() {
+    let mut ledger = Ledger::new(ALICE, 10, 10);
+    ledger.set_limits(3, 4);
+    assert_eq!((ledger.check_hold_in(3), ledger.check_hold_in(4)), (Ok(()), Err(PastLimit)));
+    assert_eq!((ledger.check_hold_out(4), ledger.check_hold_out(5)), (Ok(()), Err(PastLimit)));
+}
+
+#[test]
 fn an_account_gets_its_share_of_the_slots_four_times_over() {
     assert_eq!(in_flight_packets_default(IN_FLIGHT_SLOTS_DEFAULT, 1), 4 << 20);
     assert_eq!(in_flight_packets_default(1_000_000, 10), 400_000);
@@ -222,8 +237,10 @@ fn names_and_errors_are_told_in_their_own_words() {
     assert_eq!(Refusal::NoRoute.name(), "NoRoute");
     assert_eq!(Refusal::CreditExhausted.name(), "CreditExhausted");
     use RateError::{DoesNotFit, Duplicate, SameCode, Spread, UnknownAsset, Zero};
-    let sentences = [UnknownAsset, Duplicate, Zero, Spread, SameCode, DoesNotFit]
-        .map(|error| error.to_string());
+    let mut sentences: Vec<String> = [UnknownAsset, Duplicate, Zero, Spread, SameCode, DoesNotFit]
+        .map(|error| error.to_string())
+        .into();
+    sentences.extend([RouteError::Duplicate, RouteError::TooDeep].map(|error| error.to_string()));
     for (index, sentence) in sentences.iter().enumerate() {
         assert!(sentence.contains(' ') && !sentences[..index].contains(sentence), "{sentence:?}");
     }
