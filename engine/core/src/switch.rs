@@ -129,7 +129,8 @@ pub struct Rings {
 }
 
 impl Rings {
-    /// Rings that are never the reason of a refusal while there is a slot.
+    /// Rings that are never the reason of a refusal while there is a slot, in a switch of one shard.
+    /// Between two, a Forward that waits and an Answer that was not taken have a place and no slot.
     #[must_use]
     pub fn for_slots(slots: u32) -> Self {
         let in_flight = slots as usize + BATCH_MAX;
