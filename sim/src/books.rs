@@ -155,6 +155,8 @@ pub(crate) struct Hop {
     pub(crate) version: u32,
     pub(crate) condition: [u8; 32],
     pub(crate) expires_at_ms: u64,
+    /// When it was held, and when its time is up, as its shards read the monotonic clock.
+    pub(crate) held_ns: u64,
     pub(crate) deadline_ns: u64,
     pub(crate) decided_at_ms: u64,
     /// The PREPARE as it must leave but for amount and expiry; empty when it has.

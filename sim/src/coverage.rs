@@ -35,6 +35,7 @@ faults! {
     AnswersHeldBack "answers not handed in: ring of their bytes full";
     EgressClosed "connection closed: egress past its cap";
     ClockSkew "switches whose clocks differ";
+    ClockBehind "Forward taken by a shard whose clock is behind";
     ClockStep "wall clock stepped with packets in flight";
     RatesApart "shards of a switch at different rates";
     RatesInFlight "rates changed with packets in flight";

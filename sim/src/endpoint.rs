@@ -280,7 +280,8 @@ impl Net {
         let hop = &self.hops[self.shards[core].by_id[&request_id]];
         let plan = &self.plan.switches[switch];
         let delay_ns = self.plan.links[self.wires[wire].link].delay_ns[1];
-        (hop.deadline_ns - plan.mono_start_ns, delay_ns + delay_ns / 4 + plan.poll_ns / 4)
+        let ahead_ns = self.now_of(core).mono_ns - self.now_ns;
+        (hop.deadline_ns - ahead_ns, delay_ns + delay_ns / 4 + plan.poll_ns / 4)
     }
 
     fn reply(&mut self, at_ns: u64, reply: Reply) {

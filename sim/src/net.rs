@@ -1,7 +1,7 @@
 //! The network at one moment: everything but the cores, which are the production code's.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use m2_core::{Answer, ConnectionId, Forward, Now, Rates, Routes};
@@ -56,6 +56,8 @@ pub(crate) struct Shard {
     pub(crate) switch: usize,
     pub(crate) poll_at: Option<u64>,
     pub(crate) stalled_until: u64,
+    /// How far ahead of the simulation it reads the clocks: shards read them at moments of their own.
+    pub(crate) lead_ns: u64,
     pub(crate) polls: u64,
     /// By the shard that they come from.
     pub(crate) forwards: Vec<VecDeque<ForwardItem>>,
@@ -74,6 +76,8 @@ pub(crate) struct Shard {
     pub(crate) flying: HashMap<u32, usize>,
     /// The last packet under each id, also when it has ended.
     pub(crate) by_id: HashMap<u32, usize>,
+    /// The last packet of each slot: as many low bits of an id as number the slots.
+    pub(crate) by_slot: HashMap<u32, usize>,
     pub(crate) due: BTreeSet<(u64, usize)>,
     pub(crate) records: usize,
     /// Packets of this shard's accounts to those of each shard, until their answer is taken.
@@ -135,12 +139,14 @@ pub(crate) struct Net {
     pub(crate) undelivered: u64,
     /// The switch that takes a step.
     pub(crate) at_switch: usize,
-    /// Late FULFILLs that may have become evidence.
+    /// Late FULFILLs that are evidence, their record not taken out.
     pub(crate) late: HashSet<usize>,
+    /// All late FULFILLs that hash right, each packet's first.
+    pub(crate) late_count: u64,
     /// By core and name.
     pub(crate) refused: HashMap<(usize, &'static str), u64>,
-    /// By core and both assets: what came in and went out.
-    pub(crate) pairs: HashMap<(usize, usize, usize), (u128, u128)>,
+    /// By core, both assets and version of rates: what came in and went out.
+    pub(crate) pairs: BTreeMap<(usize, usize, usize, u32), (u128, u128)>,
     /// How much of the log the judges have seen, in one step.
     pub(crate) prepares_seen: usize,
     pub(crate) answers_seen: usize,
@@ -182,9 +188,19 @@ impl Net {
 
     /// The clocks of a switch.
     pub(crate) fn now(&self, switch: usize) -> Now {
-        let utc_ms =
-            (START_UTC_MS + self.now_ns / MS).saturating_add_signed(self.nodes[switch].skew_ms);
-        Now { utc_ms, mono_ns: self.plan.switches[switch].mono_start_ns + self.now_ns }
+        self.read_clocks(switch, 0)
+    }
+
+    /// The clocks of a switch as one of its shards reads them.
+    pub(crate) fn now_of(&self, core: usize) -> Now {
+        let shard = &self.shards[core];
+        self.read_clocks(shard.switch, shard.lead_ns)
+    }
+
+    fn read_clocks(&self, switch: usize, lead_ns: u64) -> Now {
+        let at_ns = self.now_ns + lead_ns;
+        let utc_ms = (START_UTC_MS + at_ns / MS).saturating_add_signed(self.nodes[switch].skew_ms);
+        Now { utc_ms, mono_ns: self.plan.switches[switch].mono_start_ns + at_ns }
     }
 
     /// Lets a shard look at what has come, not later than then.

@@ -57,12 +57,10 @@ impl World {
     ) {
         let net = &mut self.net;
         let switch = net.shards[core].switch;
-        let now = net.now(switch);
+        let now = net.now_of(core);
         net.begin_step(switch);
         let decider = &mut self.cores[core];
-        let late_before = late_records(decider);
         with_port(net, core, |port| run(now, decider, port));
-        net.shards[core].records += late_records(decider) - late_before;
         judge(net, now);
         net.fill_rings(core);
         net.coverage.steps += 1;
@@ -100,10 +98,11 @@ impl World {
     }
 
     fn tick(&mut self, core: usize) {
-        let switch = self.net.shards[core].switch;
-        let now = self.net.now(switch);
+        let now = self.net.now_of(core);
         let is_due = |core: &Switch| core.next_deadline_ns().is_some_and(|at| at <= now.mono_ns);
         if !is_due(&self.cores[core]) {
+            let overdue = self.net.shards[core].due.range(..(now.mono_ns + 1, 0)).next();
+            assert!(overdue.is_none(), "expiry: {overdue:?} is due, and the core says nothing is");
             return;
         }
         self.step(
@@ -214,18 +213,11 @@ impl World {
         if waits {
             self.net.wake_soon(core);
         }
-        let start = self.net.plan.switches[self.net.shards[core].switch].mono_start_ns;
+        let ahead_ns = self.net.now_of(core).mono_ns - self.net.now_ns;
         if let Some(deadline) = self.cores[core].next_deadline_ns() {
-            self.net.wake(core, deadline.saturating_sub(start).max(self.net.now_ns + 1));
+            self.net.wake(core, deadline.saturating_sub(ahead_ns).max(self.net.now_ns + 1));
         }
     }
-}
-
-/// Evidence that a core has written down.
-fn late_records(core: &Switch) -> usize {
-    let counters = core.counters();
-    let count = counters.late_fulfills - counters.late_fulfills_unrecorded;
-    usize::try_from(count).expect("a few")
 }
 
 impl Net {

@@ -16,6 +16,14 @@ pub(crate) struct Tariff {
     count: usize,
 }
 
+/// Units, and parts of one more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    pub(crate) whole: u128,
+    pub(crate) num: u128,
+    pub(crate) den: u128,
+}
+
 /// Why an amount has no equal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum NoWorth {
@@ -61,6 +69,16 @@ impl Tariff {
         }
         let rates = Rates::build(version, &plan.assets, &entries).expect("small numbers fit");
         (rates, Self { table, count })
+    }
+
+    /// What rounding and nothing else kept of all that came in, in units and parts of a unit.
+    pub(crate) fn kept(&self, from: usize, to: usize, came: u128, went: u128) -> Kept {
+        let Some((num, den)) = self.table[from * self.count + to] else {
+            assert!((came, went) == (0, 0), "amount: converted without a rate");
+            return Kept { whole: 0, num: 0, den: 1 };
+        };
+        let kept = (came * num).checked_sub(went * den).expect("amount: more went than came");
+        Kept { whole: kept / den, num: kept % den, den }
     }
 
     /// What goes out for `amount`.

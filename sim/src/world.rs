@@ -2,7 +2,7 @@
 
 use core::num::NonZeroU32;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use m2_core::{AccountConfig, AccountId, AssetIndex, Network, Now, ShardId, Switch, SwitchConfig};
@@ -10,11 +10,11 @@ use m2_core::{AccountConfig, AccountId, AssetIndex, Network, Now, ShardId, Switc
 use crate::books::{Account, Hop, Node};
 use crate::case::Sabotage;
 use crate::coverage::{Coverage, Fault};
-use crate::dice::mix;
+use crate::dice::{dice, mix, one_of};
 use crate::endpoint::Endpoint;
 use crate::net::{AssetTotals, Event, Link, Net, Shard};
 use crate::op::Op;
-use crate::plan::{Caps, End, Plan, SwitchPlan};
+use crate::plan::{Caps, End, Plan};
 use crate::port::Log;
 use crate::tariff::Tariff;
 use crate::ways;
@@ -77,7 +77,7 @@ impl World {
             core.set_routes(routes.clone());
             core.set_rates(rates.clone());
             self.cores.push(core);
-            self.net.shards.push(shell(number, switch));
+            self.net.shards.push(shell(&plan, number, shard));
         }
         self.net.routes.push(vec![routes]);
         self.net.rates.push(vec![rates]);
@@ -173,7 +173,15 @@ impl World {
                 }
             }
             Event::Up { wire, side } => self.up(wire, side),
-            Event::Over { wire, side } => self.over(wire, side),
+            Event::Over { wire, side } => {
+                let reader = self.net.reader(wire, side);
+                let stalled_until = reader.map_or(0, |core| self.net.shards[core].stalled_until);
+                if stalled_until > self.net.now_ns {
+                    self.net.at(stalled_until, event);
+                } else {
+                    self.over(wire, side);
+                }
+            }
             Event::Dial { link } => self.net.dial(link, false),
             Event::Reply { reply } => self.net.say(reply),
             Event::Rates { core, version } => self.set_rates(core, version),
@@ -324,8 +332,9 @@ fn net(plan: Plan) -> Net {
         undelivered: 0,
         at_switch: 0,
         late: HashSet::new(),
+        late_count: 0,
         refused: HashMap::new(),
-        pairs: HashMap::new(),
+        pairs: BTreeMap::new(),
         prepares_seen: 0,
         answers_seen: 0,
         forwards_seen: 0,
@@ -371,12 +380,16 @@ fn account_config(plan: &Plan, id: usize, account: &crate::plan::AccountPlan) ->
     }
 }
 
-fn shell(switch: usize, plan: &SwitchPlan) -> Shard {
-    let shards = usize::from(plan.shards);
+fn shell(plan: &Plan, switch: usize, shard: u16) -> Shard {
+    let shards = usize::from(plan.switches[switch].shards);
+    // They read the clocks at moments of their own, but for switches where they do together.
+    let apart_ns = one_of(&mut dice(&[plan.seed, switch as u64, 0xa9a7]), &[1, 100_000, 3_000_000]);
+    let chance = mix(plan.seed ^ 0x1ead, (switch as u64) << 8 | u64::from(shard));
     Shard {
         switch,
         poll_at: None,
         stalled_until: 0,
+        lead_ns: chance % apart_ns,
         polls: 0,
         forwards: (0..shards).map(|_| VecDeque::new()).collect(),
         answers: (0..shards).map(|_| VecDeque::new()).collect(),
@@ -390,6 +403,7 @@ fn shell(switch: usize, plan: &SwitchPlan) -> Shard {
         is_draining: false,
         flying: HashMap::new(),
         by_id: HashMap::new(),
+        by_slot: HashMap::new(),
         due: BTreeSet::new(),
         records: 0,
         under_way: vec![0; shards],

@@ -1,12 +1,14 @@
 //! The five equations of the design, added up after every step for what the step has touched, and
 //! for everything at the end.
 
-use m2_core::{AccountId, AccountView, Switch};
+use m2_core::ledger::Words;
+use m2_core::{AccountId, AccountView, AssetIndex, PairTotal, Switch};
 
 use crate::books::State;
 use crate::coverage::Fault;
 use crate::net::Net;
 use crate::plan::End;
+use crate::tariff::Kept;
 
 impl Net {
     /// Every word of the accounts that a step has touched, and the links that they are on.
@@ -188,9 +190,50 @@ impl Net {
         self.check_counters(cores);
     }
 
+    /// What a shard says two assets have moved, and what rounding kept of it, rates by rates: of those
+    /// that are gone whole units are left, of the newest each part.
+    fn check_pair(&self, core: usize, from: usize, to: usize, total: &PairTotal) {
+        let shard = &self.shards[core];
+        let mut seen = PairTotal { remainder_den: 1, ..PairTotal::default() };
+        let mut newest = Kept { whole: 0, num: 0, den: 1 };
+        let versions = self.pairs.range((core, from, to, 0)..=(core, from, to, u32::MAX));
+        for ((.., version), (came, went)) in versions {
+            let tariff = &self.nodes[shard.switch].tariffs[*version as usize - 1];
+            let kept = tariff.kept(from, to, *came, *went);
+            seen.amount_in += came;
+            seen.amount_out += went;
+            seen.remainder_whole += kept.whole;
+            if *version == shard.version {
+                newest = kept;
+            } else {
+                seen.fractions_dropped += u64::from(kept.num != 0);
+            }
+        }
+        let is_same = (total.amount_in, total.amount_out, total.remainder_whole)
+            == (seen.amount_in, seen.amount_out, seen.remainder_whole)
+            && total.fractions_dropped == seen.fractions_dropped
+            && total.remainder_num * newest.den == newest.num * u128::from(total.remainder_den);
+        assert!(
+            is_same,
+            "equation 1: from asset {from} to {to} shard {core} has {total:?}, not {seen:?}, {newest:?}"
+        );
+    }
+
+    /// What a shard knows of other shards' accounts has nothing in it.
+    fn check_foreign(&self, core: usize, switch: &Switch) {
+        let number = self.shards[core].switch;
+        for account in (0..switch.account_count()).filter(|it| self.core_of(number, *it) != core) {
+            let AccountView { words, in_flight_in, in_flight_out, connected, .. } =
+                switch.account_view(AccountId(account));
+            let is_empty =
+                (words, in_flight_in, in_flight_out, connected) == (Words::default(), 0, 0, false);
+            assert!(is_empty, "ledger: shard {core} touched account {account}, another shard's");
+        }
+    }
+
     /// The core counts what the judges have seen, and keeps what rounding kept.
     fn check_counters(&mut self, cores: &[Switch]) {
-        let mut undelivered = 0;
+        let (mut undelivered, mut late) = (0, 0);
         for (core, switch) in cores.iter().enumerate() {
             for (name, _, count) in switch.counters().refusals() {
                 let seen = self.refused.get(&(core, name)).copied().unwrap_or(0);
@@ -199,15 +242,14 @@ impl Net {
             }
             undelivered += switch.counters().undelivered_fulfills;
             let count = u16::try_from(self.plan.assets.len()).expect("a few");
-            for pair in (0..count).flat_map(|from| (0..count).map(move |to| (from, to))) {
-                let (from, to) = (m2_core::AssetIndex(pair.0), m2_core::AssetIndex(pair.1));
-                let total = switch.pair_total(from, to);
-                let key = (core, usize::from(pair.0), usize::from(pair.1));
-                let seen = self.pairs.get(&key).copied().unwrap_or_default();
-                let is_same = (total.amount_in, total.amount_out) == seen;
-                assert!(is_same, "equation 1: totals of {pair:?}: {total:?}, not {seen:?}");
+            for (from, to) in (0..count).flat_map(|from| (0..count).map(move |to| (from, to))) {
+                let total = switch.pair_total(AssetIndex(from), AssetIndex(to));
+                self.check_pair(core, usize::from(from), usize::from(to), &total);
             }
+            late += switch.counters().late_fulfills;
+            self.check_foreign(core, switch);
         }
+        assert!(late == self.late_count, "answer: {late} late FULFILLs, not {}", self.late_count);
         assert!(
             undelivered == self.undelivered,
             "answer: undelivered FULFILLs were not all counted"

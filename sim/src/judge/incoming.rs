@@ -283,6 +283,7 @@ impl Net {
             version: shard.version,
             condition: packet.condition,
             expires_at_ms,
+            held_ns: now.mono_ns,
             deadline_ns: now.mono_ns + lasts_ns,
             decided_at_ms: 0,
             packet: packet.packet,
@@ -293,14 +294,13 @@ impl Net {
 
     /// Holds for the sender of an admitted packet.
     fn hold_in(&mut self, hop: Hop) -> usize {
-        let Hop { switch, core_in, core_out, account_in, amount_in, tag, .. } = hop;
-        let mono_ns = self.now(switch).mono_ns;
+        let Hop { switch, core_in, core_out, account_in, amount_in, tag, held_ns, .. } = hop;
         let node = &mut self.nodes[switch];
         let account = &mut node.accounts[account_in as usize];
         account.words.held_in += i128::from(amount_in);
         account.count_in += 1;
         if let Some(tokens) = &mut account.amount {
-            tokens.take(amount_in, mono_ns);
+            tokens.take(amount_in, held_ns);
         }
         let shard_out = core_out - node.first_core;
         self.shards[core_in].under_way[shard_out] += 1;

@@ -28,6 +28,15 @@ pub(crate) enum Says {
     ErrorOther,
 }
 
+/// What an answer says of a packet.
+struct Said {
+    hop: usize,
+    /// How the packet ends by it, if it was in flight.
+    ending: Option<Ending>,
+    /// It hashes right, and does not count.
+    opens_late: bool,
+}
+
 impl Net {
     /// The outgoing half's checks on a packet in state `Forwarding`. Whether it left; if not, its
     /// answer is decided.
@@ -95,6 +104,13 @@ impl Net {
         let other = shard.flying.insert(id_out, hop);
         assert!(other.is_none(), "hold: two packets in flight under one request id");
         shard.by_id.insert(id_out, hop);
+        let slot = id_out & (self.plan.switches[switch].slots.next_power_of_two() - 1);
+        if let Some(before) = shard.by_slot.insert(slot, hop) {
+            // What was kept of it is gone.
+            let before = &mut self.hops[before];
+            assert!(before.state != State::Flying, "hold: two packets in one slot");
+            before.wants_evidence = false;
+        }
         shard.due.insert((deadline_ns, hop));
         let it = &mut self.hops[hop];
         it.state = State::Flying;
@@ -104,6 +120,9 @@ impl Net {
 
     /// Judges a Forward taken out of the ring between two shards.
     pub(crate) fn judge_forwarded(&mut self, core: usize, now: Now, hop: usize) {
+        if now.mono_ns < self.hops[hop].held_ns {
+            self.coverage.saw(Fault::ClockBehind);
+        }
         if !self.judge_outgoing(core, now, hop) {
             self.expect_back(hop);
         }
@@ -158,23 +177,32 @@ impl Net {
                 Says::Packet(range) => &bytes[range.clone()],
                 _ => &[],
             };
-            if let Some((hop, ending)) = self.foretell_response(core, now, response, packet) {
+            let Some(Said { hop, ending, opens_late }) =
+                self.foretell_response(core, now, response, packet)
+            else {
+                continue;
+            };
+            if let Some(ending) = ending {
                 self.finish(now, hop, ending);
                 ended.push(hop);
+            }
+            if opens_late && self.hops[hop].wants_evidence {
+                self.keep_evidence(core, hop);
             }
         }
         self.pass_on(&ended);
         self.expect_no_more();
     }
 
-    /// Which packet an answer ends, and how. It must be in flight, on this very connection, in time.
+    /// What an answer says, if it is for a packet that left on this very connection. It ends one that
+    /// is in flight, as it says if it came in time.
     fn foretell_response(
         &mut self,
         core: usize,
         now: Now,
         response: &ResponseIn,
         packet: &[u8],
-    ) -> Option<(usize, Ending)> {
+    ) -> Option<Said> {
         let hop = *self.shards[core].by_id.get(&response.request_id)?;
         let Hop { switch, account_out, epoch_out, wire_out, id_out, tag, .. } = self.hops[hop];
         if response.connection != self.connection(account_out, epoch_out) {
@@ -187,7 +215,7 @@ impl Net {
         let is_right = matches!(judged, Ending::Fulfilled(_));
         let is_flying = self.hops[hop].state == State::Flying;
         if is_flying && now.mono_ns < self.hops[hop].deadline_ns {
-            return Some((hop, judged));
+            return Some(Said { hop, ending: Some(judged), opens_late: false });
         }
         // Too late, or a second one: it changes no ledger.
         if is_flying && now.mono_ns == self.hops[hop].deadline_ns {
@@ -199,13 +227,20 @@ impl Net {
                 open.is_late = true;
             }
         }
-        let ends = is_flying.then_some((hop, Ending::Refused(Refusal::TimedOut)));
-        let may_be_evidence = self.hops[hop].wants_evidence || is_flying;
-        if is_right && may_be_evidence {
-            // A record, if one is free, which the judge of records looks at.
+        let ending = is_flying.then_some(Ending::Refused(Refusal::TimedOut));
+        Some(Said { hop, ending, opens_late: is_right })
+    }
+
+    /// A late FULFILL is evidence: once, and it leaves a record if one is free.
+    fn keep_evidence(&mut self, core: usize, hop: usize) {
+        self.hops[hop].wants_evidence = false;
+        self.late_count += 1;
+        let shard = &mut self.shards[core];
+        let places = self.plan.switches[shard.switch].rings.records;
+        if shard.flying.len() + shard.records < places {
+            shard.records += 1;
             self.late.insert(hop);
         }
-        ends
     }
 
     /// Every packet whose time is up has ended, in whatever order; `true` if all was as it must be.

@@ -120,7 +120,7 @@ impl Net {
             self.nodes[switch].accounts[account_in as usize].owe(i128::from(amount_in));
             self.totals[asset].in_rings -= i128::from(amount_in);
             self.open(wire_in, id_in, tag, amount_in);
-            let pair = (core_in, asset, usize::from(asset_out));
+            let pair = (core_in, asset, usize::from(asset_out), self.hops[hop].version);
             let total = self.pairs.entry(pair).or_default();
             total.0 += u128::from(amount_in);
             total.1 += u128::from(amount_out);

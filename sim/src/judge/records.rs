@@ -19,12 +19,8 @@ impl Net {
                 self.coverage.saw(Fault::LateEvidence);
                 let hop = self.shards[core].by_id.get(&late.request_id).copied();
                 let hop = hop.expect("answer: evidence for no packet");
-                assert!(self.late.contains(&hop), "answer: evidence that did not come");
-                assert!(
-                    self.hops[hop].wants_evidence,
-                    "answer: evidence taken twice, or of a pair"
-                );
-                self.hops[hop].wants_evidence = false;
+                let came = self.late.remove(&hop);
+                assert!(came, "answer: evidence that did not come, or twice, or of a pair");
                 let Hop { condition, account_out, epoch_out, .. } = self.hops[hop];
                 assert!(
                     sha256(&late.fulfillment) == condition,
