@@ -266,6 +266,7 @@ pub fn control_socket(_: &Vectors) -> Vec<Vec<u8>> {
             "{\"cmd\":\"status\",\"timeout_ms\":1}\n{\"cmd\":\"stop\"}\n",
             "{\"cmd\":\"\\u0001\\n\\\"\"}\n",
             "\n[]\n[[[[{}]]]]\n",
+            "\"\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\"\n",
             &long,
         ],
     )
