@@ -12,7 +12,7 @@ use m2_core::rates::{ConversionError, RateError};
 use m2_core::routes::RouteError;
 use m2_core::{
     AccountCounters, AccountId, Asset, AssetIndex, ConnectionId, PairTotal, RateEntry, Rates,
-    Refusal, ResponseBody,
+    Refusal, ResponseBody, Routes,
 };
 use support::*;
 
@@ -230,6 +230,19 @@ fn the_largest_amount_that_converts_is_the_last_whose_worth_fits() {
     assert_eq!(rates.convert(from, to, maximum), Ok(u64::MAX - 1));
     let too_large = Err(ConversionError::TooLarge { maximum });
     assert_eq!(rates.convert(from, to, maximum + 1), too_large);
+}
+
+#[test]
+fn prefixes_that_an_entry_has_no_room_for_are_compared_whole() {
+    let long = |last: &str| format!("test.{}.{last}", "a".repeat(60));
+    let names = [long("x"), long("y"), format!("{}.{}", long("y"), "b".repeat(70))];
+    let prefixes = (0..).zip(&names).map(|(id, name)| (name.parse().unwrap(), AccountId(id)));
+    let routes = Routes::build(7, prefixes).unwrap();
+    for (id, name) in (0..).zip(&names) {
+        assert_eq!(routes.next_hop(name.as_bytes()), Some(AccountId(id)), "{name}");
+        assert_eq!(routes.next_hop(format!("{name}.till").as_bytes()), Some(AccountId(id)));
+    }
+    assert_eq!(routes.next_hop(long("z").as_bytes()), None);
 }
 
 #[test]
