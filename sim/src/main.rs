@@ -21,7 +21,7 @@ const PACKETS_MIN: u64 = 200;
 #[command(name = "m2-sim", version)]
 struct Arguments {
     /// How many seeds
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first seed
     #[arg(long, default_value_t = 1)]
@@ -69,8 +69,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let started = Instant::now();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.unwrap_or(cores).max(1);
-    let end = arguments.from.saturating_add(arguments.seeds);
-    let next = AtomicU64::new(arguments.from);
+    let begun = AtomicU64::new(0);
     let is_over = AtomicBool::new(false);
     let sum = Mutex::new(Coverage::default());
     let failed: Mutex<Option<(Case, Failure)>> = Mutex::new(None);
@@ -79,10 +78,12 @@ fn run(arguments: &Arguments) -> Result<(), String> {
             scope.spawn(|| {
                 let mut seen = Coverage::default();
                 while !is_over.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end {
+                    let number = begun.fetch_add(1, Ordering::Relaxed);
+                    if number >= arguments.seeds {
                         break;
                     }
+                    // Behind the last seed comes the first.
+                    let seed = arguments.from.wrapping_add(number);
                     let case = Case::of(seed);
                     match case.run() {
                         Ok(passed) => seen.add(&passed.coverage),

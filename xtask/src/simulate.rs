@@ -19,7 +19,7 @@ const SUITE_SEEDS: u64 = 3_000;
 #[derive(Args)]
 pub(crate) struct Options {
     /// How many seeds
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first seed
     #[arg(long, default_value_t = 1)]
