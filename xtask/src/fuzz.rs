@@ -53,10 +53,14 @@ pub(crate) struct Options {
 /// When there is no nightly, nothing of that name, or an input breaks a law: the sentence names the
 /// file that holds it.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    let targets = match &options.target[..] {
-        "all" => targets(workspace)?,
-        name => vec![name.to_owned()],
-    };
+    let mut targets = targets(workspace)?;
+    if options.target != "all" {
+        let there = targets.join(", ");
+        targets.retain(|target| *target == options.target);
+        if targets.is_empty() {
+            return Err(format!("no target {}: write all, or one of {there}", options.target));
+        }
+    }
     let nightly = Nightly::find()?;
     for target in targets {
         one(workspace, &nightly, options, &target)?;
@@ -103,10 +107,11 @@ fn one(workspace: &Workspace, nightly: &Nightly, options: &Options, target: &str
     if !options.keep {
         return Ok(());
     }
+    let executions = options.executions.map(|count| format!(" --executions {count}"));
     let kept = json!({
         "target": target,
-        "command": format!("cargo xtask fuzz {target} --seconds {} --seed {}",
-            options.seconds, options.seed),
+        "command": format!("cargo xtask fuzz {target} --seconds {} --seed {}{}",
+            options.seconds, options.seed, executions.unwrap_or_default()),
         "commit": commit,
         "date": date(SystemTime::now()),
         "toolchain": nightly.version,
