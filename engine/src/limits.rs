@@ -15,6 +15,10 @@ pub(crate) const CONFIG_LEN_MAX: u64 = 32 << 20;
 pub(crate) const NAME_LEN_MAX: usize = 64;
 /// Longest token: with its frame it fits the default of `handshake_bytes_max` twice over.
 pub(crate) const TOKEN_LEN_MAX: usize = 4096;
+
+/// Bytes that are read of a file with a token: the longest, a line's end, and one more that shows
+/// it to be too long.
+pub(crate) const TOKEN_FILE_LEN_MAX: u64 = TOKEN_LEN_MAX as u64 + 3;
 /// 10^19 units are the last power of ten in a u64: a larger scale cannot say one standard unit.
 pub(crate) const SCALE_MAX: u8 = 19;
 /// Longest path of a Unix socket: the kernel has 108 bytes for it, the last a zero.

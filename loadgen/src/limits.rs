@@ -84,6 +84,9 @@ pub const BOOKS_SETTLE_MS: u64 = 3_000;
 /// are not among the latencies, so that only a stall can be this long.
 pub const LATENCY_NS_MAX: u64 = 600_000_000_000;
 
+/// Bytes that are read of a file with a workload: ten thousand flows, and words about each.
+pub const WORKLOAD_LEN_MAX: usize = 4 << 20;
+
 /// Bytes of a token in a file: some hundred times a usual one, and one handshake of a switch.
 pub const TOKEN_LEN_MAX: usize = 16 << 10;
 

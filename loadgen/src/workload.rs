@@ -10,6 +10,7 @@ mod explain;
 mod file;
 
 use std::fmt;
+use std::io::{self, Read};
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
@@ -147,6 +148,13 @@ impl fmt::Display for WorkloadError {
     }
 }
 
+/// The leading bytes of a file as text. A device or a pipe may have no end, and tells no length.
+pub(crate) fn read_at_most(path: &Path, len_max: usize) -> io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(len_max as u64).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 impl Workload {
     /// Reads the file at `path`. `chosen_seed` is taken where neither file nor command line name
     /// one.
@@ -159,12 +167,17 @@ impl Workload {
         overrides: Overrides,
         chosen_seed: u64,
     ) -> Result<Self, WorkloadError> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let refused = |why: &dyn fmt::Display| {
             WorkloadError(format!(
-                "cannot read the workload {}: {error}; give --workload the path of a TOML file",
+                "cannot read the workload {}: {why}; give --workload the path of a TOML file",
                 path.display()
             ))
-        })?;
+        };
+        let len_max = limits::WORKLOAD_LEN_MAX;
+        let text = read_at_most(path, len_max + 1).map_err(|error| refused(&error))?;
+        if text.len() > len_max {
+            return Err(refused(&format_args!("it has more than {len_max} bytes")));
+        }
         Self::parse(&text, &path.display().to_string(), overrides, chosen_seed)
     }
 

@@ -13,9 +13,10 @@ use zeroize::Zeroizing;
 use super::decimal;
 use super::switch::{schemes, word};
 use super::table::{At, Table};
-use super::{Account, Dial, DialToken, SwitchSection, TokenHash, resolved};
+use super::{Account, Dial, DialToken, SwitchSection, TokenHash, read_at_most, resolved};
 use crate::limits::{
-    ASSET_CODE_LEN_MAX, NAME_LEN_MAX, SCALE_MAX, TOKEN_LEN_MAX, UNIX_PATH_LEN_MAX,
+    ASSET_CODE_LEN_MAX, NAME_LEN_MAX, SCALE_MAX, TOKEN_FILE_LEN_MAX, TOKEN_LEN_MAX,
+    UNIX_PATH_LEN_MAX,
 };
 
 const DIAL_EXAMPLE: &str = "\"btp+ws://us@example.org:7768/\"";
@@ -466,8 +467,8 @@ fn token_file(
     path: &At<&str>,
     key: &str,
 ) -> Option<Zeroizing<String>> {
-    let text = match std::fs::read_to_string(resolved(file, path.value)) {
-        Ok(text) => Zeroizing::new(text),
+    let text = match read_at_most(&resolved(file, path.value), TOKEN_FILE_LEN_MAX) {
+        Ok(text) => text,
         Err(error) => {
             let value = path.value;
             let fix = "write a path relative to this file";

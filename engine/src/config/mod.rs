@@ -16,6 +16,8 @@ mod switch;
 mod table;
 mod token;
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -252,17 +254,19 @@ fn sections(file: &Path, root: &Table<'_, '_>) -> Option<Config> {
 fn read(file: &Path) -> Result<Zeroizing<String>, Problems> {
     let complaint =
         |text: String| Problems { file: file.to_owned(), list: vec![Problem { line: None, text }] };
-    let length = std::fs::metadata(file)
-        .map_err(|error| complaint(format!("cannot be read: {error}")))?
-        .len();
-    if length > CONFIG_LEN_MAX {
-        return Err(complaint(format!(
-            "is {length} bytes long: at most {CONFIG_LEN_MAX} are read"
-        )));
+    let text = read_at_most(file, CONFIG_LEN_MAX + 1)
+        .map_err(|error| complaint(format!("cannot be read: {error}")))?;
+    if text.len() as u64 > CONFIG_LEN_MAX {
+        return Err(complaint(format!("is longer than the {CONFIG_LEN_MAX} bytes that are read")));
     }
-    std::fs::read_to_string(file)
-        .map(Zeroizing::new)
-        .map_err(|error| complaint(format!("cannot be read: {error}")))
+    Ok(text)
+}
+
+/// The leading bytes of a file as text. A device or a pipe may have no end, and tells no length.
+fn read_at_most(file: &Path, len_max: u64) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    File::open(file)?.take(len_max).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -395,6 +395,14 @@ fn a_dialled_peer_needs_an_address_and_one_token() {
 }
 
 #[test]
+fn a_file_without_an_end_is_a_complaint() {
+    let endless = complaints(12, "token_file = \"/dev/zero\"");
+    assert!(endless[0].1.contains("must hold 1 to 4096 bytes"), "{endless:?}");
+    let problems = load(Path::new("/dev/zero")).unwrap_err();
+    assert!(problems.list[0].text.contains("is longer than"), "{problems:?}");
+}
+
+#[test]
 fn every_key_is_documented() {
     // Every key of every table, out of the complaint about one that is not known.
     let tables = "[switch]\nzzzzzzzzzz = 1\n[log]\nzzzzzzzzzz = 1\n[connection]\nzzzzzzzzzz = 1\n\

@@ -12,7 +12,7 @@ use m2_codec::url::BtpUrl;
 
 use super::checks;
 use crate::limits;
-use crate::workload::{End, Role, Token};
+use crate::workload::{End, Role, Token, read_at_most};
 
 /// The command line of `m2-load conformance`.
 #[derive(Args, Debug)]
@@ -184,7 +184,7 @@ fn end(role: &str, url: &str, token_file: Option<&Path>) -> Result<End, String> 
 }
 
 fn read_token(path: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(path)
+    let text = read_at_most(path, limits::TOKEN_LEN_MAX + 3)
         .map_err(|error| format!("{}: {error}; it must hold the token", path.display()))?;
     let token = text.trim_end_matches(['\r', '\n']);
     match token.len() {

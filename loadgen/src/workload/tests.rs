@@ -147,3 +147,10 @@ fn a_missing_file_is_a_sentence() {
     let error = Workload::load(path, Overrides::default(), 1).unwrap_err().to_string();
     assert!(error.contains("cannot read the workload") && error.contains("--workload"));
 }
+
+#[test]
+fn a_file_without_an_end_is_a_sentence() {
+    let path = Path::new("/dev/zero");
+    let error = Workload::load(path, Overrides::default(), 1).unwrap_err().to_string();
+    assert!(error.contains("it has more than 4194304 bytes"), "{error}");
+}
