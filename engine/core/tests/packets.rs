@@ -5,7 +5,7 @@ mod support;
 
 use m2_codec::ilp::{ErrorCode, Fulfill};
 use m2_core::ledger::Words;
-use m2_core::{ConnectionId, Notice, Record, ResponseBody, Switch};
+use m2_core::{ConnectionId, Notice, RateLimit, Record, ResponseBody, Switch};
 use support::*;
 
 fn records(switch: &mut Switch) -> Vec<Record> {
@@ -379,6 +379,18 @@ fn packets_converted_before_a_change_of_rates_keep_their_amounts() {
     let total = world.switch.pair_total(USD, XRP);
     assert_eq!((total.amount_in, total.amount_out), (22, 65));
     assert_eq!((total.remainder_num, total.remainder_den), (1, 2));
+}
+
+#[test]
+fn a_request_of_a_replaced_connection_costs_the_newer_one_nothing() {
+    let one = RateLimit { per_s: 1, burst: 1 };
+    let limits = m2_core::Limits { packets: Some(one), ..limits() };
+    let mut world = World::with(config(), &[(USD, limits), (XRP, limits)]);
+    let old = world.link(ALICE);
+    let new = world.switch.link_up(ALICE);
+    assert_eq!(world.request(old, 1, usual("test.bob", 10)), []);
+    let sent = world.request(new, 1, usual("test.bob", 10));
+    assert!(matches!(sent[..], [Sent::Prepare { .. }]), "{sent:?}");
 }
 
 #[test]
