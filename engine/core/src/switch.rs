@@ -262,7 +262,8 @@ impl Switch {
     }
 
     /// Adds an account with nothing owed and no link. Each shard of a switch knows all accounts; the
-    /// ledger and the links of one are its own shard's alone.
+    /// ledger and the links of one are its own shard's alone. An account is added to every shard before
+    /// any shard gets a route to it or a link of it.
     ///
     /// # Panics
     ///
@@ -280,7 +281,8 @@ impl Switch {
     ///
     /// # Panics
     ///
-    /// In [`Self::requests`] if a route names an account that was not added.
+    /// In [`Self::requests`], here or on another shard, if a route names an account that was not added
+    /// there.
     pub fn set_routes(&mut self, routes: Arc<Routes>) {
         self.routes = routes;
     }
