@@ -95,11 +95,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether this program takes the words behind `cargo xtask`.
+/// Whether this program takes the words behind `cargo xtask`; it may miss some.
 fn takes<'a>(words: impl Iterator<Item = &'a str>) -> bool {
-    let is_help = |error: clap::Error| error.kind() == clap::error::ErrorKind::DisplayHelp;
-    Arguments::try_parse_from(["cargo xtask"].into_iter().chain(words))
-        .map_or_else(is_help, |_| true)
+    use clap::error::ErrorKind::{DisplayHelp, MissingRequiredArgument};
+    let read = Arguments::try_parse_from(["cargo xtask"].into_iter().chain(words));
+    let is_known =
+        |error: clap::Error| matches!(error.kind(), DisplayHelp | MissingRequiredArgument);
+    read.map_or_else(is_known, |_| true)
 }
 
 /// Prints each check that failed; fails if one did.
