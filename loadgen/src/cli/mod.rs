@@ -1,0 +1,82 @@
+//! The command line, and what the exit status says.
+//!
+//! ```text
+//! 0    the run went as the workload said, and the books agree; no check failed
+//! 1    it did not: the report's last lines say where; a check failed
+//! 2    the command line or the workload file cannot be used
+//! 3    no connection: refused, wrong token, or lost on the way (the report is then partial)
+//! 130  SIGINT or SIGTERM: the first ends the sending, and the report is partial; the second ends
+//!      the process at once, without one
+//! ```
+
+mod conformance;
+mod run;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::conformance::ConformanceArgs;
+use run::RunArgs;
+
+const FAILED: u8 = 1;
+const UNUSABLE: u8 = 2;
+const NO_CONNECTION: u8 = 3;
+
+/// Packet generator and receiver for Interledger connectors that speak BTP.
+///
+/// Open loop: latency is counted from the time each packet was scheduled, not from when it was
+/// sent, so that a stall of the target, or of the generator, shows.
+#[derive(Debug, Parser)]
+#[command(name = "m2-load", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send and receive by a workload file, with both ends in this process.
+    ///
+    /// Exit status: 0 all as expected, 1 it was not, 2 bad command line or workload, 3 no
+    /// connection or one that was lost, 130 ended by SIGINT or SIGTERM.
+    Run(RunArgs),
+    /// Play every check that can be seen from outside against a connector, and say by RFC clause
+    /// what passed, what failed, and what does not apply.
+    ///
+    /// Exit status: 0 no check failed, 1 one did, 2 bad command line, 3 no connection, no answer, or
+    /// a connection that was lost for good.
+    Conformance(ConformanceArgs),
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    ExitCode::from(match Cli::parse().command {
+        Command::Run(args) => run::command(&args),
+        Command::Conformance(args) => conformance::command(&args),
+    })
+}
+
+fn complain(sentence: &str, status: u8) -> u8 {
+    let _ = writeln!(std::io::stderr(), "m2-load: {sentence}");
+    status
+}
+
+/// A seed for a workload that names none: small enough to be typed again.
+fn chosen_seed() -> u64 {
+    getrandom::u32().map_or(1, u64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

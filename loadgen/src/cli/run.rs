@@ -1,0 +1,65 @@
+//! `m2-load run`: both ends of a workload in this process.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{FAILED, NO_CONNECTION, UNUSABLE, chosen_seed, complain};
+use crate::interrupt::STATUS_INTERRUPTED;
+use crate::live::Live;
+use crate::report::{Report, Verdict};
+use crate::run::{Options, RunError, run};
+use crate::workload::{Overrides, Workload};
+
+#[derive(Args, Debug)]
+pub(super) struct RunArgs {
+    /// The workload, a TOML file.
+    #[arg(long, value_name = "FILE")]
+    workload: PathBuf,
+    /// How long to send, instead of the file's `seconds`.
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// PREPAREs a second, instead of the file's `rate_per_s`.
+    #[arg(long, value_name = "N")]
+    rate: Option<u64>,
+    /// Seed of every draw, instead of the file's `seed`.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The switch's control socket: compares its books with ours, and reports its CPU time.
+    #[arg(long, value_name = "PATH")]
+    control_socket: Option<PathBuf>,
+    /// Print the report as JSON, and nothing else on standard output.
+    #[arg(long)]
+    json: bool,
+    /// No live line.
+    #[arg(long)]
+    quiet: bool,
+}
+
+pub(super) fn command(args: &RunArgs) -> u8 {
+    let overrides = Overrides { seconds: args.seconds, rate_per_s: args.rate, seed: args.seed };
+    let workload = match Workload::load(&args.workload, overrides, chosen_seed()) {
+        Ok(workload) => workload,
+        Err(error) => return complain(&error.to_string(), UNUSABLE),
+    };
+    let mut live = Live::new(args.quiet);
+    let options = Options { control_socket: args.control_socket.clone() };
+    match run(&workload, &options, &mut live) {
+        Ok(ended) => print(&ended.report, args.json),
+        Err(error @ RunError::Account(_)) => complain(&error.to_string(), UNUSABLE),
+        Err(error) => complain(&error.to_string(), NO_CONNECTION),
+    }
+}
+
+fn print(report: &Report, json: bool) -> u8 {
+    let text = if json { report.to_json() + "\n" } else { report.to_string() };
+    // Somebody who closed the pipe wants no more of it; the exit status still says how it went.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    match report.verdict {
+        Verdict::Pass => 0,
+        Verdict::Fail => FAILED,
+        Verdict::Partial if report.interrupted => STATUS_INTERRUPTED,
+        Verdict::Partial => NO_CONNECTION,
+    }
+}

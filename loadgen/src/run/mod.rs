@@ -1,0 +1,145 @@
+//! One run from beginning to end: connect, look at the books, send and receive, look again.
+
+mod gather;
+mod settle;
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use hdrhistogram::Histogram;
+
+use crate::control::{Control, ControlError};
+use crate::cpu::CpuTime;
+use crate::engine::{Cut, Engine, Player};
+use crate::interrupt::Interrupt;
+use crate::link::{Link, LinkError};
+use crate::live::Live;
+use crate::payload::Fulfiller;
+use crate::receiver::{Receiver, Terms};
+use crate::report::{Cpu, Report};
+use crate::sender::InFlight;
+use crate::tally::Tally;
+use crate::workload::Workload;
+use settle::{connected, settle};
+
+/// What a run is told beside its workload.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The switch's control socket, if its books are to be compared.
+    pub control_socket: Option<PathBuf>,
+}
+
+/// A run that began and ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// What it found.
+    pub report: Report,
+    /// Latencies from the scheduled time, in nanoseconds.
+    pub latency: Histogram<u64>,
+    /// Latencies from the time of sending, in nanoseconds.
+    pub service: Histogram<u64>,
+}
+
+/// Why a run did not even begin.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RunError {
+    /// A link did not open.
+    Link(LinkError),
+    /// The control socket gave no answer.
+    Control(ControlError),
+    /// The target has no account of an end's name: the workload is to be changed.
+    Account(String),
+    /// The target does not show an end as connected.
+    NotConnected(String),
+    /// The operating system refused something every program needs.
+    System(String),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(error) => error.fmt(f),
+            Self::Control(error) => error.fmt(f),
+            Self::Account(name) => write!(
+                f,
+                "the target has no account named '{name}'; give the end in the workload the name \
+                 that its account has there"
+            ),
+            Self::NotConnected(name) => write!(
+                f,
+                "the target took the token of '{name}' and does not show the account as \
+                 connected; is another program connected as '{name}'?"
+            ),
+            Self::System(error) => f.write_str(error),
+        }
+    }
+}
+
+impl From<LinkError> for RunError {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+impl From<ControlError> for RunError {
+    fn from(error: ControlError) -> Self {
+        Self::Control(error)
+    }
+}
+
+impl From<std::io::Error> for RunError {
+    fn from(error: std::io::Error) -> Self {
+        Self::System(format!("the operating system refused to help: {error}"))
+    }
+}
+
+/// Runs a workload, and compares books if there is a control socket to ask.
+///
+/// # Errors
+///
+/// When it could not begin. A run that began gives a report, if only a partial one.
+pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<Ended, RunError> {
+    // The default slack of 50 us would make every packet that late.
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+    let mut target = options.control_socket.as_deref().map(Control::connect).transpose()?;
+    let players = connect(workload)?;
+    let run = getrandom::u32().map_err(std::io::Error::from)?;
+    let terms = Terms {
+        run,
+        fulfiller: Fulfiller::new(workload.traffic.seed),
+        flows: workload.flows.clone(),
+    };
+    let before = match &mut target {
+        Some(control) => Some(connected(control, workload)?),
+        None => None,
+    };
+    let mut engine = Engine::new(workload, terms, players, Interrupt::watch()?)?;
+    let own_before = CpuTime::now();
+    let result = engine.run(live);
+    let own_after = CpuTime::now();
+
+    let mut report = gather::report(workload, &engine);
+    report.interrupted = matches!(result, Err(Cut::Interrupted { .. }));
+    report.partial = result.err().map(|cut| cut.to_string());
+    if let (Some(before), Some(after)) = (own_before, own_after) {
+        report.generator_cpu = Some(Cpu::of(after.since(&before), report.answered));
+    }
+    let findings = settle(&mut report, workload, &engine, target.as_mut().zip(before.as_ref()));
+    report.conclude(&findings);
+    let Tally { latency, service, .. } = engine.tally;
+    Ok(Ended { report, latency, service })
+}
+fn connect(workload: &Workload) -> Result<Vec<Player>, RunError> {
+    let mut players = Vec::with_capacity(workload.ends.len());
+    for end in &workload.ends {
+        let mask_seed = getrandom::u64().map_err(std::io::Error::from)?;
+        let link = Link::connect(end, mask_seed)?;
+        let first_generation = getrandom::u32().map_err(std::io::Error::from)?;
+        let in_flight = InFlight::new(first_generation);
+        let address = end.address.as_ref().map_or(&b""[..], |address| address.as_bytes());
+        let receiver = Receiver::new(address, workload.flows.len());
+        players.push(Player::new(link, in_flight, receiver));
+    }
+    Ok(players)
+}
