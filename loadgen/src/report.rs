@@ -1,14 +1,14 @@
 //! What a run found, as text and as JSON, both made from one [`Report`].
 //!
 //! Units stand in the names (`_ns`, `_us`, `_per_s`). Sums of money are decimal strings, as JSON
-//! numbers lose digits above 2^53. The verdict is drawn here, from the numbers alone.
+//! numbers lose digits above 2^53. The verdict is drawn in `verdict.rs`, from the numbers alone.
 
 mod text;
+mod verdict;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::books::Finding;
 use crate::cpu::Spent;
 pub use text::{duration, grouped};
 
@@ -307,57 +307,6 @@ pub struct FlowReport {
 }
 
 impl Report {
-    /// Draws the verdict from everything else in the report.
-    pub fn conclude(&mut self, findings: &[Finding]) {
-        self.books.differences = findings.iter().map(ToString::to_string).collect();
-        self.failures = self.failures_found();
-        self.verdict = match (&self.partial, self.failures.is_empty()) {
-            (Some(_), _) => Verdict::Partial,
-            (None, true) => Verdict::Pass,
-            (None, false) => Verdict::Fail,
-        };
-    }
-
-    /// What an interrupted run did not get to is no failure of anybody.
-    fn failures_found(&self) -> Vec<String> {
-        let mut failures = Vec::new();
-        let mut fail_if = |count: u64, what: &str| {
-            if count > 0 {
-                failures.push(format!("{} {what}", grouped(count)));
-            }
-        };
-        fail_if(self.missed.link_full, "sends missed: the target did not read its link");
-        fail_if(self.missed.in_flight_full, "sends missed: every request id was in flight");
-        fail_if(self.missed.too_late, "sends missed: THE GENERATOR is too slow for this rate");
-        if !self.interrupted {
-            fail_if(self.unanswered, "PREPAREs were never answered");
-        }
-        fail_if(self.strays.duplicate, "answers came twice");
-        fail_if(self.strays.unexpected, "answers belong to no PREPARE");
-        fail_if(self.strays.late_fulfills, "FULFILLs came after the expiry of their PREPARE");
-        fail_if(self.strays.unreadable, "frames were no BTP");
-        for surprise in &self.surprises {
-            fail_if(
-                surprise.count,
-                &format!("packets of kind {} came back as {}", surprise.kind, surprise.outcome),
-            );
-        }
-        for fault in &self.receiver_faults {
-            fail_if(fault.count, &format!("PREPAREs were delivered with a fault: {}", fault.fault));
-        }
-        for kind in &self.kinds {
-            if kind.share_per_mille > 0 && kind.as_expected == 0 && !self.interrupted {
-                failures.push(format!(
-                    "no packet of kind {} came back as it should ({} were sent)",
-                    kind.kind,
-                    grouped(kind.sent)
-                ));
-            }
-        }
-        failures.extend(self.books.differences.iter().cloned());
-        failures
-    }
-
     /// The report as one JSON object.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -366,187 +315,4 @@ impl Report {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::books::Word;
-
-    const SPENT: Spent = Spent { total_us: 3_000, user_us: 1_000, system_us: 2_000 };
-
-    /// A report of a run in which all went well.
-    fn passing() -> Report {
-        let kind = |kind, as_expected| KindReport {
-            kind,
-            share_per_mille: 500,
-            sent: as_expected,
-            as_expected,
-            otherwise: 0,
-        };
-        Report {
-            schema: SCHEMA,
-            version: "0",
-            method: METHOD,
-            verdict: Verdict::Fail,
-            failures: vec!["not yet concluded".to_owned()],
-            partial: None,
-            interrupted: false,
-            seed: 1,
-            offered_per_s: 100,
-            seconds: 10,
-            offered: 1_000,
-            sent: 1_000,
-            missed: Missed::default(),
-            sent_late: 0,
-            send_lag_max_ns: 0,
-            answered: 1_000,
-            unanswered: 0,
-            fulfilled: 500,
-            rejected: 500,
-            answered_per_s: 100.0,
-            fulfilled_per_s: 50.0,
-            latency: Percentiles::default(),
-            service: Percentiles::default(),
-            kinds: vec![kind("fulfilled", 500), kind("rejected", 500)],
-            rejects: vec![RejectReport {
-                code: "F99".to_owned(),
-                name: Some("Application Error"),
-                count: 500,
-            }],
-            surprises: Vec::new(),
-            strays: Strays::default(),
-            receiver_faults: Vec::new(),
-            generator_cpu: Some(Cpu::of(SPENT, 1_000)),
-            target: None,
-            books: Books::default(),
-        }
-    }
-
-    fn concluded(spoil: impl FnOnce(&mut Report)) -> Report {
-        let mut report = passing();
-        spoil(&mut report);
-        report.conclude(&[]);
-        report
-    }
-
-    #[test]
-    fn a_run_in_which_all_went_well_passes() {
-        let report = concluded(|_| ());
-        assert_eq!((report.verdict, report.failures.len()), (Verdict::Pass, 0));
-    }
-
-    #[test]
-    fn each_thing_that_can_go_wrong_fails_the_run_by_name() {
-        type Spoil = fn(&mut Report);
-        let spoilers: [(&str, Spoil); 12] = [
-            ("did not read", |report| report.missed.link_full = 1),
-            ("in flight", |report| report.missed.in_flight_full = 1),
-            ("THE GENERATOR", |report| report.missed.too_late = 1),
-            ("never answered", |report| report.unanswered = 1),
-            ("came twice", |report| report.strays.duplicate = 1),
-            ("no PREPARE", |report| report.strays.unexpected = 1),
-            ("after the expiry", |report| report.strays.late_fulfills = 1),
-            ("no BTP", |report| report.strays.unreadable = 1),
-            ("kind rejected came back as x", |report| {
-                let outcome = "x".to_owned();
-                report.surprises.push(SurpriseReport { kind: "rejected", outcome, count: 1 });
-            }),
-            ("fault: y", |report| {
-                report.receiver_faults.push(FaultReport { fault: "y", count: 1 });
-            }),
-            ("no packet of kind rejected", |report| report.kinds[1].as_expected = 0),
-            ("no packet of kind fulfilled", |report| report.kinds[0].as_expected = 0),
-        ];
-        for (text, spoil) in spoilers {
-            let report = concluded(spoil);
-            assert_eq!(report.verdict, Verdict::Fail, "{text}");
-            assert_eq!(report.failures.len(), 1, "{text}");
-            assert!(report.failures[0].contains(text), "{:?}", report.failures);
-        }
-    }
-
-    #[test]
-    fn a_kind_without_a_share_need_not_occur() {
-        let report = concluded(|report| {
-            report.kinds[1].share_per_mille = 0;
-            report.kinds[1].as_expected = 0;
-        });
-        assert_eq!(report.verdict, Verdict::Pass);
-    }
-
-    #[test]
-    fn a_difference_in_the_books_fails_the_run() {
-        let mut report = passing();
-        let account = "alice".to_owned();
-        report.conclude(&[Finding::Word { account, word: Word::HeldOut, expected: 0, actual: 1 }]);
-        assert_eq!(report.verdict, Verdict::Fail);
-        assert!(report.failures[0].contains("held_out"), "{:?}", report.failures);
-    }
-
-    #[test]
-    fn a_run_that_ended_early_is_partial_whatever_else_it_found() {
-        let report = concluded(|report| report.partial = Some("the link closed".to_owned()));
-        assert_eq!(report.verdict, Verdict::Partial);
-        assert!(report.to_string().contains("PARTIAL: the link closed"));
-    }
-
-    #[test]
-    fn what_an_interrupted_run_did_not_get_to_is_no_failure() {
-        let report = concluded(|report| {
-            report.partial = Some("interrupted".to_owned());
-            report.interrupted = true;
-            report.unanswered = 3;
-            report.kinds[1].as_expected = 0;
-            report.strays.duplicate = 1;
-        });
-        assert_eq!(report.failures, ["1 answers came twice"]);
-    }
-
-    #[test]
-    fn the_second_line_says_that_it_is_an_open_loop() {
-        let text = concluded(|_| ()).to_string();
-        let second = text.lines().nth(1).unwrap();
-        assert!(second.starts_with("open loop: latency is counted from the time each packet was"));
-    }
-
-    #[test]
-    fn text_and_json_are_made_from_the_same_numbers() {
-        let report = concluded(|report| report.answered = 123_456);
-        assert!(report.to_string().contains("123,456 answered"));
-        let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
-        assert_eq!(json["answered"], 123_456);
-        assert_eq!(json["verdict"], "pass");
-        assert_eq!(json["schema"], SCHEMA);
-        assert_eq!(json["generator_cpu"]["system_ns_per_pair"], 2_000);
-    }
-
-    #[test]
-    fn a_part_of_the_cpu_time_that_got_no_tick_is_not_written_as_0() {
-        let line = |spent| {
-            let report = concluded(|report| report.generator_cpu = Some(Cpu::of(spent, 1_000)));
-            let text = report.to_string();
-            text.lines().find(|line| line.starts_with("cpu")).unwrap().to_owned()
-        };
-        assert!(line(SPENT).ends_with("3.0 us a pair: 1.0 us user, 2.0 us system"));
-        let coarse = Spent { total_us: 3_000, user_us: 3_000, system_us: 0 };
-        assert!(line(coarse).ends_with("3.0 us a pair: 3.0 us user, under 1 tick system"));
-        let unknown = Spent { user_us: 0, ..coarse };
-        assert!(line(unknown).ends_with("3.0 us a pair: too few ticks to tell user from system"));
-    }
-
-    #[test]
-    fn numbers_are_written_for_the_eye() {
-        for (count, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(count), text);
-        }
-        for (ns, text) in [(999, "999 ns"), (1_500, "1.5 us"), (2_250_000, "2.25 ms")] {
-            assert_eq!(duration(ns), text);
-        }
-        assert_eq!(duration(61_500_000_000), "61.50 s");
-    }
-
-    #[test]
-    fn percentiles_of_nothing_are_zero() {
-        let empty = Histogram::new_with_bounds(1, 1_000_000, 3).unwrap();
-        let at = Percentiles::from(&empty);
-        assert_eq!((at.count, at.p50_ns, at.max_ns), (0, 0, 0));
-    }
-}
+mod tests;

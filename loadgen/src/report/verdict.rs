@@ -1,0 +1,60 @@
+//! The verdict of a run, drawn from the numbers of its report alone.
+//!
+//! Invariant: a run passes only if nothing in its report speaks against it, and each thing that
+//! does is a sentence of its own.
+
+use super::{Report, Verdict, grouped};
+use crate::books::Finding;
+
+impl Report {
+    /// Draws the verdict from everything else in the report.
+    pub fn conclude(&mut self, findings: &[Finding]) {
+        self.books.differences = findings.iter().map(ToString::to_string).collect();
+        self.failures = self.failures_found();
+        self.verdict = match (&self.partial, self.failures.is_empty()) {
+            (Some(_), _) => Verdict::Partial,
+            (None, true) => Verdict::Pass,
+            (None, false) => Verdict::Fail,
+        };
+    }
+
+    /// What an interrupted run did not get to is no failure of anybody.
+    fn failures_found(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        let mut fail_if = |count: u64, what: &str| {
+            if count > 0 {
+                failures.push(format!("{} {what}", grouped(count)));
+            }
+        };
+        fail_if(self.missed.link_full, "sends missed: the target did not read its link");
+        fail_if(self.missed.in_flight_full, "sends missed: every request id was in flight");
+        fail_if(self.missed.too_late, "sends missed: THE GENERATOR is too slow for this rate");
+        if !self.interrupted {
+            fail_if(self.unanswered, "PREPAREs were never answered");
+        }
+        fail_if(self.strays.duplicate, "answers came twice");
+        fail_if(self.strays.unexpected, "answers belong to no PREPARE");
+        fail_if(self.strays.late_fulfills, "FULFILLs came after the expiry of their PREPARE");
+        fail_if(self.strays.unreadable, "frames were no BTP");
+        for surprise in &self.surprises {
+            fail_if(
+                surprise.count,
+                &format!("packets of kind {} came back as {}", surprise.kind, surprise.outcome),
+            );
+        }
+        for fault in &self.receiver_faults {
+            fail_if(fault.count, &format!("PREPAREs were delivered with a fault: {}", fault.fault));
+        }
+        for kind in &self.kinds {
+            if kind.share_per_mille > 0 && kind.as_expected == 0 && !self.interrupted {
+                failures.push(format!(
+                    "no packet of kind {} came back as it should ({} were sent)",
+                    kind.kind,
+                    grouped(kind.sent)
+                ));
+            }
+        }
+        failures.extend(self.books.differences.iter().cloned());
+        failures
+    }
+}
