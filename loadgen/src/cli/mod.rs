@@ -11,6 +11,7 @@
 
 mod conformance;
 mod run;
+mod workload;
 
 use std::io::Write as _;
 use std::process::ExitCode;

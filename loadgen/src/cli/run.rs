@@ -5,27 +5,23 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::workload::WorkloadArgs;
 use super::{FAILED, NO_CONNECTION, UNUSABLE, chosen_seed, complain};
 use crate::interrupt::STATUS_INTERRUPTED;
 use crate::live::Live;
 use crate::report::{Report, Verdict};
 use crate::run::{Options, RunError, run};
-use crate::workload::{Overrides, Workload};
 
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
-    /// The workload, a TOML file.
-    #[arg(long, value_name = "FILE")]
-    workload: PathBuf,
+    #[command(flatten)]
+    workload: WorkloadArgs,
     /// How long to send, instead of the file's `seconds`.
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
     /// PREPAREs a second, instead of the file's `rate_per_s`.
     #[arg(long, value_name = "N")]
     rate: Option<u64>,
-    /// Seed of every draw, instead of the file's `seed`.
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
     /// The switch's control socket: compares its books with ours, and reports its CPU time.
     #[arg(long, value_name = "PATH")]
     control_socket: Option<PathBuf>,
@@ -38,8 +34,7 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn command(args: &RunArgs) -> u8 {
-    let overrides = Overrides { seconds: args.seconds, rate_per_s: args.rate, seed: args.seed };
-    let workload = match Workload::load(&args.workload, overrides, chosen_seed()) {
+    let workload = match args.workload.load(args.rate, args.seconds, chosen_seed()) {
         Ok(workload) => workload,
         Err(error) => return complain(&error.to_string(), UNUSABLE),
     };

@@ -1,0 +1,32 @@
+//! What every command that runs a workload is told about it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::workload::{Overrides, Workload, WorkloadError};
+
+/// The workload, and the seed of its draws.
+#[derive(Args, Clone, Debug)]
+pub(super) struct WorkloadArgs {
+    /// The workload, a TOML file.
+    #[arg(long, value_name = "FILE")]
+    workload: PathBuf,
+    /// Seed of every draw, instead of the file's `seed`.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+impl WorkloadArgs {
+    /// Reads the workload. Rate and seconds stand for the file's where they are given, the chosen
+    /// seed where neither file nor command line names one.
+    pub(super) fn load(
+        &self,
+        rate_per_s: Option<u64>,
+        seconds: Option<u64>,
+        chosen_seed: u64,
+    ) -> Result<Workload, WorkloadError> {
+        let overrides = Overrides { seconds, rate_per_s, seed: self.seed };
+        Workload::load(&self.workload, overrides, chosen_seed)
+    }
+}
