@@ -26,6 +26,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use crossbeam_channel::bounded;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -170,14 +171,20 @@ fn on_signals(
 
 /// Logs, but waits only so long for whoever reads the log.
 fn tell(log: impl FnOnce() + Send + 'static) {
-    let (told, is_told) = bounded::<()>(0);
+    let is_told = Arc::new(AtomicBool::new(false));
+    let (told, waiting) = (Arc::clone(&is_told), thread::current());
     let teller = thread::Builder::new().name("log".into()).spawn(move || {
         log();
-        drop(told);
+        told.store(true, Ordering::Release);
+        waiting.unpark();
     });
-    if teller.is_ok() {
-        // Ends with an error either way: the line is written, or it took too long.
-        let _ = is_told.recv_timeout(SIGNAL_LOG_PATIENCE);
+    let deadline = Instant::now() + SIGNAL_LOG_PATIENCE;
+    while teller.is_ok() && !is_told.load(Ordering::Acquire) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        thread::park_timeout(left);
     }
 }
 
