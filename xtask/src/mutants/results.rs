@@ -1,6 +1,7 @@
 //! What came of a whole run: `mutants/results.json`, and the same for readers as a page.
 //!
-//! Invariant: the page is made from the data and from nothing else.
+//! Invariant: the page is made from the data and from nothing else. A test holds that, and that the data
+//! speaks of every fault there is.
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -208,6 +209,7 @@ impl fmt::Display for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutants::faults;
 
     fn row(verdict: Verdict, caught: usize) -> Row {
         let text = |text: &str| text.to_owned();
@@ -259,5 +261,17 @@ mod tests {
             "| a-name<br>*rounding up* | a unit is made | killed | m2-core packets: 2 | \
              `test_0` at x.rs:7 | passes |\n"
         );
+    }
+
+    #[test]
+    fn what_is_kept_is_of_the_faults_that_there_are_and_none_survived() {
+        let workspace = Workspace::here();
+        let results: Results = serde_json::from_str(&workspace.read(FILE).unwrap()).unwrap();
+        let kept: Vec<_> = results.mutants.iter().map(|row| row.name.as_str()).collect();
+        let faults = faults::read(&workspace).unwrap();
+        let planted: Vec<_> = faults.iter().map(|fault| fault.name.as_str()).collect();
+        assert_eq!(kept, planted, "run `cargo xtask mutants` anew");
+        assert_eq!(results.survived(), 0);
+        assert_eq!(workspace.read(PAGE).unwrap(), results.page());
     }
 }
