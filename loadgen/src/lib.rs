@@ -31,6 +31,7 @@ pub mod live;
 pub mod payload;
 pub mod receiver;
 pub mod report;
+pub mod require;
 pub mod run;
 pub mod schedule;
 pub mod sender;

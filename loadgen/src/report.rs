@@ -32,6 +32,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// What the verdict rests on, a sentence each. Empty when it passed.
     pub failures: Vec<String>,
+    /// Each thing that `--require` asked for, and what came of it.
+    pub requirements: Vec<RequirementReport>,
     /// Why the run ended early, if it did.
     pub partial: Option<String>,
     /// Whether that was a signal.
@@ -92,10 +94,30 @@ pub struct Report {
 pub enum Verdict {
     /// All went as the workload said.
     Pass,
+    /// All went as the workload said, and a requirement was not met; `requirements` says which.
+    Unmet,
     /// Something did not; `failures` says what.
     Fail,
     /// The run could not be finished; `partial` says why.
     Partial,
+}
+
+/// One thing that the run had to reach.
+#[derive(Clone, Debug, Serialize)]
+pub struct RequirementReport {
+    /// As it was written.
+    pub requirement: String,
+    /// Of both numbers: `ns`, `ratio`, `count` or `per_s`.
+    pub unit: &'static str,
+    /// What was written.
+    pub limit: f64,
+    /// What the run reached, unless it did not measure that.
+    pub actual: Option<f64>,
+    /// The same for the eye.
+    #[serde(skip)]
+    pub actual_text: String,
+    /// Whether it was reached.
+    pub met: bool,
 }
 
 /// PREPAREs that were never sent, by reason.
@@ -307,12 +329,21 @@ pub struct FlowReport {
 }
 
 impl Report {
+    /// The target's CPU time, if somebody told it.
+    #[must_use]
+    pub fn target_cpu(&self) -> Option<Cpu> {
+        self.target.as_ref().map(|target| target.cpu)
+    }
+
     /// The report as one JSON object.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("strings, numbers and lists of them")
     }
 }
+
+#[cfg(test)]
+pub(crate) use tests::passing;
 
 #[cfg(test)]
 mod tests;

@@ -5,82 +5,15 @@
 mod peer;
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
+use peer::generator::{
+    MIXED, SILENT, assert_complains, complaint, finish, load, start, workload, write_workload,
+};
 use peer::{Faults, Peer, Transport, WORDS};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-
-const MIXED: &str = "[mix]\nfulfilled = 900\nrejected = 40\nexpired = 10\nwrong_fulfillment = 20\n\
-                     unroutable = 30\n";
-
-/// All packets are left to expire, and none does within a test.
-const SILENT: &str = "[mix]\nexpired = 1000\n";
-
-fn workload(peer: &Peer, mix: &str) -> String {
-    let silent_expiry_ms = if mix == SILENT { "[60000, 60000]" } else { "[1200, 1500]" };
-    let (alice, bob) = (peer.url("alice"), peer.url("bob"));
-    format!(
-        r#"
-seed = 7
-seconds = 1
-rate_per_s = 2000
-[traffic]
-amount = [2, 1000]
-expiry_ms = [5000, 9000]
-silent_expiry_ms = {silent_expiry_ms}
-{mix}
-[[ends]]
-name = "alice"
-url = "{alice}"
-token = "token-of-alice"
-role = "send"
-asset = "USD/9"
-[[ends]]
-name = "bob"
-url = "{bob}"
-token = "token-of-bob"
-role = "receive"
-asset = "XRP/6"
-address = "test.peer.bob"
-[[flows]]
-from = "alice"
-to = "bob"
-num = 5
-den = 2
-"#
-    )
-}
-
-fn load() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_m2-load"));
-    command.arg("run").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn write_workload(folder: &Path, text: &str) -> std::path::PathBuf {
-    let path = folder.join("workload.toml");
-    std::fs::write(&path, text).unwrap();
-    path
-}
-
-/// Starts the generator against a peer, for a report in JSON.
-fn start(peer: &Peer, mix: &str, arguments: &[&str]) -> Child {
-    let path = write_workload(&peer.folder, &workload(peer, mix));
-    let mut command = load();
-    command.args(["--json", "--quiet", "--workload"]).arg(path).args(arguments);
-    command.arg("--control-socket").arg(peer.control_socket());
-    command.spawn().unwrap()
-}
-
-fn finish(child: Child) -> (i32, Value) {
-    let output = child.wait_with_output().unwrap();
-    let report = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("no report: {}", String::from_utf8_lossy(&output.stderr)));
-    (output.status.code().unwrap(), report)
-}
 
 /// Exit status and report of a run against a peer with these faults.
 fn run(transport: Transport, faults: Faults, mix: &str) -> (i32, Value) {
@@ -338,24 +271,6 @@ fn a_generator_that_stands_still_is_in_the_latency_and_not_in_the_service_time()
     assert!(ms("service", "p90_ns") < ms("latency", "p90_ns"), "{report:#}");
     assert!(report["sent_late"].as_u64().unwrap() >= 700, "{report:#}");
     assert!(report["send_lag_max_ns"].as_u64().unwrap() >= 395_000_000, "{report:#}");
-}
-
-/// The sentence and exit status of a run that gives no report.
-fn complaint(command: &mut Command) -> (i32, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    assert!(stdout.is_empty(), "{}", String::from_utf8_lossy(&stdout));
-    (status.code().unwrap(), String::from_utf8(stderr).unwrap())
-}
-
-#[track_caller]
-fn assert_complains(peer: &Peer, text: &str, arguments: &[&str], status: i32, words: &[&str]) {
-    let path = write_workload(&peer.folder, text);
-    let (actual, sentence) = complaint(load().arg("--workload").arg(path).args(arguments));
-    assert_eq!(actual, status, "{sentence}");
-    assert!(sentence.starts_with("m2-load: ") && sentence.lines().count() == 1, "{sentence}");
-    for word in words {
-        assert!(sentence.contains(word), "{word} is not in {sentence}");
-    }
 }
 
 #[test]

@@ -5,11 +5,13 @@
 //! 1    it did not: the report's last lines say where; a check failed
 //! 2    the command line or the workload file cannot be used
 //! 3    no connection: refused, wrong token, or lost on the way (the report is then partial)
+//! 4    the run went as the workload said, and did not reach what --require asks of it
 //! 130  SIGINT or SIGTERM: the first ends the sending, and the report is partial; the second ends
 //!      the process at once, without one
 //! ```
 
 mod conformance;
+mod numbers;
 mod run;
 mod workload;
 
@@ -24,6 +26,7 @@ use run::RunArgs;
 const FAILED: u8 = 1;
 const UNUSABLE: u8 = 2;
 const NO_CONNECTION: u8 = 3;
+const NOT_AS_REQUIRED: u8 = 4;
 
 /// Packet generator and receiver for Interledger connectors that speak BTP.
 ///
@@ -41,7 +44,8 @@ enum Command {
     /// Send and receive by a workload file, with both ends in this process.
     ///
     /// Exit status: 0 all as expected, 1 it was not, 2 bad command line or workload, 3 no
-    /// connection or one that was lost, 130 ended by SIGINT or SIGTERM.
+    /// connection or one that was lost, 4 not what --require asks for, 130 ended by SIGINT or
+    /// SIGTERM.
     Run(RunArgs),
     /// Play every check that can be seen from outside against a connector, and say by RFC clause
     /// what passed, what failed, and what does not apply.

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::numbers::NumbersArgs;
 use super::workload::WorkloadArgs;
-use super::{FAILED, NO_CONNECTION, UNUSABLE, chosen_seed, complain};
+use super::{FAILED, NO_CONNECTION, NOT_AS_REQUIRED, UNUSABLE, chosen_seed, complain};
 use crate::interrupt::STATUS_INTERRUPTED;
 use crate::live::Live;
 use crate::report::{Report, Verdict};
@@ -25,6 +26,8 @@ pub(super) struct RunArgs {
     /// The switch's control socket: compares its books with ours, and reports its CPU time.
     #[arg(long, value_name = "PATH")]
     control_socket: Option<PathBuf>,
+    #[command(flatten)]
+    numbers: NumbersArgs,
     /// Print the report as JSON, and nothing else on standard output.
     #[arg(long)]
     json: bool,
@@ -39,7 +42,11 @@ pub(super) fn command(args: &RunArgs) -> u8 {
         Err(error) => return complain(&error.to_string(), UNUSABLE),
     };
     let mut live = Live::new(args.quiet);
-    let options = Options { control_socket: args.control_socket.clone() };
+    let options = Options { control_socket: args.control_socket.clone(), ..Options::default() };
+    let options = match args.numbers.add_to(options) {
+        Ok(options) => options,
+        Err(sentence) => return complain(&sentence, UNUSABLE),
+    };
     match run(&workload, &options, &mut live) {
         Ok(ended) => print(&ended.report, args.json),
         Err(error @ RunError::Account(_)) => complain(&error.to_string(), UNUSABLE),
@@ -53,6 +60,7 @@ fn print(report: &Report, json: bool) -> u8 {
     let _ = std::io::stdout().write_all(text.as_bytes());
     match report.verdict {
         Verdict::Pass => 0,
+        Verdict::Unmet => NOT_AS_REQUIRED,
         Verdict::Fail => FAILED,
         Verdict::Partial if report.interrupted => STATUS_INTERRUPTED,
         Verdict::Partial => NO_CONNECTION,

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::books::{Finding, Word};
+use crate::require::Requirements;
 
 const SPENT: Spent = Spent { total_us: 3_000, user_us: 1_000, system_us: 2_000 };
 
 /// A report of a run in which all went well.
-fn passing() -> Report {
+pub(crate) fn passing() -> Report {
     let kind = |kind, as_expected| KindReport {
         kind,
         share_per_mille: 500,
@@ -20,6 +21,7 @@ fn passing() -> Report {
         method: METHOD,
         verdict: Verdict::Fail,
         failures: vec!["not yet concluded".to_owned()],
+        requirements: Vec::new(),
         partial: None,
         interrupted: false,
         seed: 1,
@@ -181,4 +183,25 @@ fn percentiles_of_nothing_are_zero() {
     let empty = Histogram::new_with_bounds(1, 1_000_000, 3).unwrap();
     let at = Percentiles::from(&empty);
     assert_eq!((at.count, at.p50_ns, at.max_ns), (0, 0, 0));
+}
+
+#[test]
+fn a_requirement_that_is_not_met_spoils_only_a_run_that_passed() {
+    let required = |text: &str, spoil: fn(&mut Report)| {
+        let mut report = concluded(spoil);
+        report.require(&Requirements::parse(&[text]).unwrap());
+        report
+    };
+    let good = required("missed=0,duplicate<1", |_| ());
+    assert_eq!((good.verdict, good.requirements.len()), (Verdict::Pass, 2));
+    let unmet = required("missed=0,fulfilled>0.999", |_| ());
+    assert_eq!(unmet.verdict, Verdict::Unmet);
+    let text = unmet.to_string();
+    assert!(text.starts_with("m2-load NOT AS REQUIRED: "), "{text}");
+    assert!(text.contains("\nrequired     missed=0                   met: 0\n"), "{text}");
+    assert!(text.contains("\n             fulfilled>0.999            NOT MET: 0.5\n"), "{text}");
+    let failed = required("fulfilled>0.999", |report| report.strays.duplicate = 1);
+    assert_eq!(failed.verdict, Verdict::Fail);
+    let partial = required("fulfilled>0.999", |report| report.partial = Some("x".to_owned()));
+    assert_eq!(partial.verdict, Verdict::Partial);
 }

@@ -25,6 +25,7 @@ impl fmt::Display for Report {
         self.write_kinds(f)?;
         self.write_cpu(f)?;
         self.write_books(f)?;
+        self.write_requirements(f)?;
         for failure in &self.failures {
             writeln!(f, "FAILED       {failure}")?;
         }
@@ -147,12 +148,22 @@ impl Report {
         }
         Ok(())
     }
+
+    fn write_requirements(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, row) in self.requirements.iter().enumerate() {
+            let title = if index == 0 { "required" } else { "" };
+            let word = if row.met { "met" } else { "NOT MET" };
+            writeln!(f, "{title:<13}{:<26} {word}: {}", row.requirement, row.actual_text)?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pass => "PASSED",
+            Self::Unmet => "NOT AS REQUIRED",
             Self::Fail => "FAILED",
             Self::Partial => "PARTIAL",
         })

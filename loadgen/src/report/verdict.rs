@@ -5,6 +5,7 @@
 
 use super::{Report, Verdict, grouped};
 use crate::books::Finding;
+use crate::require::Requirements;
 
 impl Report {
     /// Draws the verdict from everything else in the report.
@@ -16,6 +17,16 @@ impl Report {
             (None, true) => Verdict::Pass,
             (None, false) => Verdict::Fail,
         };
+    }
+
+    /// Holds the report against what was required of the run. It says nothing of a run that failed
+    /// or ended early, but what each figure came to.
+    pub fn require(&mut self, requirements: &Requirements) {
+        self.requirements = requirements.judge(self);
+        let all_met = self.requirements.iter().all(|requirement| requirement.met);
+        if self.verdict == Verdict::Pass && !all_met {
+            self.verdict = Verdict::Unmet;
+        }
     }
 
     /// What an interrupted run did not get to is no failure of anybody.

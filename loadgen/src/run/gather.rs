@@ -19,6 +19,7 @@ pub(super) fn report(workload: &Workload, engine: &Engine<'_>) -> Report {
         method: METHOD,
         verdict: Verdict::Partial,
         failures: Vec::new(),
+        requirements: Vec::new(),
         partial: None,
         interrupted: false,
         seed: workload.traffic.seed,

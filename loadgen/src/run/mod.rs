@@ -18,6 +18,7 @@ use crate::live::Live;
 use crate::payload::Fulfiller;
 use crate::receiver::{Receiver, Terms};
 use crate::report::{Cpu, Report};
+use crate::require::Requirements;
 use crate::sender::InFlight;
 use crate::tally::Tally;
 use crate::workload::Workload;
@@ -28,6 +29,8 @@ use settle::{connected, settle};
 pub struct Options {
     /// The switch's control socket, if its books are to be compared.
     pub control_socket: Option<PathBuf>,
+    /// What the run must reach.
+    pub requirements: Requirements,
 }
 
 /// A run that began and ended.
@@ -127,6 +130,7 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
     }
     let findings = settle(&mut report, workload, &engine, target.as_mut().zip(before.as_ref()));
     report.conclude(&findings);
+    report.require(&options.requirements);
     let Tally { latency, service, .. } = engine.tally;
     Ok(Ended { report, latency, service })
 }

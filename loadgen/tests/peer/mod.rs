@@ -1,6 +1,10 @@
 //! A connector of two accounts in two hundred lines, on threads and locks: slow, simple, and able
 //! to misbehave on demand. Alice sends and bob receives, `floor(amount x 5 / 2)` units each time.
 
+#![allow(dead_code)] // each test file uses some of it
+
+pub(crate) mod generator;
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

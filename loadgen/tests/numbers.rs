@@ -1,0 +1,57 @@
+//! What the binary says of its figures: requirements, and what else comes out beside the report.
+
+#![allow(clippy::unwrap_used)] // every function here is a test's
+
+mod peer;
+
+use peer::generator::{assert_complains, finish, load, start, workload, write_workload};
+use peer::{Faults, Peer, Transport};
+
+#[test]
+fn a_requirement_that_is_not_met_is_status_4_and_a_line_of_its_own() {
+    let peer = Peer::start(Transport::Unix, Faults::default());
+    let mix = "[mix]\nfulfilled = 900\nrejected = 100\n";
+    let required = ["--require", "loss=0,fulfilled=90%,p50>1ns"];
+    let (status, report) = finish(start(&peer, mix, &required));
+    assert_eq!((status, &report["verdict"]), (0, &"pass".into()), "{report:#}");
+    assert_eq!(report["requirements"][1]["actual"], 0.9, "{report:#}");
+
+    let required = ["--require", "loss=0", "--require", "fulfilled>0.9,sent=2000"];
+    let (status, report) = finish(start(&peer, mix, &required));
+    assert_eq!((status, &report["verdict"]), (4, &"unmet".into()), "{report:#}");
+    let met: Vec<_> =
+        report["requirements"].as_array().unwrap().iter().map(|row| &row["met"]).collect();
+    assert_eq!(met, [true, false, true], "{report:#}");
+
+    let path = write_workload(&peer.folder, &workload(&peer, mix));
+    let mut command = load();
+    command.arg("--workload").arg(path).args(["--quiet", "--require", "fulfilled>0.9"]);
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    assert!(text.contains("required     fulfilled>0.9              NOT MET: 0.9\n"), "{text}");
+}
+
+#[test]
+fn a_run_that_failed_keeps_its_own_status_whatever_was_required() {
+    let faults = Faults { answers_twice: true, ..Faults::default() };
+    let peer = Peer::start(Transport::Unix, faults);
+    let (status, report) = finish(start(&peer, "", &["--require", "duplicate=0"]));
+    assert_eq!((status, &report["verdict"]), (1, &"fail".into()), "{report:#}");
+    assert_eq!(report["requirements"][0]["actual"], 2_000.0, "{report:#}");
+}
+
+#[test]
+fn a_requirement_that_cannot_be_judged_is_status_2_before_anything_is_connected() {
+    let peer = Peer::start(Transport::Tcp, Faults::default());
+    // Who connected would find that nobody listens, and end with 3.
+    let nobody = workload(&peer, "").replace(&peer.url("alice"), "btp+tcp://127.0.0.1:9");
+    for (list, words) in [
+        ("p99<500us,fulfiled>0.9", "there is no 'fulfiled'; there are p50, p90,"),
+        ("p99<500", "'500' does not fit: p99 is a time"),
+        ("p99", "it has none of <"),
+        ("target_cpu_per_pair<1us", "give --control-socket"),
+    ] {
+        assert_complains(&peer, &nobody, &["--require", list], 2, &["--require", words]);
+    }
+}
