@@ -54,6 +54,9 @@ pub struct Report {
     pub sent_late: u64,
     /// The longest that one was sent after it was due.
     pub send_lag_max_ns: u64,
+    /// Whether the generator was slower than what it measured: it missed a send that nobody else
+    /// held up, or sent more than one in a hundred late.
+    pub generator_was_limit: bool,
     /// PREPAREs that got their answer.
     pub answered: u64,
     /// PREPAREs that never did.
@@ -173,6 +176,14 @@ impl From<&Histogram<u64>> for Percentiles {
             p99_999_ns: at(0.99999),
             max_ns: histogram.max(),
         }
+    }
+}
+
+impl Percentiles {
+    /// From the median to the maximum, as a report's line has them.
+    fn row_ns(&self) -> [u64; 7] {
+        let Self { p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns, p99_999_ns, max_ns, .. } = *self;
+        [p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns, p99_999_ns, max_ns]
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) fn passing() -> Report {
         missed: Missed::default(),
         sent_late: 0,
         send_lag_max_ns: 0,
+        generator_was_limit: false,
         answered: 1_000,
         unanswered: 0,
         fulfilled: 500,
@@ -204,4 +205,57 @@ fn a_requirement_that_is_not_met_spoils_only_a_run_that_passed() {
     assert_eq!(failed.verdict, Verdict::Fail);
     let partial = required("fulfilled>0.999", |report| report.partial = Some("x".to_owned()));
     assert_eq!(partial.verdict, Verdict::Partial);
+}
+
+#[test]
+fn where_the_generator_was_the_limit_the_first_lines_say_so() {
+    let third = |spoil: fn(&mut Report)| {
+        let report = concluded(spoil);
+        let text = report.to_string();
+        (report.generator_was_limit, text.lines().nth(2).unwrap().to_owned())
+    };
+    assert_eq!(third(|report| report.sent_late = 10), (false, String::new()));
+    assert_eq!(third(|report| report.missed.link_full = 10), (false, String::new()));
+    let (was_limit, line) = third(|report| report.sent_late = 11);
+    assert!(was_limit && line.contains("THE GENERATOR WAS THE LIMIT: 0 packets"), "{line}");
+    let (was_limit, line) = third(|report| report.missed.too_late = 1);
+    assert!(was_limit && line.contains("THE GENERATOR WAS THE LIMIT: 1 packets"), "{line}");
+}
+
+#[test]
+fn missed_sends_have_a_line_of_their_own_with_whose_fault_it_was() {
+    let line = |spoil: fn(&mut Report)| {
+        let text = concluded(spoil).to_string();
+        text.lines().find(|line| line.starts_with("missed")).unwrap().to_owned()
+    };
+    assert_eq!(line(|_| ()), "missed       0 sends");
+    let missed = |report: &mut Report| {
+        report.missed = Missed { link_full: 1_000, in_flight_full: 0, too_late: 3 };
+    };
+    assert_eq!(
+        line(missed),
+        "missed       1,003 sends: 1,000 as the target did not read, 3 as THE GENERATOR was too slow"
+    );
+}
+
+#[test]
+fn the_text_has_every_percentile_up_to_five_nines() {
+    let at = Percentiles {
+        count: 9,
+        mean_ns: 1,
+        p50_ns: 2,
+        p90_ns: 3,
+        p99_ns: 4,
+        p99_9_ns: 5,
+        p99_99_ns: 6,
+        p99_999_ns: 7,
+        max_ns: 8,
+    };
+    let text = concluded(|report| report.latency = at).to_string();
+    let lines: Vec<_> = text.lines().skip_while(|line| !line.starts_with("latency")).collect();
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let heads = ["latency", "p50", "p90", "p99", "p99.9", "p99.99", "p99.999", "max"];
+    assert_eq!(words(lines[0]), heads);
+    assert_eq!(words(lines[1]).join(" "), "scheduled 2 ns 3 ns 4 ns 5 ns 6 ns 7 ns 8 ns");
+    assert_eq!(words(lines[2]).join(" "), "service - - - - - - -");
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Cpu, METHOD, Report, Strays, Verdict};
+use super::{Cpu, METHOD, Missed, Report, Strays, Verdict};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,6 +19,7 @@ impl fmt::Display for Report {
         if let Some(reason) = &self.partial {
             writeln!(f, "PARTIAL: {reason}")?;
         }
+        self.write_limit(f)?;
         writeln!(f)?;
         self.write_counts(f)?;
         self.write_latencies(f)?;
@@ -50,20 +51,7 @@ impl Report {
             grouped_f64(self.answered_per_s),
             grouped_f64(self.fulfilled_per_s)
         )?;
-        writeln!(
-            f,
-            "sends        {} missed, {} late by more than 1 ms, the latest by {}",
-            grouped(self.missed.total()),
-            grouped(self.sent_late),
-            duration(self.send_lag_max_ns)
-        )?;
-        if self.sent_late * 100 > self.sent {
-            writeln!(
-                f,
-                "             THE GENERATOR was behind for more than 1 % of its packets: read \
-                 the latencies as its own, or lower the rate"
-            )?;
-        }
+        self.write_missed(f)?;
         let Strays { duplicate, unexpected, late_fulfills, late_others, unreadable } = self.strays;
         writeln!(
             f,
@@ -72,22 +60,57 @@ impl Report {
         )
     }
 
-    fn write_latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What was never sent stands on a line of its own, with whose fault it was.
+    fn write_missed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Missed { link_full, in_flight_full, too_late } = self.missed;
+        write!(f, "missed       {} sends", grouped(self.missed.total()))?;
+        let reasons = [
+            (link_full, "the target did not read"),
+            (in_flight_full, "every request id was in flight"),
+            (too_late, "THE GENERATOR was too slow"),
+        ];
+        let mut separator = ": ";
+        for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, "{separator}{} as {reason}", grouped(count))?;
+            separator = ", ";
+        }
+        writeln!(f)?;
+        let lag = duration(self.send_lag_max_ns);
+        let late = grouped(self.sent_late);
+        writeln!(f, "late         {late} sends by more than 1 ms, the latest by {lag}")
+    }
+
+    /// Where the generator was slower than what it measured, nobody shall read on without knowing.
+    fn write_limit(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.generator_was_limit {
+            return Ok(());
+        }
         writeln!(
             f,
-            "latency      {:>10}{:>10}{:>10}{:>10}{:>10}",
-            "p50", "p90", "p99", "p99.9", "max"
-        )?;
+            "THE GENERATOR WAS THE LIMIT: {} packets that were due it did not send, and {} of {} \
+             it sent late, up to {}.\nThe latencies below are its own: lower the rate, or give it \
+             more of the machine.",
+            grouped(self.missed.too_late),
+            grouped(self.sent_late),
+            grouped(self.sent),
+            duration(self.send_lag_max_ns)
+        )
+    }
+
+    fn write_latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = |f: &mut fmt::Formatter<'_>, name: &str, cells: [String; 7]| {
+            write!(f, "{name:<13}")?;
+            cells.iter().try_for_each(|cell| write!(f, "{cell:>10}"))?;
+            writeln!(f)
+        };
+        let heads = ["p50", "p90", "p99", "p99.9", "p99.99", "p99.999", "max"];
+        row(f, "latency", heads.map(str::to_owned))?;
         for (name, at) in [("  scheduled", self.latency), ("  service", self.service)] {
-            writeln!(
-                f,
-                "{name:<13}{:>10}{:>10}{:>10}{:>10}{:>10}",
-                duration(at.p50_ns),
-                duration(at.p90_ns),
-                duration(at.p99_ns),
-                duration(at.p99_9_ns),
-                duration(at.max_ns)
-            )?;
+            let cells = match at.count {
+                0 => [0; 7].map(|_| "-".to_owned()),
+                _ => at.row_ns().map(duration),
+            };
+            row(f, name, cells)?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ impl Report {
     /// Draws the verdict from everything else in the report.
     pub fn conclude(&mut self, findings: &[Finding]) {
         self.books.differences = findings.iter().map(ToString::to_string).collect();
+        self.generator_was_limit = self.missed.too_late > 0 || self.sent_late * 100 > self.sent;
         self.failures = self.failures_found();
         self.verdict = match (&self.partial, self.failures.is_empty()) {
             (Some(_), _) => Verdict::Partial,

@@ -30,6 +30,7 @@ pub(super) fn report(workload: &Workload, engine: &Engine<'_>) -> Report {
         missed: tally.missed,
         sent_late: tally.sent_late,
         send_lag_max_ns: tally.send_lag_max_ns,
+        generator_was_limit: false,
         answered: tally.answered,
         unanswered: engine.unanswered(),
         fulfilled: tally.fulfilled,
