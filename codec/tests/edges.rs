@@ -104,3 +104,25 @@ fn no_frame_is_empty() {
     btp::put_response(&mut bytes, 7, &[]);
     assert!(!Frame::new_checked(&bytes).unwrap().is_empty());
 }
+
+/// Lengths on either side of where a prefix grows.
+const LENGTHS: [usize; 12] = [0, 1, 31, 60, 120, 127, 128, 180, 255, 256, 1_000, 32_767];
+
+#[test]
+fn what_is_appended_has_the_length_that_was_foretold() {
+    for data_len in LENGTHS {
+        let data = vec![7; data_len];
+        let mut packet = Vec::new();
+        ilp::put_fulfill(&mut packet, &[1; 32], &data);
+        assert_eq!(packet.len(), ilp::fulfill_len(data_len), "{data_len}");
+        for destination in [&b"test.m2m"[..], &[b'a'; 127], &[b'a'; 128], &[b'a'; 1_023]] {
+            packet.clear();
+            ilp::put_prepare(&mut packet, 1, b"20261120120000000", &[1; 32], destination, &data);
+            let foretold = ilp::prepare_len(destination.len(), data_len);
+            assert_eq!(packet.len(), foretold, "{} {data_len}", destination.len());
+            let mut frame = Vec::new();
+            btp::put_ilp(&mut frame, FrameType::Message, 1, &packet);
+            assert_eq!(frame.len(), btp::ilp_frame_len(packet.len()), "{}", packet.len());
+        }
+    }
+}

@@ -7,6 +7,14 @@ use super::{
 use crate::limits::PACKET_LEN_MAX;
 use crate::oer::{self, string_size};
 
+/// Bytes of a frame that carries one ILP packet of this length.
+#[inline]
+#[must_use]
+pub fn ilp_frame_len(packet_len: usize) -> usize {
+    let len = ENTRY_LEN + string_size(packet_len);
+    5 + string_size(len)
+}
+
 /// Appends all of a frame that carries one ILP packet but the packet; its bytes are to follow.
 ///
 /// # Panics

@@ -70,7 +70,15 @@ impl<'a> Fulfill<'a> {
     }
 }
 
-/// Appends a FULFILL.
+/// Bytes of a FULFILL with data of this length.
+#[inline]
+#[must_use]
+pub fn fulfill_len(data_len: usize) -> usize {
+    let contents = 32 + string_size(data_len);
+    1 + string_size(contents)
+}
+
+/// Appends a FULFILL, of [`fulfill_len`] bytes.
 ///
 /// # Panics
 ///

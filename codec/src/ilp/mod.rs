@@ -25,8 +25,8 @@ pub use crate::limits::{
     PACKET_LEN_MAX, PREPARE_LEN_MAX, REJECT_LEN_MAX,
 };
 pub use error_code::{AmountTooLarge, ErrorCode};
-pub use fulfill::{Fulfill, FulfillRepr, put_fulfill};
-pub use prepare::{Prepare, PrepareRepr, put_prepare, rewrite_prepare};
+pub use fulfill::{Fulfill, FulfillRepr, fulfill_len, put_fulfill};
+pub use prepare::{Prepare, PrepareRepr, prepare_len, put_prepare, rewrite_prepare};
 pub use reject::{Reject, RejectRepr, put_reject};
 
 use crate::oer;

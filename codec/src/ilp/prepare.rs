@@ -211,7 +211,20 @@ pub fn rewrite_prepare(packet: &mut [u8], amount: u64, expires_at: &[u8; 17]) {
     *rest.first_chunk_mut::<17>().expect("a checked PREPARE has an expiry") = *expires_at;
 }
 
-/// Appends a PREPARE.
+/// Bytes of a PREPARE with a destination and data of these lengths.
+#[inline]
+#[must_use]
+pub fn prepare_len(destination_len: usize, data_len: usize) -> usize {
+    let contents = contents_len(destination_len, data_len);
+    1 + string_size(contents)
+}
+
+#[inline]
+fn contents_len(destination_len: usize, data_len: usize) -> usize {
+    offset::CONDITION.end + string_size(destination_len) + string_size(data_len)
+}
+
+/// Appends a PREPARE, of [`prepare_len`] bytes.
 ///
 /// # Panics
 ///
@@ -226,8 +239,7 @@ pub fn put_prepare(
 ) {
     assert!(destination.len() <= address::LEN_MAX, "an address is checked before it is sent");
     assert!(data.len() <= DATA_LEN_MAX, "the caller bounds the data");
-    let len = offset::CONDITION.end + string_size(destination.len()) + string_size(data.len());
-    put_envelope(out, PacketType::Prepare, len);
+    put_envelope(out, PacketType::Prepare, contents_len(destination.len(), data.len()));
     out.extend_from_slice(&amount.to_be_bytes());
     out.extend_from_slice(expires_at);
     out.extend_from_slice(condition);
