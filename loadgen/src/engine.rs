@@ -294,7 +294,10 @@ impl<'a> Engine<'a> {
         let condition = self.build.prepare(&header, plan.data_len, destination, &self.terms);
         let sent = Sent { header, scheduled_ns: due_ns, sent_ns: now.ns, condition };
         let request_id = player.in_flight.insert(sent);
-        player.link.output.send(FrameType::Message, request_id, &self.build.packet);
+        let packet = &self.build.packet;
+        player.link.output.send(FrameType::Message, request_id, packet.len(), |bytes| {
+            bytes.extend_from_slice(packet);
+        });
         self.tally.sent(&sent);
         self.last_sent_ns = now.ns;
     }
@@ -429,7 +432,11 @@ impl Reading<'_> {
         let Build { times, packet: answer, .. } = &mut *self.build;
         answer.clear();
         match receiver.receive(packet, self.now.utc_ms, self.terms, times, answer) {
-            Reply::Answer => output.send(FrameType::Response, frame.request_id(), answer),
+            Reply::Answer => {
+                output.send(FrameType::Response, frame.request_id(), answer.len(), |out| {
+                    out.extend_from_slice(answer);
+                })
+            }
             Reply::Silence => {}
         }
     }

@@ -11,22 +11,26 @@
 //!
 //! Invariant: bytes leave in the order they were queued, and a frame is read once.
 
+mod accept;
+mod input;
+mod output;
 mod refusal;
 mod stream;
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use m2_codec::btp::{self, FrameType};
+use m2_codec::btp;
 use m2_codec::url::Endpoint;
-use m2_codec::ws::{self, Event, handshake};
+use m2_codec::ws::{self, handshake};
 
 use crate::limits;
-use crate::payload::mix;
 use crate::workload::End;
+pub use accept::{Listener, Transport};
+pub use input::{Input, Nonsense};
+pub use output::Output;
 use refusal::{Refusal, accepted};
 use stream::Stream;
 
@@ -113,7 +117,7 @@ impl Link {
         match self.stream.read(room) {
             Ok(0) => Err(self.closed()),
             Ok(count) => {
-                self.input.end += count;
+                self.input.arrived(count);
                 // On a stream socket, fewer bytes than there was room for means that all were
                 // taken, and the next ones will wake us (epoll(7), edge-triggered).
                 Ok(if count < len { Drain::Done } else { Drain::More })
@@ -166,17 +170,10 @@ impl Link {
     }
 
     fn over(end: &End, stream: Stream, mask_seed: u64) -> Self {
-        let ws = matches!(end.url.endpoint, Endpoint::Ws { .. });
-        let framing = if ws {
-            Framing::Ws(ws::Reader::new(ws::Role::Client, btp::FRAME_LEN_MAX))
-        } else {
-            Framing::Raw
+        let (input, output) = match end.url.endpoint {
+            Endpoint::Ws { .. } => (Input::ws(ws::Role::Client), Output::client(mask_seed)),
+            Endpoint::Tcp { .. } | Endpoint::Unix { .. } => (Input::raw(), Output::raw()),
         };
-        let buffer = vec![0; limits::INGRESS_BYTES];
-        let input = Input { framing, buffer, start: 0, end: 0, last_pong: None };
-        let masks = ws.then_some(mask_seed);
-        let output =
-            Output { bytes: Vec::new(), sent: 0, writable: true, masks, scratch: Vec::new() };
         Self { name: end.name.clone(), stream, input, output }
     }
 
@@ -212,9 +209,9 @@ impl Link {
         handshake::put_request(&mut request, host, path, &key);
         self.stream.write_all(&request)?;
         loop {
-            let arrived = &self.input.buffer[self.input.start..self.input.end];
+            let arrived = self.input.unread();
             if let Some(len) = handshake::check_response(arrived, &key)? {
-                self.input.start += len;
+                self.input.take(len);
                 return Ok(());
             }
             if arrived.len() > limits::HANDSHAKE_LEN_MAX {
@@ -229,7 +226,7 @@ impl Link {
         match self.stream.read(self.input.room())? {
             0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection")),
             count => {
-                self.input.end += count;
+                self.input.arrived(count);
                 Ok(())
             }
         }
@@ -259,197 +256,6 @@ impl AsFd for Link {
 
 fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
-/// Why the bytes of a link cannot be read on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Nonsense {
-    /// A WebSocket close frame, with its code.
-    Closed(u16),
-    /// No WebSocket frame.
-    Ws(ws::CloseReason),
-    /// No BTP frame, and its end is not to be found.
-    Btp(btp::DecodeError),
-}
-
-#[derive(Debug)]
-enum Framing {
-    Raw,
-    Ws(ws::Reader),
-}
-
-/// The receive buffer, and where frames begin and end in it.
-#[derive(Debug)]
-pub struct Input {
-    framing: Framing,
-    buffer: Vec<u8>,
-    /// First byte that was not read yet.
-    start: usize,
-    /// First byte that has not arrived.
-    end: usize,
-    /// Payload of the pong that came last.
-    pub last_pong: Option<Vec<u8>>,
-}
-
-/// Where a frame stands.
-enum Found {
-    Here(Range<usize>),
-    Assembled,
-}
-
-impl Input {
-    /// The next whole frame, or `None` until more arrives. Pings are answered on the way.
-    ///
-    /// # Errors
-    ///
-    /// When nothing that follows can be read.
-    pub fn next(&mut self, output: &mut Output) -> Result<Option<&[u8]>, Nonsense> {
-        let found = match &mut self.framing {
-            Framing::Raw => next_raw(&self.buffer[..self.end], &mut self.start)?,
-            Framing::Ws(reader) => {
-                let arrived = &mut self.buffer[..self.end];
-                next_ws(reader, arrived, &mut self.start, output, &mut self.last_pong)?
-            }
-        };
-        Ok(found.map(|found| match (found, &self.framing) {
-            (Found::Assembled, Framing::Ws(reader)) => reader.assembled(),
-            (Found::Here(range), _) => &self.buffer[range],
-            (Found::Assembled, Framing::Raw) => unreachable!("only a WebSocket assembles"),
-        }))
-    }
-
-    /// Room behind what has arrived, for one frame at least.
-    fn room(&mut self) -> &mut [u8] {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        } else if self.buffer.len() - self.end < limits::INGRESS_BYTES / 2 {
-            self.buffer.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-        }
-        &mut self.buffer[self.end..]
-    }
-}
-
-fn next_raw(arrived: &[u8], start: &mut usize) -> Result<Option<Found>, Nonsense> {
-    let rest = &arrived[*start..];
-    match btp::frame_len(rest).map_err(Nonsense::Btp)? {
-        Some(len) if len <= rest.len() => {
-            let range = *start..*start + len;
-            *start = range.end;
-            Ok(Some(Found::Here(range)))
-        }
-        _ => Ok(None),
-    }
-}
-
-fn next_ws(
-    reader: &mut ws::Reader,
-    arrived: &mut [u8],
-    start: &mut usize,
-    output: &mut Output,
-    last_pong: &mut Option<Vec<u8>>,
-) -> Result<Option<Found>, Nonsense> {
-    // Each turn takes a frame of at least two bytes off the buffer.
-    loop {
-        let rest = &mut arrived[*start..];
-        let Some((consumed, event)) = reader.next(rest).map_err(Nonsense::Ws)? else {
-            return Ok(None);
-        };
-        let begin = *start;
-        *start += consumed;
-        match event {
-            Event::Message(range) => {
-                return Ok(Some(Found::Here(begin + range.start..begin + range.end)));
-            }
-            Event::Assembled => return Ok(Some(Found::Assembled)),
-            Event::Ping(range) => output.pong(&rest[range]),
-            Event::Close { code } => return Err(Nonsense::Closed(code)),
-            // A server's frame has no mask, and that of a pong no longer header than these two bytes.
-            Event::Pong => *last_pong = Some(rest[2..consumed].to_vec()),
-            Event::Fragment | Event::Text => {}
-        }
-    }
-}
-
-/// What is queued for a socket.
-#[derive(Debug)]
-pub struct Output {
-    bytes: Vec<u8>,
-    /// How many of them the socket has taken.
-    sent: usize,
-    /// False from the moment the socket takes no more until it says that it does again.
-    pub writable: bool,
-    /// Where masks are drawn from, on a WebSocket.
-    masks: Option<u64>,
-    scratch: Vec<u8>,
-}
-
-impl Output {
-    /// Queues an ILP packet in a frame of its own.
-    pub fn send(&mut self, frame_type: FrameType, request_id: u32, packet: &[u8]) {
-        if self.masks.is_none() {
-            btp::put_ilp(&mut self.bytes, frame_type, request_id, packet);
-            return;
-        }
-        let mut frame = std::mem::take(&mut self.scratch);
-        frame.clear();
-        btp::put_ilp(&mut frame, frame_type, request_id, packet);
-        self.send_frame(&frame);
-        self.scratch = frame;
-    }
-
-    /// Queues a whole BTP frame.
-    pub fn send_frame(&mut self, frame: &[u8]) {
-        let mask = self.next_mask();
-        if mask.is_some() {
-            ws::put_binary_header(&mut self.bytes, frame.len(), mask);
-        }
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(frame);
-        if let Some(mask) = mask {
-            ws::apply_mask(&mut self.bytes[start..], mask);
-        }
-    }
-
-    /// Queues bytes as they are: frames of WebSocket and BTP are the caller's.
-    pub fn send_raw(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// Bytes that the socket has not taken yet.
-    #[must_use]
-    pub fn unsent(&self) -> usize {
-        self.bytes.len() - self.sent
-    }
-
-    fn pong(&mut self, payload: &[u8]) {
-        let mask = self.next_mask();
-        ws::put_control(&mut self.bytes, ws::Opcode::Pong, payload, mask);
-    }
-
-    fn queued(&self) -> &[u8] {
-        &self.bytes[self.sent..]
-    }
-
-    fn left(&mut self, count: usize) {
-        self.sent += count;
-        if self.sent == self.bytes.len() {
-            self.bytes.clear();
-            self.sent = 0;
-        } else if self.sent > self.bytes.len() / 2 && self.sent > limits::INGRESS_BYTES {
-            self.bytes.drain(..self.sent);
-            self.sent = 0;
-        }
-    }
-
-    /// The next mask, on a WebSocket. RFC 6455 wants them unpredictable, to keep scripts in browsers from writing
-    /// bytes of their choice on a connection; a generator chooses all of its bytes itself.
-    pub fn next_mask(&mut self) -> Option<[u8; 4]> {
-        let state = self.masks.as_mut()?;
-        *state = mix(*state);
-        let [a, b, c, d, ..] = state.to_le_bytes();
-        Some([a, b, c, d])
-    }
 }
 
 #[cfg(test)]
