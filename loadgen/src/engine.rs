@@ -18,7 +18,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use m2_codec::btp::{self, Frame, FrameType};
-use m2_codec::ilp::put_prepare;
+use m2_codec::ilp::{put_prepare, rewrite_prepare};
 use m2_codec::timestamp;
 use rustix::event::{Timespec, epoll};
 
@@ -26,12 +26,14 @@ use crate::interrupt::Interrupt;
 use crate::limits;
 use crate::link::{Drain, Link, LinkError};
 use crate::live::{Live, Moment};
-use crate::payload::{Header, condition, put_data};
+use crate::payload::{Header, Proof};
 use crate::receiver::{Receiver, Reply, Terms};
+use crate::repeat::{Bodies, Body};
 use crate::report::duration;
-use crate::schedule::{Plan, Schedule};
+use crate::schedule::Schedule;
 use crate::sender::{InFlight, Outcome, Sent};
 use crate::tally::{Answered, Tally};
+use crate::traffic::Plan;
 use crate::workload::Workload;
 
 /// One end, connected.
@@ -103,8 +105,8 @@ pub struct Engine<'a> {
     pub players: Vec<Player>,
     /// What was counted.
     pub tally: Tally,
-    /// Number of the packet that is due next.
-    next_sequence: u64,
+    /// What is sent over and over, if the workload says so.
+    bodies: Option<Bodies>,
     last_answer_ns: u64,
     last_sent_ns: u64,
     /// How long packets were sent: to the schedule's end, or to that of the run if it came first.
@@ -145,6 +147,7 @@ impl<'a> Engine<'a> {
         Ok(Self {
             workload,
             schedule: workload.schedule(),
+            bodies: Bodies::new(workload, &terms),
             terms,
             clock: Clock::start(),
             poll,
@@ -152,7 +155,6 @@ impl<'a> Engine<'a> {
             interrupted_ns: None,
             players,
             tally: Tally::new(workload.flows.len()),
-            next_sequence: 0,
             last_answer_ns: 0,
             last_sent_ns: 0,
             sending_ns: 0,
@@ -214,7 +216,7 @@ impl<'a> Engine<'a> {
     /// A signal came: what is out may still be answered, for a while.
     fn stop_sending(&mut self, live: &Live) {
         self.interrupted_ns = Some(self.clock.now().ns);
-        self.next_sequence = self.schedule.count();
+        let _ = self.schedule.stop();
         // It stays readable, and would wake us for as long as we wait.
         let _ = epoll::delete(&self.poll, &self.interrupt);
         let wait_s = limits::INTERRUPTED_WAIT_NS / 1_000_000_000;
@@ -234,8 +236,8 @@ impl<'a> Engine<'a> {
 
     /// When there is something to do again; `None` when the run is over.
     fn wake_ns(&self, now_ns: u64) -> Option<u64> {
-        if self.next_sequence < self.schedule.count() {
-            return Some(self.schedule.due_ns(self.next_sequence));
+        if let Some(due_ns) = self.schedule.due_ns() {
+            return Some(due_ns);
         }
         let end_ns = if self.unanswered() > 0 {
             let expiry_ns = self.workload.expiry_ms_max() * 1_000_000;
@@ -253,25 +255,21 @@ impl<'a> Engine<'a> {
     fn send_due(&mut self) {
         let now = self.clock.now();
         if now.ns > self.schedule.end_ns() + limits::SEND_GRACE_NS {
-            self.tally.missed.too_late += self.schedule.count() - self.next_sequence;
-            self.next_sequence = self.schedule.count();
+            self.tally.missed.too_late += self.schedule.stop();
         }
         for _ in 0..limits::SEND_BATCH_MAX {
-            if self.next_sequence == self.schedule.count() {
-                return;
+            match self.schedule.due_ns() {
+                Some(due_ns) if due_ns <= now.ns => self.send(due_ns, now),
+                _ => return,
             }
-            let due_ns = self.schedule.due_ns(self.next_sequence);
-            if due_ns > now.ns {
-                return;
-            }
-            let plan = self.workload.traffic.plan(self.next_sequence);
-            self.next_sequence += 1;
-            self.send(&plan, due_ns, now);
         }
     }
 
-    fn send(&mut self, plan: &Plan, due_ns: u64, now: Now) {
-        let workload = self.workload;
+    fn send(&mut self, due_ns: u64, now: Now) {
+        let (workload, sequence) = (self.workload, self.schedule.sequence());
+        self.schedule.advance();
+        let body = self.bodies.as_ref().map(|bodies| bodies.at(sequence));
+        let plan = body.map_or_else(|| workload.traffic.plan(sequence), |body| body.plan);
         let flow = &workload.flows[usize::from(plan.flow)];
         let player = &mut self.players[flow.from];
         if player.link.output.unsent() > limits::EGRESS_BYTES_MAX {
@@ -282,17 +280,15 @@ impl<'a> Engine<'a> {
             self.tally.missed.in_flight_full += 1;
             return;
         }
-        let header = Header {
-            kind: plan.kind,
-            flow: plan.flow,
-            run: self.terms.run,
-            sequence: plan.sequence,
-            amount: plan.amount,
-            expires_at_ms: now.utc_ms + plan.expiry_ms,
+        let expires_at_ms = now.utc_ms + plan.expiry_ms;
+        let (header, proof) = if let Some(body) = body {
+            (body.header, self.build.again(body, expires_at_ms))
+        } else {
+            let destination = workload.destination(flow, plan.kind).as_bytes();
+            self.build.prepare(&plan, expires_at_ms, destination, &self.terms)
         };
-        let destination = workload.destination(flow, plan.kind).as_bytes();
-        let condition = self.build.prepare(&header, plan.data_len, destination, &self.terms);
-        let sent = Sent { header, scheduled_ns: due_ns, sent_ns: now.ns, condition };
+        let (scheduled_ns, sent_ns, condition) = (due_ns, now.ns, proof.condition);
+        let sent = Sent { header, scheduled_ns, sent_ns, expires_at_ms, condition };
         let request_id = player.in_flight.insert(sent);
         let packet = &self.build.packet;
         player.link.output.send(FrameType::Message, request_id, packet.len(), |bytes| {
@@ -361,22 +357,33 @@ impl<'a> Engine<'a> {
 }
 
 impl Build {
-    /// Builds a PREPARE in the packet buffer and gives back its condition.
+    /// Builds a PREPARE in the packet buffer.
     fn prepare(
         &mut self,
-        header: &Header,
-        data_len: usize,
+        plan: &Plan,
+        expires_at_ms: u64,
         destination: &[u8],
         terms: &Terms,
-    ) -> [u8; 32] {
+    ) -> (Header, Proof) {
+        let Plan { kind, flow, sequence, amount, .. } = *plan;
+        let header = Header { kind, flow, run: terms.run, sequence, amount, expires_at_ms };
         self.data.clear();
-        put_data(&mut self.data, header, data_len);
-        let condition = condition(&terms.fulfiller.fulfillment(&self.data));
-        let expires_at = self.times.write(header.expires_at_ms);
+        terms.filling.put_data(&mut self.data, &header, plan.data_len);
+        let proof = terms.fulfiller.proof(&self.data);
+        let expires_at = self.times.write(expires_at_ms);
         self.packet.clear();
         let (packet, data) = (&mut self.packet, &self.data);
-        put_prepare(packet, header.amount, &expires_at, &condition, destination, data);
-        condition
+        put_prepare(packet, amount, &expires_at, &proof.condition, destination, data);
+        (header, proof)
+    }
+
+    /// Copies a PREPARE to the packet buffer and gives it another expiry.
+    fn again(&mut self, body: &Body, expires_at_ms: u64) -> Proof {
+        self.packet.clear();
+        self.packet.extend_from_slice(&body.packet);
+        let expires_at = self.times.write(expires_at_ms);
+        rewrite_prepare(&mut self.packet, body.plan.amount, &expires_at);
+        body.proof
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  workload.rs --> schedule.rs --> engine.rs <--> link.rs <--> the target
-//!   (TOML file)   (what is due)    |  |   |       (BTP)          |
+//!   (TOML file)    traffic.rs      |  |   |       (BTP)          |
+//!                 (due when, what) |  |   |                      |
 //!                      sender.rs <-+  |   +-> receiver.rs        | control socket
 //!                     (in flight)     v      (checks, answers)   v
 //!                                 tally.rs                  control.rs
@@ -30,10 +31,12 @@ pub mod link;
 pub mod live;
 pub mod payload;
 pub mod receiver;
+pub mod repeat;
 pub mod report;
 pub mod require;
 pub mod run;
 pub mod schedule;
 pub mod sender;
 pub mod tally;
+pub mod traffic;
 pub mod workload;

@@ -24,6 +24,14 @@ pub const EXPIRY_MS_MAX: u64 = 300_000;
 /// Longest `data` of a PREPARE (IL-RFC 27).
 pub const DATA_LEN_MAX: u64 = 32_767;
 
+/// Bytes of the packets that a workload sends over and over. More than the last cache holds is no
+/// gain over packets that are made.
+pub const REPEAT_BYTES_MAX: u64 = 256 << 20;
+
+/// What such a packet takes beside its data: an address of 49 bytes and 64 fixed ones in the
+/// PREPARE, and some 160 that say what it is.
+pub const BODY_OVERHEAD_LEN: u64 = 300;
+
 /// Ends and flows of one workload: a flow's index is 16 bits of every packet.
 pub const FLOWS_MAX: usize = 1 << 12;
 

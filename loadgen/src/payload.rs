@@ -10,13 +10,19 @@
 //! The fulfillment is HMAC-SHA256 of the whole data under a key that both ends make from the
 //! workload's seed, so that a receiver needs no table and no message from the sender. It holds
 //! together what the sender said: a data byte changed on the way gives another fulfillment, and
-//! the condition no longer fits. An answer carries the first 32 bytes back.
+//! the condition no longer fits. An answer carries the first 32 bytes back. A workload may ask for
+//! one fixed fulfillment instead; see `payload/fulfiller.rs`.
+//!
+//! Packets that are repeated have no expiry in their data, as it stands in all of them: 0.
 //!
 //! Nothing here is a secret: who knows the seed can fulfill every packet. That is what a
 //! generator's two ends are for.
 
-use ring::hmac;
-use sha2::{Digest, Sha256};
+mod filling;
+mod fulfiller;
+
+pub use filling::Filling;
+pub use fulfiller::{Fulfiller, Fulfillment, Proof, condition};
 
 /// Bytes of the header, and so the shortest data of a packet.
 pub const HEADER_LEN: usize = 32;
@@ -73,11 +79,11 @@ pub struct Header {
     pub flow: u16,
     /// Which run made it: a packet of an earlier run is no packet of ours.
     pub run: u32,
-    /// Its number in the run. No two packets of a run have the same.
+    /// Its number in the run. No two packets of a run have the same, unless they are repeated.
     pub sequence: u64,
     /// The amount as sent, in the sender's units.
     pub amount: u64,
-    /// The expiry as sent.
+    /// The expiry as sent; 0 in a packet that is sent more than once.
     pub expires_at_ms: u64,
 }
 
@@ -117,52 +123,6 @@ impl Header {
     }
 }
 
-/// Appends data of `len` bytes: the header, then filling that differs from packet to packet.
-///
-/// # Panics
-///
-/// If `len` has no room for the header: the workload was checked for that.
-pub fn put_data(out: &mut Vec<u8>, header: &Header, len: usize) {
-    assert!(len >= HEADER_LEN);
-    let end = out.len() + len;
-    out.extend_from_slice(&header.to_bytes());
-    let mut word = mix(header.sequence ^ u64::from(header.run));
-    while out.len() < end {
-        let bytes = word.to_le_bytes();
-        let take = bytes.len().min(end - out.len());
-        out.extend_from_slice(&bytes[..take]);
-        word = mix(word);
-    }
-}
-
-/// Makes fulfillments from data: the same at both ends of a workload.
-#[derive(Clone, Debug)]
-pub struct Fulfiller {
-    key: hmac::Key,
-}
-
-impl Fulfiller {
-    /// The fulfiller of all runs with this seed.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
-        let text = format!("m2-load fulfillment key {seed}");
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &Sha256::digest(text)) }
-    }
-
-    /// The preimage that releases a packet with this data.
-    #[must_use]
-    pub fn fulfillment(&self, data: &[u8]) -> [u8; 32] {
-        let tag = hmac::sign(&self.key, data);
-        *tag.as_ref().first_chunk().expect("an HMAC-SHA256 has 32 bytes")
-    }
-}
-
-/// The condition that a fulfillment satisfies.
-#[must_use]
-pub fn condition(fulfillment: &[u8; 32]) -> [u8; 32] {
-    Sha256::digest(fulfillment).into()
-}
-
 /// One step of SplitMix64: each input gives another, evenly spread output.
 #[must_use]
 pub const fn mix(value: u64) -> u64 {
@@ -187,7 +147,7 @@ mod tests {
         for len in [HEADER_LEN, HEADER_LEN + 1, 39, 40, 120, 32_767] {
             let header = example(len as u64);
             let mut out = vec![0xee; 3];
-            put_data(&mut out, &header, len);
+            Filling::new(3).put_data(&mut out, &header, len);
             assert_eq!(out.len(), 3 + len);
             assert_eq!(Header::read(&out[3..]), Some(header));
         }
@@ -201,20 +161,6 @@ mod tests {
         let mut unknown_kind = good;
         unknown_kind[1] = 5;
         assert_eq!(Header::read(&unknown_kind), None);
-    }
-
-    #[test]
-    fn any_changed_byte_gives_another_fulfillment() {
-        let fulfiller = Fulfiller::new(7);
-        let mut data = Vec::new();
-        put_data(&mut data, &example(1), 48);
-        let fulfillment = fulfiller.fulfillment(&data);
-        for index in 0..data.len() {
-            let mut changed = data.clone();
-            changed[index] ^= 1;
-            assert_ne!(fulfiller.fulfillment(&changed), fulfillment);
-        }
-        assert_ne!(Fulfiller::new(8).fulfillment(&data), fulfillment);
     }
 
     /// The digest of 32 zero bytes, as any `sha256sum` gives it.

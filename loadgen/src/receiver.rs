@@ -7,7 +7,7 @@
 use m2_codec::ilp::{ErrorCode, Prepare, put_fulfill, put_reject};
 use m2_codec::timestamp;
 
-use crate::payload::{Fulfiller, Header, Kind, condition};
+use crate::payload::{Filling, Fulfiller, Header, Kind};
 use crate::workload::Flow;
 
 /// What both ends of a run agree on.
@@ -17,6 +17,8 @@ pub struct Terms {
     pub run: u32,
     /// Makes every fulfillment.
     pub fulfiller: Fulfiller,
+    /// What stands behind the header of each packet's data.
+    pub filling: Filling,
     /// The flows and their rates.
     pub flows: Vec<Flow>,
 }
@@ -150,14 +152,15 @@ impl Receiver {
         if prepare.destination() != self.address {
             return Err(Fault::Destination);
         }
-        let fulfillment = terms.fulfiller.fulfillment(prepare.data());
-        if condition(&fulfillment) != *prepare.condition() {
-            return Err(Fault::DataOrCondition);
-        }
+        let fulfillment = terms
+            .fulfiller
+            .check(&header, prepare.data(), prepare.condition(), &terms.filling)
+            .ok_or(Fault::DataOrCondition)?;
         if flow.converted(header.amount) != Some(prepare.amount()) {
             return Err(Fault::Amount);
         }
-        if prepare.expires_at_ms() >= header.expires_at_ms {
+        // A packet that is sent more than once cannot say which expiry it was sent with.
+        if header.expires_at_ms > 0 && prepare.expires_at_ms() >= header.expires_at_ms {
             return Err(Fault::ExpiryNotShortened);
         }
         if prepare.expires_at_ms() <= utc_ms {
@@ -203,14 +206,19 @@ mod tests {
     use m2_codec::ilp::{Fulfill, Reject, put_prepare};
 
     use super::*;
-    use crate::payload::put_data;
+    use crate::payload::{Fulfillment, condition};
 
     const NOW_MS: u64 = 1_795_000_000_000;
     const BOB: &[u8] = b"test.m2m.bob";
 
     fn terms() -> Terms {
         let flow = Flow { from: 0, to: 1, num: 5, den: 2 };
-        Terms { run: 77, fulfiller: Fulfiller::new(1), flows: vec![flow] }
+        Terms {
+            run: 77,
+            fulfiller: Fulfiller::new(1, Fulfillment::Stream),
+            filling: Filling::new(1),
+            flows: vec![flow],
+        }
     }
 
     /// A PREPARE as the connector delivers it, with each property open to spoiling.
@@ -243,9 +251,9 @@ mod tests {
     }
 
     fn receive(delivered: &Delivered) -> (Reply, Vec<u8>, Received) {
-        let mut data = Vec::new();
-        put_data(&mut data, &delivered.header, 50);
-        let mut condition = condition(&Fulfiller::new(1).fulfillment(&data));
+        let (terms, mut data) = (terms(), Vec::new());
+        terms.filling.put_data(&mut data, &delivered.header, 50);
+        let mut condition = terms.fulfiller.proof(&data).condition;
         if let Some(index) = delivered.flipped_data {
             data[index] ^= 1;
         }
@@ -256,7 +264,7 @@ mod tests {
         put_prepare(&mut packet, amount, &expires_at, &condition, destination, &data);
         let mut receiver = Receiver::new(BOB, 1);
         let mut times = timestamp::Cache::new();
-        let reply = receiver.receive(&packet, NOW_MS, &terms(), &mut times, &mut out);
+        let reply = receiver.receive(&packet, NOW_MS, &terms, &mut times, &mut out);
         (reply, out, receiver.received)
     }
 
@@ -280,9 +288,10 @@ mod tests {
         let (reply, answer, received) = receive(&delivered(Kind::WrongFulfillment));
         assert_eq!(reply, Reply::Answer);
         let wrong = *Fulfill::new_checked(&answer).unwrap().fulfillment();
-        let mut data = Vec::new();
-        put_data(&mut data, &delivered(Kind::WrongFulfillment).header, 50);
-        assert_ne!(condition(&wrong), condition(&Fulfiller::new(1).fulfillment(&data)));
+        let (terms, mut data) = (terms(), Vec::new());
+        let header = delivered(Kind::WrongFulfillment).header;
+        terms.filling.put_data(&mut data, &header, 50);
+        assert_ne!(condition(&wrong), terms.fulfiller.proof(&data).condition);
         assert_eq!(received.fulfilled_amounts, [0]);
 
         let (reply, answer, received) = receive(&delivered(Kind::Expired));

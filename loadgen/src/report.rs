@@ -40,6 +40,10 @@ pub struct Report {
     pub interrupted: bool,
     /// Seed of every draw.
     pub seed: u64,
+    /// How a packet's fulfillment follows from it.
+    pub fulfillment: &'static str,
+    /// How many packets were sent over and over; none if each was unique.
+    pub repeat: Option<u64>,
     /// The rate that was asked for.
     pub offered_per_s: u64,
     /// Seconds that were asked for.

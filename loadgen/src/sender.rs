@@ -27,6 +27,8 @@ pub struct Sent {
     pub scheduled_ns: u64,
     /// When it was handed to its link.
     pub sent_ns: u64,
+    /// Its expiry, in milliseconds since 1970.
+    pub expires_at_ms: u64,
     /// What its fulfillment must hash to.
     pub condition: [u8; 32],
 }
@@ -224,7 +226,7 @@ mod tests {
     use m2_codec::ilp::{put_fulfill, put_reject};
 
     use super::*;
-    use crate::payload::Fulfiller;
+    use crate::payload::{Fulfiller, Fulfillment};
 
     fn sent(sequence: u64) -> Sent {
         let header = Header {
@@ -235,8 +237,9 @@ mod tests {
             amount: 10,
             expires_at_ms: 1_795_000_000_000,
         };
-        let fulfillment = Fulfiller::new(1).fulfillment(&header.to_bytes());
-        Sent { header, scheduled_ns: 0, sent_ns: 0, condition: condition(&fulfillment) }
+        let condition = Fulfiller::new(1, Fulfillment::Stream).proof(&header.to_bytes()).condition;
+        let expires_at_ms = header.expires_at_ms;
+        Sent { header, scheduled_ns: 0, sent_ns: 0, expires_at_ms, condition }
     }
 
     #[test]
@@ -285,7 +288,8 @@ mod tests {
     #[test]
     fn a_fulfill_counts_only_if_it_hashes_to_the_condition() {
         let sent = sent(7);
-        let fulfillment = Fulfiller::new(1).fulfillment(&sent.header.to_bytes());
+        let fulfiller = Fulfiller::new(1, Fulfillment::Stream);
+        let fulfillment = fulfiller.proof(&sent.header.to_bytes()).fulfillment;
         let judged = |fulfillment: &[u8; 32], data: &[u8]| {
             let mut packet = Vec::new();
             put_fulfill(&mut packet, fulfillment, data);

@@ -142,7 +142,7 @@ impl Tally {
     pub fn answered(&mut self, sent: &Sent, outcome: Outcome, owed: u64, at: Answered) {
         self.answered += 1;
         self.answered_while_sending += u64::from(at.while_sending);
-        let late = at.utc_ms >= sent.header.expires_at_ms;
+        let late = at.utc_ms >= sent.expires_at_ms;
         if outcome.is_paid() {
             self.paid(sent, owed, at.while_sending);
             self.strays.late_fulfills += u64::from(late);
@@ -216,7 +216,8 @@ mod tests {
     fn sent(kind: Kind) -> Sent {
         let header =
             Header { kind, flow: 1, run: 1, sequence: 1, amount: 10, expires_at_ms: 1_000 };
-        Sent { header, scheduled_ns: 5_000_000, sent_ns: 6_500_000, condition: [0; 32] }
+        let (scheduled_ns, sent_ns) = (5_000_000, 6_500_000);
+        Sent { header, scheduled_ns, sent_ns, expires_at_ms: 1_000, condition: [0; 32] }
     }
 
     const IN_TIME: Answered = Answered { now_ns: 8_000_000, utc_ms: 999, while_sending: true };

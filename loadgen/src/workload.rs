@@ -11,6 +11,7 @@ mod file;
 
 use std::fmt;
 use std::io::{self, Read};
+use std::num::NonZeroU64;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
@@ -20,8 +21,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::limits;
-use crate::payload::{HEADER_LEN, Kind};
-use crate::schedule::{Mix, PER_MILLE, Schedule, Traffic};
+use crate::payload::{Fulfillment, HEADER_LEN, Kind};
+use crate::schedule::Schedule;
+use crate::traffic::{Alias, Mix, PER_MILLE, Span, Traffic};
 use file::{EndTable, File, FlowTable, TrafficTable};
 
 /// A workload that can be run.
@@ -33,6 +35,10 @@ pub struct Workload {
     pub seconds: u64,
     /// What they look like.
     pub traffic: Traffic,
+    /// How a packet's fulfillment follows from it.
+    pub fulfillment: Fulfillment,
+    /// How many packets are sent over and over; none if each is unique.
+    pub repeat: Option<NonZeroU64>,
     /// The two or more accounts that the generator plays.
     pub ends: Vec<End>,
     /// Who pays whom.
@@ -224,8 +230,8 @@ impl Workload {
     #[must_use]
     pub fn expiry_ms_max(&self) -> u64 {
         let silent = self.traffic.mix.per_mille(Kind::Expired) > 0;
-        let silent_ms = if silent { *self.traffic.silent_expiry_ms.end() } else { 0 };
-        silent_ms.max(*self.traffic.expiry_ms.end())
+        let silent_ms = if silent { self.traffic.silent_expiry_ms.most() } else { 0 };
+        silent_ms.max(self.traffic.expiry_ms.most())
     }
 }
 
@@ -253,10 +259,11 @@ fn check(
     let seconds = checked_seconds(file, source, overrides)?;
     let ends = checked_ends(file, source)?;
     let amount = checked_amount(&file.traffic, source)?;
-    let (flows, weights_up_to) = checked_flows(file, source, &ends, &amount)?;
-    let expiry_ms = checked_expiry(file.traffic.expiry_ms.as_ref(), source, 10_000..=30_000)?;
+    let (flows, by_weight) = checked_flows(file, source, &ends, &amount)?;
+    let expiry_ms = span(&(10_000..=30_000));
+    let expiry_ms = checked_expiry(file.traffic.expiry_ms.as_ref(), source, expiry_ms)?;
     let silent_expiry_ms =
-        checked_expiry(file.traffic.silent_expiry_ms.as_ref(), source, expiry_ms.clone())?;
+        checked_expiry(file.traffic.silent_expiry_ms.as_ref(), source, expiry_ms)?;
     let traffic = Traffic {
         seed: overrides.seed.or(file.seed).unwrap_or(chosen_seed),
         mix: checked_mix(file, source)?,
@@ -264,11 +271,13 @@ fn check(
         data_len: checked_data_len(&file.traffic, source)?,
         expiry_ms,
         silent_expiry_ms,
-        weights_up_to,
+        flows: by_weight,
     };
+    let repeat = checked_repeat(&file.traffic, source, &traffic)?;
     check_silent_in_flight(file, source, rate_per_s, seconds, &traffic)?;
     let unroutable = checked_unroutable(file, source, &ends, &flows)?;
-    Ok(Workload { rate_per_s, seconds, traffic, ends, flows, unroutable })
+    let fulfillment = file.traffic.fulfillment;
+    Ok(Workload { rate_per_s, seconds, traffic, fulfillment, repeat, ends, flows, unroutable })
 }
 
 fn checked_rate(
@@ -390,8 +399,8 @@ fn checked_flows(
     file: &File,
     source: &Source<'_>,
     ends: &[End],
-    amount: &RangeInclusive<u64>,
-) -> Result<(Vec<Flow>, Vec<u64>), WorkloadError> {
+    amount: &Span,
+) -> Result<(Vec<Flow>, Alias), WorkloadError> {
     if file.flows.is_empty() || file.flows.len() > limits::FLOWS_MAX {
         let text = format!(
             "{} flows; write at least one [[flows]] with from = and to =, and at most {}",
@@ -401,8 +410,7 @@ fn checked_flows(
         return Err(source.error(0..0, &text));
     }
     let mut flows = Vec::with_capacity(file.flows.len());
-    let mut weights_up_to = Vec::with_capacity(file.flows.len());
-    let mut weight_sum = 0;
+    let mut weights = Vec::with_capacity(file.flows.len());
     for table in &file.flows {
         let flow = checked_flow(table, source, ends, amount)?;
         let weight = &table.get_ref().weight;
@@ -410,18 +418,18 @@ fn checked_flows(
             let text = format!("weight must be from 1 to {}", limits::FLOW_WEIGHT_MAX);
             return Err(source.error(weight.span(), &text));
         }
-        weight_sum += weight.get_ref();
-        weights_up_to.push(weight_sum);
+        weights.push(*weight.get_ref());
         flows.push(flow);
     }
-    Ok((flows, weights_up_to))
+    let by_weight = Alias::new(&weights).expect("2^12 weights of a million are a sum of 32 bits");
+    Ok((flows, by_weight))
 }
 
 fn checked_flow(
     table: &Spanned<FlowTable>,
     source: &Source<'_>,
     ends: &[End],
-    amount: &RangeInclusive<u64>,
+    amount: &Span,
 ) -> Result<Flow, WorkloadError> {
     let file = table.get_ref();
     let from = end_named(&file.from, source, ends)?;
@@ -443,13 +451,13 @@ fn checked_flow(
         return Err(source.error(table.span(), "num and den must be at least 1"));
     }
     let flow = Flow { from, to, num, den };
-    let least = flow.converted(*amount.start());
-    if least.is_none_or(|least| least == 0) || flow.converted(*amount.end()).is_none() {
+    let least = flow.converted(amount.least());
+    if least.is_none_or(|least| least == 0) || flow.converted(amount.most()).is_none() {
         let text = format!(
             "amounts from {} to {} at {num}/{den} leave the receiver with 0 or with more than \
              2^64 - 1; change [traffic] amount, or num and den",
-            amount.start(),
-            amount.end()
+            amount.least(),
+            amount.most()
         );
         return Err(source.error(table.span(), &text));
     }
@@ -472,18 +480,12 @@ fn end_named(
     })
 }
 
-fn checked_amount(
-    traffic: &TrafficTable,
-    source: &Source<'_>,
-) -> Result<RangeInclusive<u64>, WorkloadError> {
+fn checked_amount(traffic: &TrafficTable, source: &Source<'_>) -> Result<Span, WorkloadError> {
     let fix = "write amount = [least, most], both at least 1 and least not above most";
-    checked_range(traffic.amount.as_ref(), source, 1..=1_000, 1..=u64::MAX, fix)
+    checked_range(traffic.amount.as_ref(), source, span(&(1..=1_000)), 1..=u64::MAX, fix)
 }
 
-fn checked_data_len(
-    traffic: &TrafficTable,
-    source: &Source<'_>,
-) -> Result<RangeInclusive<u64>, WorkloadError> {
+fn checked_data_len(traffic: &TrafficTable, source: &Source<'_>) -> Result<Span, WorkloadError> {
     let header_len = HEADER_LEN as u64;
     let fix = format!(
         "write data_bytes = [least, most] from {HEADER_LEN} (what a packet carries to be checked) \
@@ -491,14 +493,14 @@ fn checked_data_len(
         limits::DATA_LEN_MAX
     );
     let allowed = header_len..=limits::DATA_LEN_MAX;
-    checked_range(traffic.data_bytes.as_ref(), source, header_len..=120, allowed, &fix)
+    checked_range(traffic.data_bytes.as_ref(), source, span(&(header_len..=120)), allowed, &fix)
 }
 
 fn checked_expiry(
     range: Option<&Spanned<Vec<u64>>>,
     source: &Source<'_>,
-    default: RangeInclusive<u64>,
-) -> Result<RangeInclusive<u64>, WorkloadError> {
+    default: Span,
+) -> Result<Span, WorkloadError> {
     let fix = format!(
         "write an expiry range as [least, most] in milliseconds, from 1 to {}",
         limits::EXPIRY_MS_MAX
@@ -509,10 +511,10 @@ fn checked_expiry(
 fn checked_range(
     range: Option<&Spanned<Vec<u64>>>,
     source: &Source<'_>,
-    default: RangeInclusive<u64>,
+    default: Span,
     allowed: RangeInclusive<u64>,
     fix: &str,
-) -> Result<RangeInclusive<u64>, WorkloadError> {
+) -> Result<Span, WorkloadError> {
     let Some(spanned) = range else { return Ok(default) };
     // A list of another length is no range, also where its first two numbers would make one.
     let &[least, most] = spanned.get_ref().as_slice() else {
@@ -520,9 +522,43 @@ fn checked_range(
         return Err(source.error(spanned.span(), &sentence));
     };
     if least <= most && allowed.contains(&least) && allowed.contains(&most) {
-        return Ok(least..=most);
+        return Ok(span(&(least..=most)));
     }
     Err(source.error(spanned.span(), &format!("[{least}, {most}] cannot be used; {fix}")))
+}
+
+/// A range that is known to hold values, and not 2^64 of them.
+fn span(range: &RangeInclusive<u64>) -> Span {
+    Span::new(range).expect("the least is not above the most, and not 0 where that is 2^64 - 1")
+}
+
+/// Repeated packets hold every share exactly if they are thousands, and fit in memory.
+fn checked_repeat(
+    table: &TrafficTable,
+    source: &Source<'_>,
+    traffic: &Traffic,
+) -> Result<Option<NonZeroU64>, WorkloadError> {
+    let Some(spanned) = &table.repeat else { return Ok(None) };
+    let count = *spanned.get_ref();
+    let is_mixed = traffic.mix.per_mille(Kind::Fulfilled) < PER_MILLE;
+    if is_mixed && count % u64::from(PER_MILLE) != 0 {
+        let text = format!(
+            "repeat = {count} would not give each kind of [mix] its share; write a multiple of \
+             {PER_MILLE}"
+        );
+        return Err(source.error(spanned.span(), &text));
+    }
+    let bytes = count.saturating_mul(traffic.data_len.most() + limits::BODY_OVERHEAD_LEN);
+    NonZeroU64::new(count).filter(|_| bytes <= limits::REPEAT_BYTES_MAX).map(Some).ok_or_else(|| {
+        let text = format!(
+            "repeat is {count}; write a number from 1 to {}, which are {} MiB of packets with data \
+             of {} bytes",
+            limits::REPEAT_BYTES_MAX / (traffic.data_len.most() + limits::BODY_OVERHEAD_LEN),
+            limits::REPEAT_BYTES_MAX >> 20,
+            traffic.data_len.most()
+        );
+        source.error(spanned.span(), &text)
+    })
 }
 
 fn checked_mix(file: &File, source: &Source<'_>) -> Result<Mix, WorkloadError> {
@@ -547,7 +583,7 @@ fn check_silent_in_flight(
     traffic: &Traffic,
 ) -> Result<(), WorkloadError> {
     let silent_per_mille = u64::from(traffic.mix.per_mille(Kind::Expired));
-    let held_ms = (*traffic.silent_expiry_ms.end()).min(seconds * 1_000);
+    let held_ms = traffic.silent_expiry_ms.most().min(seconds * 1_000);
     let in_flight = u128::from(rate_per_s) * u128::from(silent_per_mille) * u128::from(held_ms)
         / (u128::from(PER_MILLE) * 1_000);
     if in_flight <= limits::IN_FLIGHT_MAX as u128 / 2 {

@@ -25,6 +25,8 @@ pub(crate) fn passing() -> Report {
         partial: None,
         interrupted: false,
         seed: 1,
+        fulfillment: "stream",
+        repeat: None,
         offered_per_s: 100,
         seconds: 10,
         offered: 1_000,

@@ -21,6 +21,7 @@ impl fmt::Display for Report {
         }
         self.write_limit(f)?;
         writeln!(f)?;
+        self.write_traffic(f)?;
         self.write_counts(f)?;
         self.write_latencies(f)?;
         self.write_kinds(f)?;
@@ -35,6 +36,18 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    fn write_traffic(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fulfillment = self.fulfillment;
+        match self.repeat {
+            None => writeln!(f, "traffic      every packet unique, {fulfillment} fulfillments"),
+            Some(count) => writeln!(
+                f,
+                "traffic      {} packets, SENT OVER AND OVER, {fulfillment} fulfillments",
+                grouped(count)
+            ),
+        }
+    }
+
     fn write_counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,

@@ -1,5 +1,7 @@
 //! A report out of what a run counted.
 
+use std::num::NonZeroU64;
+
 use crate::engine::Engine;
 use crate::payload::Kind;
 use crate::receiver::Fault;
@@ -23,6 +25,8 @@ pub(super) fn report(workload: &Workload, engine: &Engine<'_>) -> Report {
         partial: None,
         interrupted: false,
         seed: workload.traffic.seed,
+        fulfillment: workload.fulfillment.name(),
+        repeat: workload.repeat.map(NonZeroU64::get),
         offered_per_s: workload.rate_per_s,
         seconds: workload.seconds,
         offered: workload.schedule().count(),

@@ -15,7 +15,7 @@ use crate::engine::{Cut, Engine, Player};
 use crate::interrupt::Interrupt;
 use crate::link::{Link, LinkError};
 use crate::live::Live;
-use crate::payload::Fulfiller;
+use crate::payload::{Filling, Fulfiller};
 use crate::receiver::{Receiver, Terms};
 use crate::report::{Cpu, Report};
 use crate::require::Requirements;
@@ -110,7 +110,8 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
     let run = getrandom::u32().map_err(std::io::Error::from)?;
     let terms = Terms {
         run,
-        fulfiller: Fulfiller::new(workload.traffic.seed),
+        fulfiller: Fulfiller::new(workload.traffic.seed, workload.fulfillment),
+        filling: Filling::new(workload.traffic.seed),
         flows: workload.flows.clone(),
     };
     let before = match &mut target {

@@ -30,6 +30,8 @@ const KEYS: &[Key] = &[
     key("expiry_ms", RANGE, "expiry_ms = [10000, 30000]"),
     key("silent_expiry_ms", RANGE, "silent_expiry_ms = [2500, 4000]"),
     key("unroutable_address", TEXT, "unroutable_address = \"test.nowhere\""),
+    key("fulfillment", "\"stream\" or \"fixed\"", "fulfillment = \"stream\""),
+    key("repeat", "a whole number of packets", "repeat = 10000"),
     key("mix", "one table", "[mix] on a line of its own, once"),
     key("fulfilled", SHARE, "fulfilled = 900"),
     key("rejected", SHARE, "rejected = 40"),

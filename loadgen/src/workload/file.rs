@@ -5,6 +5,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Role, Token};
+use crate::payload::Fulfillment;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +30,9 @@ pub(super) struct TrafficTable {
     pub(super) expiry_ms: Option<Spanned<Vec<u64>>>,
     pub(super) silent_expiry_ms: Option<Spanned<Vec<u64>>>,
     pub(super) unroutable_address: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) fulfillment: Fulfillment,
+    pub(super) repeat: Option<Spanned<u64>>,
 }
 
 #[derive(Default, Deserialize)]

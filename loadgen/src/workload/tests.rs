@@ -57,7 +57,7 @@ fn a_whole_workload_is_read() {
     assert_eq!((workload.seconds, workload.rate_per_s, workload.traffic.seed), (5, 20_000, 42));
     assert_eq!(workload.schedule().count(), 100_000);
     assert_eq!(workload.traffic.mix, Mix::new([900, 40, 10, 10, 40]).unwrap());
-    assert_eq!(workload.traffic.silent_expiry_ms, 2_500..=4_000);
+    assert_eq!(workload.traffic.silent_expiry_ms, span(&(2_500..=4_000)));
     assert_eq!(workload.ends[0].token.expose(), "hush-a");
     assert_eq!(workload.ends[1].token.expose(), "hush-b");
     assert_eq!(workload.flows[0].converted(3), Some(7));
@@ -93,6 +93,9 @@ fn every_error_names_its_line() {
         ("data_bytes = [32, 120]", "data_bytes = [31, 120]", 8),
         ("data_bytes = [32, 120]", "data_bytes = [32, 32768]", 8),
         ("expiry_ms = [10000", "expiry_ms = [0", 9),
+        ("expiry_ms = [10000", "repeat = 0\nexpiry_ms = [10000", 9),
+        ("expiry_ms = [10000", "repeat = 1001\nexpiry_ms = [10000", 9),
+        ("expiry_ms = [10000", "fulfillment = \"fix\"\nexpiry_ms = [10000", 9),
         ("silent_expiry_ms = [2500, 4000]", "silent_expiry_ms = [1, 300001]", 10),
         ("unroutable = 40", "unroutable = 41", 12),
         ("name = \"bob\"", "name = \"alice\"", 27),
@@ -118,6 +121,8 @@ fn an_unknown_key_is_named_with_the_known_ones() {
 fn each_refusal_says_cause_and_fix() {
     for (piece, by, cause, fix) in [
         ("rate_per_s = 20000", "rate_per_s = 0", "is 0", "from 1 to 20000000"),
+        ("amount = [2", "repeat = 64\namount = [2", "its share", "a multiple of 1000"),
+        ("amount = [2", "repeat = 900000000\namount = [2", "repeat is", "from 1 to 639132"),
         ("unroutable = 40", "", "add up to 960", "make it 1000"),
         ("token = \"hush-a\"", "", "'alice' has no token", "add token ="),
         ("address = \"test.m2m.bob\"", "", "has no address", "add address ="),
