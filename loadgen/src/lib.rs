@@ -25,6 +25,7 @@ pub mod conformance;
 pub mod control;
 pub mod cpu;
 pub mod engine;
+pub mod environment;
 pub mod interrupt;
 pub mod limits;
 pub mod link;

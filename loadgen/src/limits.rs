@@ -106,3 +106,10 @@ pub const CONFORMANCE_LIFETIME_MS: u64 = 15_000;
 /// frames keep their order, so that a question sent behind would show it as well; but not every
 /// connector answers every question.
 pub const CONFORMANCE_QUIET_MS: u64 = 300;
+
+/// Bytes that are read of a file in `/proc` or `/sys`: the first core of `/proc/cpuinfo` has two
+/// thousand.
+pub const SYSTEM_FILE_LEN_MAX: u64 = 64 << 10;
+
+/// Cores whose governor is looked up.
+pub const CORES_MAX: usize = 1 << 10;

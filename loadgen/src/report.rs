@@ -10,10 +10,11 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::cpu::Spent;
+use crate::environment::Environment;
 pub use text::{duration, grouped};
 
 /// Names the schema; it changes when a key changes its meaning or goes.
-pub const SCHEMA: &str = "m2-load.report/1";
+pub const SCHEMA: &str = "m2-load.report/2";
 
 /// How latencies were taken.
 pub const METHOD: &str = "open loop: latency is counted from the time each packet was scheduled, \
@@ -28,6 +29,8 @@ pub struct Report {
     pub version: &'static str,
     /// [`METHOD`]
     pub method: &'static str,
+    /// What stood around the run.
+    pub environment: Environment,
     /// The verdict, drawn by [`Report::conclude`].
     pub verdict: Verdict,
     /// What the verdict rests on, a sentence each. Empty when it passed.

@@ -55,3 +55,20 @@ fn a_requirement_that_cannot_be_judged_is_status_2_before_anything_is_connected(
         assert_complains(&peer, &nobody, &["--require", list], 2, &["--require", words]);
     }
 }
+
+#[test]
+fn what_stands_around_a_run_is_in_its_report() {
+    let peer = Peer::start(Transport::Tcp, Faults::default());
+    let (_, report) = finish(start(&peer, "", &["--rate", "100"]));
+    let environment = &report["environment"];
+    let command: Vec<_> =
+        environment["command"].as_array().unwrap().iter().map(|word| word.as_str()).collect();
+    assert_eq!(command[1..4], [Some("run"), Some("--json"), Some("--quiet")], "{report:#}");
+    assert_eq!(command[command.len() - 4..][..2], [Some("--rate"), Some("100")], "{report:#}");
+    let link = &environment["links"][0];
+    assert_eq!((&link["transport"], &link["count"]), (&"tcp".into(), &2.into()), "{report:#}");
+    assert!(link["congestion_control"].is_string(), "{report:#}");
+    assert!(environment["kernel"].as_str().unwrap().starts_with("Linux "), "{report:#}");
+    assert!(environment["rustc"].as_str().unwrap().starts_with("rustc 1."), "{report:#}");
+    assert!(!report.to_string().contains("token-of-"), "{report:#}");
+}

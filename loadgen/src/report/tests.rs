@@ -2,9 +2,31 @@
 
 use super::*;
 use crate::books::{Finding, Word};
+use crate::environment::LinkReport;
 use crate::require::Requirements;
 
 const SPENT: Spent = Spent { total_us: 3_000, user_us: 1_000, system_us: 2_000 };
+
+fn environment() -> Environment {
+    let words = ["m2-load", "run", "--require", "p99<1ms", "--workload", "it's.toml"];
+    let link = |transport, word: Option<&str>, count| LinkReport {
+        transport,
+        congestion_control: word.map(str::to_owned),
+        count,
+    };
+    Environment {
+        command: words.map(str::to_owned).to_vec(),
+        started_at: "2026-11-21T18:40:00.123Z".to_owned(),
+        rustc: "rustc 1.95.0 (abc 2026-04-14)",
+        profile: "release",
+        kernel: "Linux 6.18.0 x86_64".to_owned(),
+        cpu_model: "AMD EPYC".to_owned(),
+        cores: 2,
+        cpu_governor: "none".to_owned(),
+        waiting: "block",
+        links: vec![link("tcp", Some("bbr"), 1), link("unix", None, 2)],
+    }
+}
 
 /// A report of a run in which all went well.
 pub(crate) fn passing() -> Report {
@@ -19,6 +41,7 @@ pub(crate) fn passing() -> Report {
         schema: SCHEMA,
         version: "0",
         method: METHOD,
+        environment: environment(),
         verdict: Verdict::Fail,
         failures: vec!["not yet concluded".to_owned()],
         requirements: Vec::new(),
@@ -260,4 +283,20 @@ fn the_text_has_every_percentile_up_to_five_nines() {
     assert_eq!(words(lines[0]), heads);
     assert_eq!(words(lines[1]).join(" "), "scheduled 2 ns 3 ns 4 ns 5 ns 6 ns 7 ns 8 ns");
     assert_eq!(words(lines[2]).join(" "), "service - - - - - - -");
+}
+
+#[test]
+fn what_stands_around_a_run_is_in_the_text_and_the_command_can_be_run_again() {
+    let text = concluded(|_| ()).to_string();
+    let lines: Vec<_> =
+        text.lines().skip_while(|line| !line.starts_with("environment")).take(4).collect();
+    assert_eq!(
+        lines,
+        [
+            "environment  m2-load 0 (release, rustc 1.95.0 (abc 2026-04-14)) on Linux 6.18.0 x86_64",
+            "             2 cores of AMD EPYC, governor none; waits by block; links: 1 tcp (bbr), 2 unix",
+            "             2026-11-21T18:40:00.123Z, seed 1",
+            "             m2-load run --require 'p99<1ms' --workload 'it'\\''s.toml'",
+        ]
+    );
 }

@@ -1,8 +1,10 @@
 //! A report for the eye.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use super::{Cpu, METHOD, Missed, Report, Strays, Verdict};
+use crate::environment::LinkReport;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,6 +29,7 @@ impl fmt::Display for Report {
         self.write_kinds(f)?;
         self.write_cpu(f)?;
         self.write_books(f)?;
+        self.write_environment(f)?;
         self.write_requirements(f)?;
         for failure in &self.failures {
             writeln!(f, "FAILED       {failure}")?;
@@ -185,6 +188,28 @@ impl Report {
         Ok(())
     }
 
+    fn write_environment(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = &self.environment;
+        writeln!(
+            f,
+            "environment  m2-load {} ({}, {}) on {}",
+            self.version, at.profile, at.rustc, at.kernel
+        )?;
+        let links: Vec<_> = at.links.iter().map(ToString::to_string).collect();
+        writeln!(
+            f,
+            "             {} cores of {}, governor {}; waits by {}; links: {}",
+            at.cores,
+            at.cpu_model,
+            at.cpu_governor,
+            at.waiting,
+            links.join(", ")
+        )?;
+        writeln!(f, "             {}, seed {}", at.started_at, self.seed)?;
+        let words: Vec<_> = at.command.iter().map(|word| quoted(word)).collect();
+        writeln!(f, "             {}", words.join(" "))
+    }
+
     fn write_requirements(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, row) in self.requirements.iter().enumerate() {
             let title = if index == 0 { "required" } else { "" };
@@ -203,6 +228,25 @@ impl fmt::Display for Verdict {
             Self::Fail => "FAILED",
             Self::Partial => "PARTIAL",
         })
+    }
+}
+
+impl fmt::Display for LinkReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.count, self.transport)?;
+        match &self.congestion_control {
+            Some(word) => write!(f, " ({word})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', "'\\''")).into(),
     }
 }
 

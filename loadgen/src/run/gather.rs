@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 
 use crate::engine::Engine;
+use crate::environment::Environment;
 use crate::payload::Kind;
 use crate::receiver::Fault;
 use crate::report::{
@@ -11,7 +12,7 @@ use crate::report::{
 };
 use crate::workload::Workload;
 
-pub(super) fn report(workload: &Workload, engine: &Engine<'_>) -> Report {
+pub(super) fn report(workload: &Workload, engine: &Engine<'_>, environment: Environment) -> Report {
     let tally = &engine.tally;
     #[expect(clippy::cast_precision_loss)] // rates, for the eye
     let per_s = |count: u64| count as f64 * 1e9 / engine.sending_ns.max(1) as f64;
@@ -19,6 +20,7 @@ pub(super) fn report(workload: &Workload, engine: &Engine<'_>) -> Report {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
         method: METHOD,
+        environment,
         verdict: Verdict::Partial,
         failures: Vec::new(),
         requirements: Vec::new(),

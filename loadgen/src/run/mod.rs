@@ -12,6 +12,7 @@ use hdrhistogram::Histogram;
 use crate::control::{Control, ControlError};
 use crate::cpu::CpuTime;
 use crate::engine::{Cut, Engine, Player};
+use crate::environment::Environment;
 use crate::interrupt::Interrupt;
 use crate::link::{Link, LinkError};
 use crate::live::Live;
@@ -106,7 +107,10 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
     // The default slack of 50 us would make every packet that late.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
     let mut target = options.control_socket.as_deref().map(Control::connect).transpose()?;
+    let mut environment = Environment::here();
     let players = connect(workload)?;
+    let endpoints = workload.ends.iter().map(|end| &end.url.endpoint);
+    environment.add_links(endpoints.zip(players.iter().map(|player| &player.link)));
     let run = getrandom::u32().map_err(std::io::Error::from)?;
     let terms = Terms {
         run,
@@ -123,7 +127,7 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
     let result = engine.run(live);
     let own_after = CpuTime::now();
 
-    let mut report = gather::report(workload, &engine);
+    let mut report = gather::report(workload, &engine, environment);
     report.interrupted = matches!(result, Err(Cut::Interrupted { .. }));
     report.partial = result.err().map(|cut| cut.to_string());
     if let (Some(before), Some(after)) = (own_before, own_after) {
