@@ -1,4 +1,4 @@
-//! The generator's own CPU time.
+//! CPU time: the generator's own, and how that of any process divides.
 //!
 //! The sum of user and kernel time is exact to the nanosecond; how it divides comes from
 //! `/proc/self/stat`, which counts in ticks of usually 10 ms. A part without a tick is 0, also where
@@ -6,7 +6,7 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time of this process so far.
+/// CPU time of a process so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuTime {
     total_us: u64,
@@ -26,15 +26,20 @@ pub struct Spent {
 }
 
 impl CpuTime {
-    /// Now, or `None` where `/proc` is not to be read.
+    /// That of this process now, or `None` where `/proc` is not to be read.
     #[must_use]
     pub fn now() -> Option<Self> {
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-        let (user_ticks, system_ticks) = ticks(&stat)?;
         let time = clock_gettime(ClockId::ProcessCPUTime);
         let seconds = u64::try_from(time.tv_sec).ok()?;
         let microseconds = u64::try_from(time.tv_nsec).ok()? / 1_000;
-        Some(Self { total_us: seconds * 1_000_000 + microseconds, user_ticks, system_ticks })
+        Self::of(seconds * 1_000_000 + microseconds, &stat)
+    }
+
+    /// An exact sum, and a `stat` of `/proc` that says how it divides.
+    pub(crate) fn of(total_us: u64, stat: &str) -> Option<Self> {
+        let (user_ticks, system_ticks) = ticks(stat)?;
+        Some(Self { total_us, user_ticks, system_ticks })
     }
 
     /// CPU time since an earlier moment.

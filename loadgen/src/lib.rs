@@ -31,6 +31,7 @@ pub mod limits;
 pub mod link;
 pub mod live;
 pub mod payload;
+pub mod process;
 pub mod receiver;
 pub mod repeat;
 pub mod report;

@@ -113,3 +113,9 @@ pub const SYSTEM_FILE_LEN_MAX: u64 = 64 << 10;
 
 /// Cores whose governor is looked up.
 pub const CORES_MAX: usize = 1 << 10;
+
+/// Threads of the target that are looked at.
+pub const THREADS_MAX: usize = 1 << 12;
+
+/// Threads of the target that a report tells of, the busiest.
+pub const THREADS_TOLD_MAX: usize = 32;

@@ -94,6 +94,8 @@ pub struct Report {
     pub generator_cpu: Option<Cpu>,
     /// The target, if it has a control socket.
     pub target: Option<Target>,
+    /// The process that `--target-pid` named.
+    pub target_process: Option<TargetProcess>,
     /// The books.
     pub books: Books,
 }
@@ -299,6 +301,32 @@ pub struct Target {
     pub cpu: Cpu,
 }
 
+/// The process that `--target-pid` named.
+#[derive(Clone, Debug, Serialize)]
+pub struct TargetProcess {
+    /// Its id.
+    pub pid: i32,
+    /// Its name, as the kernel has it.
+    pub name: String,
+    /// Its CPU time over the run, unless it ended before the run did.
+    pub cpu: Option<Cpu>,
+    /// Its threads that ran meanwhile, the busiest first.
+    pub threads: Vec<ThreadCpu>,
+}
+
+/// CPU time of one thread.
+#[derive(Clone, Debug, Serialize)]
+pub struct ThreadCpu {
+    /// Its id.
+    pub id: i32,
+    /// Its name, as the kernel has it.
+    pub name: String,
+    /// In its own code and in the kernel, in microseconds.
+    pub total_us: u64,
+    /// The same, for each pair.
+    pub total_ns_per_pair: u64,
+}
+
 /// The books of both sides.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Books {
@@ -347,10 +375,13 @@ pub struct FlowReport {
 }
 
 impl Report {
-    /// The target's CPU time, if somebody told it.
+    /// The target's CPU time, if somebody told it: its process, else its control socket.
     #[must_use]
     pub fn target_cpu(&self) -> Option<Cpu> {
-        self.target.as_ref().map(|target| target.cpu)
+        match &self.target_process {
+            Some(process) => process.cpu,
+            None => self.target.as_ref().map(|target| target.cpu),
+        }
     }
 
     /// The report as one JSON object.

@@ -50,7 +50,7 @@ fn a_requirement_that_cannot_be_judged_is_status_2_before_anything_is_connected(
         ("p99<500us,fulfiled>0.9", "there is no 'fulfiled'; there are p50, p90,"),
         ("p99<500", "'500' does not fit: p99 is a time"),
         ("p99", "it has none of <"),
-        ("target_cpu_per_pair<1us", "give --control-socket"),
+        ("target_cpu_per_pair<1us", "give --target-pid or --control-socket"),
     ] {
         assert_complains(&peer, &nobody, &["--require", list], 2, &["--require", words]);
     }
@@ -71,4 +71,29 @@ fn what_stands_around_a_run_is_in_its_report() {
     assert!(environment["kernel"].as_str().unwrap().starts_with("Linux "), "{report:#}");
     assert!(environment["rustc"].as_str().unwrap().starts_with("rustc 1."), "{report:#}");
     assert!(!report.to_string().contains("token-of-"), "{report:#}");
+}
+
+#[test]
+fn the_cpu_time_of_the_targets_process_and_its_threads_is_told() {
+    let peer = Peer::start(Transport::Tcp, Faults::default());
+    // The peer is threads of this very process.
+    let pid = std::process::id().to_string();
+    let required = ["--target-pid", &pid, "--require", "target_cpu_per_pair>0ns"];
+    let (status, report) = finish(start(&peer, "", &required));
+    assert_eq!(status, 0, "{report:#}");
+    let process = &report["target_process"];
+    assert_eq!(process["pid"].to_string(), pid, "{report:#}");
+    let threads = process["threads"].as_array().unwrap();
+    assert!(threads.iter().all(|row| row["total_us"].as_u64() > Some(0)), "{report:#}");
+    // Threads are read a moment after the sum.
+    let total_us = process["cpu"]["total_us"].as_u64().unwrap();
+    assert!(2 * total_us >= threads[0]["total_us"].as_u64().unwrap(), "{report:#}");
+}
+
+#[test]
+fn a_target_pid_that_is_none_is_status_2_before_anything_is_connected() {
+    let peer = Peer::start(Transport::Tcp, Faults::default());
+    let nobody = workload(&peer, "").replace(&peer.url("alice"), "btp+tcp://127.0.0.1:9");
+    let words = ["--target-pid 4194305: there is no such process"];
+    assert_complains(&peer, &nobody, &["--target-pid", "4194305"], 2, &words);
 }

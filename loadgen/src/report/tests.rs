@@ -77,6 +77,7 @@ pub(crate) fn passing() -> Report {
         receiver_faults: Vec::new(),
         generator_cpu: Some(Cpu::of(SPENT, 1_000)),
         target: None,
+        target_process: None,
         books: Books::default(),
     }
 }

@@ -154,15 +154,25 @@ impl Report {
     }
 
     fn write_cpu(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut write = |who: &str, cpu: &Cpu| {
+        let write = |f: &mut fmt::Formatter<'_>, who: &str, cpu: &Cpu| {
             let total = duration(cpu.total_ns_per_pair);
             writeln!(f, "cpu          {who:<18} {total} a pair: {}", cpu_parts(cpu))
         };
         if let Some(cpu) = &self.generator_cpu {
-            write("generator", cpu)?;
+            write(f, "generator", cpu)?;
         }
         if let Some(target) = &self.target {
-            write("switch", &target.cpu)?;
+            write(f, "switch", &target.cpu)?;
+        }
+        let Some(process) = &self.target_process else { return Ok(()) };
+        let who = format!("{}, process {}", process.name, process.pid);
+        match &process.cpu {
+            Some(cpu) => write(f, &who, cpu)?,
+            None => writeln!(f, "cpu          {who} ended before the run did")?,
+        }
+        for thread in process.threads.iter().filter(|thread| thread.total_ns_per_pair > 0) {
+            let of_thread = duration(thread.total_ns_per_pair);
+            writeln!(f, "               thread {:<16} {of_thread} a pair", thread.name)?;
         }
         Ok(())
     }

@@ -52,6 +52,7 @@ pub(super) fn report(workload: &Workload, engine: &Engine<'_>, environment: Envi
         receiver_faults: fault_reports(engine),
         generator_cpu: None,
         target: None,
+        target_process: None,
         books: Books::default(),
     }
 }

@@ -17,6 +17,7 @@ use crate::interrupt::Interrupt;
 use crate::link::{Link, LinkError};
 use crate::live::Live;
 use crate::payload::{Filling, Fulfiller};
+use crate::process::Process;
 use crate::receiver::{Receiver, Terms};
 use crate::report::{Cpu, Report};
 use crate::require::Requirements;
@@ -30,6 +31,8 @@ use settle::{connected, settle};
 pub struct Options {
     /// The switch's control socket, if its books are to be compared.
     pub control_socket: Option<PathBuf>,
+    /// The target's process, if its CPU time is to be told.
+    pub target_process: Option<Process>,
     /// What the run must reach.
     pub requirements: Requirements,
 }
@@ -123,9 +126,11 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
         None => None,
     };
     let mut engine = Engine::new(workload, terms, players, Interrupt::watch()?)?;
+    let process_before = options.target_process.as_ref().and_then(Process::times);
     let own_before = CpuTime::now();
     let result = engine.run(live);
     let own_after = CpuTime::now();
+    let process_after = options.target_process.as_ref().and_then(Process::times);
 
     let mut report = gather::report(workload, &engine, environment);
     report.interrupted = matches!(result, Err(Cut::Interrupted { .. }));
@@ -133,6 +138,9 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
     if let (Some(before), Some(after)) = (own_before, own_after) {
         report.generator_cpu = Some(Cpu::of(after.since(&before), report.answered));
     }
+    report.target_process = options.target_process.as_ref().map(|process| {
+        process.report(process_before.as_ref(), process_after.as_ref(), report.answered)
+    });
     let findings = settle(&mut report, workload, &engine, target.as_mut().zip(before.as_ref()));
     report.conclude(&findings);
     report.require(&options.requirements);
