@@ -20,6 +20,8 @@ pub const STATUS_INTERRUPTED: u8 = 130;
 pub struct Interrupt {
     seen: Arc<AtomicBool>,
     wake: UnixStream,
+    /// Kept, as an end that is gone makes the other readable.
+    _write: UnixStream,
 }
 
 impl Interrupt {
@@ -39,7 +41,17 @@ impl Interrupt {
             flag::register(signal, Arc::clone(&seen))?;
             low_level::pipe::register(signal, write.try_clone()?)?;
         }
-        Ok(Self { seen, wake })
+        Ok(Self { seen, wake, _write: write })
+    }
+
+    /// One that no signal ends: for a thread that another one waits for.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel gives no pair of sockets.
+    pub fn never() -> io::Result<Self> {
+        let (wake, write) = UnixStream::pair()?;
+        Ok(Self { seen: Arc::default(), wake, _write: write })
     }
 
     /// Whether a signal has come.

@@ -4,10 +4,10 @@
 //! process. Each check has its own count; a packet that fails one is answered with F00, which no
 //! kind of packet expects, so that the sender sees it too.
 
-use m2_codec::ilp::{ErrorCode, Prepare, put_fulfill, put_reject};
+use m2_codec::ilp::{ErrorCode, Prepare};
 use m2_codec::timestamp;
 
-use crate::payload::{Filling, Fulfiller, Header, Kind};
+use crate::payload::{Filling, Fulfiller, HEADER_LEN, Header, Kind};
 use crate::workload::Flow;
 
 /// What both ends of a run agree on.
@@ -77,8 +77,22 @@ impl Fault {
 /// What the receiver does with a PREPARE.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reply {
-    /// The answer stands in the buffer.
-    Answer,
+    /// A FULFILL, which carries back what the PREPARE's data began with.
+    Fulfill {
+        /// The preimage, or what stands in its place.
+        fulfillment: [u8; 32],
+        /// See [`Header::to_bytes`].
+        data: [u8; HEADER_LEN],
+    },
+    /// A REJECT from the receiver's address.
+    Reject {
+        /// Its code.
+        code: ErrorCode,
+        /// Its message.
+        message: &'static str,
+        /// Its data.
+        data: Option<[u8; HEADER_LEN]>,
+    },
     /// No answer: the packet is to expire.
     Silence,
 }
@@ -112,24 +126,28 @@ impl Receiver {
         Self { address: address.to_vec(), received }
     }
 
-    /// Checks a PREPARE and appends its answer to `out`.
+    /// Where it is addressed; empty if it only sends.
+    #[must_use]
+    pub fn address(&self) -> &[u8] {
+        &self.address
+    }
+
+    /// Checks a PREPARE and says what to answer.
+    #[inline]
     pub fn receive(
         &mut self,
         packet: &[u8],
         utc_ms: u64,
         terms: &Terms,
         times: &mut timestamp::Cache,
-        out: &mut Vec<u8>,
     ) -> Reply {
         self.received.prepares += 1;
-        let checked = self.check(packet, utc_ms, terms, times);
-        match checked {
-            Ok(accepted) => self.answer(&accepted, out),
+        match self.check(packet, utc_ms, terms, times) {
+            Ok(accepted) => self.answer(&accepted),
             Err(fault) => {
                 self.received.faults[fault as usize] += 1;
-                let message = fault.name().as_bytes();
-                put_reject(out, ErrorCode::F00_BAD_REQUEST, &self.address, message, b"");
-                Reply::Answer
+                let code = ErrorCode::F00_BAD_REQUEST;
+                Reply::Reject { code, message: fault.name(), data: None }
             }
         }
     }
@@ -169,24 +187,22 @@ impl Receiver {
         Ok(Accepted { header, amount: prepare.amount(), fulfillment })
     }
 
-    fn answer(&mut self, accepted: &Accepted, out: &mut Vec<u8>) -> Reply {
+    fn answer(&mut self, accepted: &Accepted) -> Reply {
         let Accepted { header, amount, fulfillment } = accepted;
+        let data = header.to_bytes();
         match header.kind {
             Kind::Fulfilled => {
                 self.received.fulfilled += 1;
                 self.received.fulfilled_amounts[usize::from(header.flow)] += u128::from(*amount);
-                put_fulfill(out, fulfillment, &header.to_bytes());
-                Reply::Answer
+                Reply::Fulfill { fulfillment: *fulfillment, data }
             }
             Kind::WrongFulfillment => {
-                put_fulfill(out, &fulfillment.map(|byte| !byte), &header.to_bytes());
-                Reply::Answer
+                Reply::Fulfill { fulfillment: fulfillment.map(|byte| !byte), data }
             }
             Kind::Rejected => {
-                let code = ErrorCode::F99_APPLICATION_ERROR;
-                let message = b"rejected, as its sender wished";
-                put_reject(out, code, &self.address, message, &header.to_bytes());
-                Reply::Answer
+                let (code, message) =
+                    (ErrorCode::F99_APPLICATION_ERROR, "rejected, as its sender wished");
+                Reply::Reject { code, message, data: Some(data) }
             }
             Kind::Expired => Reply::Silence,
             Kind::Unroutable => unreachable!("check() found fault with it"),
@@ -203,10 +219,10 @@ struct Accepted {
 
 #[cfg(test)]
 mod tests {
-    use m2_codec::ilp::{Fulfill, Reject, put_prepare};
+    use m2_codec::ilp::put_prepare;
 
     use super::*;
-    use crate::payload::{Fulfillment, condition};
+    use crate::payload::{Fulfillment, Proof, condition};
 
     const NOW_MS: u64 = 1_795_000_000_000;
     const BOB: &[u8] = b"test.m2m.bob";
@@ -250,7 +266,7 @@ mod tests {
         }
     }
 
-    fn receive(delivered: &Delivered) -> (Reply, Vec<u8>, Received) {
+    fn receive(delivered: &Delivered) -> (Reply, Received) {
         let (terms, mut data) = (terms(), Vec::new());
         terms.filling.put_data(&mut data, &delivered.header, 50);
         let mut condition = terms.fulfiller.proof(&data).condition;
@@ -258,44 +274,46 @@ mod tests {
             data[index] ^= 1;
         }
         condition[31] ^= u8::from(delivered.flipped_condition);
-        let (mut packet, mut out) = (Vec::new(), Vec::new());
+        let mut packet = Vec::new();
         let expires_at = timestamp::write(delivered.expires_at_ms);
         let (amount, destination) = (delivered.amount, delivered.destination);
         put_prepare(&mut packet, amount, &expires_at, &condition, destination, &data);
         let mut receiver = Receiver::new(BOB, 1);
-        let mut times = timestamp::Cache::new();
-        let reply = receiver.receive(&packet, NOW_MS, &terms, &mut times, &mut out);
-        (reply, out, receiver.received)
+        let reply = receiver.receive(&packet, NOW_MS, &terms, &mut timestamp::Cache::new());
+        (reply, receiver.received)
+    }
+
+    /// What a packet of this kind is fulfilled with.
+    fn proof(kind: Kind) -> Proof {
+        let (terms, mut data) = (terms(), Vec::new());
+        terms.filling.put_data(&mut data, &delivered(kind).header, 50);
+        terms.fulfiller.proof(&data)
     }
 
     #[test]
     fn a_fulfilled_packet_is_counted_with_the_amount_received() {
-        let (reply, answer, received) = receive(&delivered(Kind::Fulfilled));
-        assert_eq!(reply, Reply::Answer);
-        let fulfill = Fulfill::new_checked(&answer).unwrap();
-        assert_eq!(fulfill.data(), delivered(Kind::Fulfilled).header.to_bytes());
+        let (reply, received) = receive(&delivered(Kind::Fulfilled));
+        let fulfillment = proof(Kind::Fulfilled).fulfillment;
+        let data = delivered(Kind::Fulfilled).header.to_bytes();
+        assert_eq!(reply, Reply::Fulfill { fulfillment, data });
         assert_eq!((received.fulfilled, received.fulfilled_amounts), (1, vec![27]));
     }
 
     #[test]
     fn the_other_kinds_are_answered_as_the_sender_wished_and_pay_nothing() {
-        let (reply, answer, received) = receive(&delivered(Kind::Rejected));
-        let reject = Reject::new_checked(&answer).unwrap();
-        assert_eq!((reply, reject.code()), (Reply::Answer, ErrorCode::F99_APPLICATION_ERROR));
-        assert_eq!(reject.data(), delivered(Kind::Rejected).header.to_bytes());
+        let (reply, received) = receive(&delivered(Kind::Rejected));
+        let Reply::Reject { code, data, .. } = reply else { panic!("{reply:?}") };
+        assert_eq!(code, ErrorCode::F99_APPLICATION_ERROR);
+        assert_eq!(data, Some(delivered(Kind::Rejected).header.to_bytes()));
         assert_eq!(received.fulfilled_amounts, [0]);
 
-        let (reply, answer, received) = receive(&delivered(Kind::WrongFulfillment));
-        assert_eq!(reply, Reply::Answer);
-        let wrong = *Fulfill::new_checked(&answer).unwrap().fulfillment();
-        let (terms, mut data) = (terms(), Vec::new());
-        let header = delivered(Kind::WrongFulfillment).header;
-        terms.filling.put_data(&mut data, &header, 50);
-        assert_ne!(condition(&wrong), terms.fulfiller.proof(&data).condition);
+        let (reply, received) = receive(&delivered(Kind::WrongFulfillment));
+        let Reply::Fulfill { fulfillment, .. } = reply else { panic!("{reply:?}") };
+        assert_ne!(condition(&fulfillment), proof(Kind::WrongFulfillment).condition);
         assert_eq!(received.fulfilled_amounts, [0]);
 
-        let (reply, answer, received) = receive(&delivered(Kind::Expired));
-        assert_eq!((reply, answer.len()), (Reply::Silence, 0));
+        let (reply, received) = receive(&delivered(Kind::Expired));
+        assert_eq!(reply, Reply::Silence);
         assert_eq!((received.prepares, received.faults), (1, [0; 8]));
     }
 
@@ -318,11 +336,9 @@ mod tests {
             (Fault::ExpiryPast, Delivered { expires_at_ms: NOW_MS, ..good() }),
             (Fault::Unroutable, delivered(Kind::Unroutable)),
         ] {
-            let (reply, answer, received) = receive(&spoiled);
-            assert_eq!(reply, Reply::Answer);
-            let reject = Reject::new_checked(&answer).unwrap();
-            assert_eq!(reject.code(), ErrorCode::F00_BAD_REQUEST, "{fault:?}");
-            assert_eq!(reject.message(), fault.name().as_bytes());
+            let (reply, received) = receive(&spoiled);
+            let (code, message) = (ErrorCode::F00_BAD_REQUEST, fault.name());
+            assert_eq!(reply, Reply::Reject { code, message, data: None });
             assert_eq!(received.faults[fault as usize], 1, "{fault:?}");
             assert_eq!(received.fulfilled_amounts, [0]);
         }
@@ -331,8 +347,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_prepare_are_a_fault_too() {
         let mut receiver = Receiver::new(BOB, 1);
-        let (mut times, mut out) = (timestamp::Cache::new(), Vec::new());
-        let _ = receiver.receive(b"\x0d\x00", NOW_MS, &terms(), &mut times, &mut out);
+        let _ = receiver.receive(b"\x0d\x00", NOW_MS, &terms(), &mut timestamp::Cache::new());
         assert_eq!(receiver.received.faults[Fault::Malformed as usize], 1);
     }
 }

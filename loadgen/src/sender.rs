@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use m2_codec::ilp::{ErrorCode, Fulfill, PacketType, Reject, packet_type};
 
 use crate::limits;
-use crate::payload::{Header, Kind, condition};
+use crate::payload::{Header, Kind};
 
 /// What is remembered of a PREPARE until its answer.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +29,9 @@ pub struct Sent {
     pub sent_ns: u64,
     /// Its expiry, in milliseconds since 1970.
     pub expires_at_ms: u64,
-    /// What its fulfillment must hash to.
-    pub condition: [u8; 32],
+    /// The preimage of its condition, which its fulfillment must be: the same bytes are a stricter
+    /// check than the same hash, and a cheaper one.
+    pub fulfillment: [u8; 32],
 }
 
 /// Why an answer belongs to no PREPARE in flight.
@@ -131,11 +132,11 @@ impl InFlight {
 /// What came back for a PREPARE.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Outcome {
-    /// A FULFILL whose preimage hashes to the condition.
+    /// A FULFILL with the preimage of the condition.
     Fulfilled,
     /// The same, but its data is not what the receiver sent.
     FulfilledWithOtherData,
-    /// A FULFILL whose 32 bytes do not hash to the condition.
+    /// A FULFILL whose 32 bytes are not the preimage of the condition.
     WrongPreimage,
     /// A REJECT with this code.
     Rejected([u8; 3]),
@@ -163,7 +164,7 @@ impl Outcome {
     }
 
     fn of_fulfill(fulfill: &Fulfill<'_>, sent: &Sent) -> Self {
-        if condition(fulfill.fulfillment()) != sent.condition {
+        if *fulfill.fulfillment() != sent.fulfillment {
             return Self::WrongPreimage;
         }
         if fulfill.data() == sent.header.to_bytes() {
@@ -237,9 +238,10 @@ mod tests {
             amount: 10,
             expires_at_ms: 1_795_000_000_000,
         };
-        let condition = Fulfiller::new(1, Fulfillment::Stream).proof(&header.to_bytes()).condition;
+        let proof = Fulfiller::new(1, Fulfillment::Stream).proof(&header.to_bytes());
         let expires_at_ms = header.expires_at_ms;
-        Sent { header, scheduled_ns: 0, sent_ns: 0, expires_at_ms, condition }
+        let fulfillment = proof.fulfillment;
+        Sent { header, scheduled_ns: 0, sent_ns: 0, expires_at_ms, fulfillment }
     }
 
     #[test]
@@ -286,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fulfill_counts_only_if_it_hashes_to_the_condition() {
+    fn a_fulfill_counts_only_if_it_is_the_preimage_of_the_condition() {
         let sent = sent(7);
         let fulfiller = Fulfiller::new(1, Fulfillment::Stream);
         let fulfillment = fulfiller.proof(&sent.header.to_bytes()).fulfillment;

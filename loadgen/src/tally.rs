@@ -12,8 +12,8 @@ use crate::payload::Kind;
 use crate::report::{Missed, Strays};
 use crate::sender::{Outcome, Sent, Stray};
 
-/// Length of the window behind the live line's percentiles, in nanoseconds.
-const RECENT_NS: u64 = 1_000_000_000;
+/// Length of a second, in nanoseconds: what [`Tally::second`] is about.
+const SECOND_NS: u64 = 1_000_000_000;
 
 /// Counts of one kind of packet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,28 +78,44 @@ pub struct Tally {
     /// Answers at the wrong time, or to nothing.
     pub strays: Strays,
     /// From the scheduled time. Packets left to expire are not in it: theirs is their expiry.
+    /// Whole only after [`Tally::finish`].
     pub latency: Histogram<u64>,
-    /// From the time of sending, for the same packets.
+    /// From the time of sending, for the same packets. Whole only after [`Tally::finish`].
     pub service: Histogram<u64>,
-    recent: Recent,
+    /// Where latencies are counted first: one histogram is written for each packet, not three.
+    filling: Second,
+    whole: Second,
 }
 
-/// Latencies of this second, and of the last whole one for the live line.
-#[derive(Debug)]
-struct Recent {
-    filling: Histogram<u64>,
-    whole: Histogram<u64>,
-    filled_at_ns: u64,
+/// Latencies of the answers of one second.
+#[derive(Clone, Debug)]
+pub struct Second {
+    /// When it began, in nanoseconds after the start.
+    pub begin_ns: u64,
+    /// When it ended, or the run did.
+    pub end_ns: u64,
+    /// From the scheduled time, in nanoseconds.
+    pub latency: Histogram<u64>,
+    /// From the time of sending, in nanoseconds.
+    pub service: Histogram<u64>,
+}
+
+impl Second {
+    fn new(begin_ns: u64) -> Self {
+        let end_ns = begin_ns + SECOND_NS;
+        Self { begin_ns, end_ns, latency: histogram(), service: histogram() }
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, limits::LATENCY_NS_MAX, 3)
+        .expect("the bounds and the digits are in range")
 }
 
 impl Tally {
     /// Nothing counted.
     #[must_use]
     pub fn new(flow_count: usize) -> Self {
-        let histogram = |digits| {
-            Histogram::new_with_bounds(1, limits::LATENCY_NS_MAX, digits)
-                .expect("the bounds and the digits are in range")
-        };
         Self {
             kinds: [KindTally::default(); Kind::ALL.len()],
             flows: vec![FlowTally::default(); flow_count],
@@ -115,9 +131,10 @@ impl Tally {
             rejects: BTreeMap::new(),
             surprises: BTreeMap::new(),
             strays: Strays::default(),
-            latency: histogram(3),
-            service: histogram(3),
-            recent: Recent { filling: histogram(2), whole: histogram(2), filled_at_ns: RECENT_NS },
+            latency: histogram(),
+            service: histogram(),
+            filling: Second::new(0),
+            whole: Second::new(0),
         }
     }
 
@@ -156,21 +173,44 @@ impl Tally {
         }
     }
 
-    /// Makes this second the last whole one, once it is over.
-    pub fn turn_recent(&mut self, now_ns: u64) {
-        if now_ns < self.recent.filled_at_ns {
-            return;
+    /// Ends a second when its time is over. True if it did: [`Tally::second`] is then that one.
+    #[inline]
+    pub fn turn_second(&mut self, now_ns: u64) -> bool {
+        if now_ns < self.filling.end_ns {
+            return false;
         }
-        let Recent { filling, whole, filled_at_ns } = &mut self.recent;
-        std::mem::swap(filling, whole);
-        filling.reset();
-        *filled_at_ns = (now_ns / RECENT_NS + 1) * RECENT_NS;
+        self.end_second(now_ns / SECOND_NS * SECOND_NS);
+        true
+    }
+
+    /// The run is over: what the last second began is folded in too, and is what
+    /// [`Tally::second`] gives.
+    pub fn finish(&mut self, now_ns: u64) {
+        self.end_second(now_ns.max(self.filling.begin_ns));
+    }
+
+    /// The last whole second. Before its end it is empty.
+    #[must_use]
+    pub fn second(&self) -> &Second {
+        &self.whole
     }
 
     /// Latencies of the last whole second; before its end, those of the first.
     #[must_use]
     pub fn recent(&self) -> &Histogram<u64> {
-        if self.recent.whole.is_empty() { &self.recent.filling } else { &self.recent.whole }
+        if self.whole.latency.is_empty() { &self.filling.latency } else { &self.whole.latency }
+    }
+
+    #[cold]
+    fn end_second(&mut self, end_ns: u64) {
+        let Self { filling, whole, latency, service, .. } = self;
+        filling.end_ns = end_ns;
+        latency.add(&filling.latency).expect("the bounds are the same");
+        service.add(&filling.service).expect("the bounds are the same");
+        std::mem::swap(filling, whole);
+        filling.latency.reset();
+        filling.service.reset();
+        (filling.begin_ns, filling.end_ns) = (end_ns, end_ns + SECOND_NS);
     }
 
     fn paid(&mut self, sent: &Sent, owed: u64, while_sending: bool) {
@@ -201,10 +241,8 @@ impl Tally {
     }
 
     fn record(&mut self, sent: &Sent, now_ns: u64) {
-        let latency_ns = now_ns.saturating_sub(sent.scheduled_ns);
-        self.latency.saturating_record(latency_ns);
-        self.service.saturating_record(now_ns.saturating_sub(sent.sent_ns));
-        self.recent.filling.saturating_record(latency_ns);
+        self.filling.latency.saturating_record(now_ns.saturating_sub(sent.scheduled_ns));
+        self.filling.service.saturating_record(now_ns.saturating_sub(sent.sent_ns));
     }
 }
 
@@ -217,7 +255,7 @@ mod tests {
         let header =
             Header { kind, flow: 1, run: 1, sequence: 1, amount: 10, expires_at_ms: 1_000 };
         let (scheduled_ns, sent_ns) = (5_000_000, 6_500_000);
-        Sent { header, scheduled_ns, sent_ns, expires_at_ms: 1_000, condition: [0; 32] }
+        Sent { header, scheduled_ns, sent_ns, expires_at_ms: 1_000, fulfillment: [0; 32] }
     }
 
     const IN_TIME: Answered = Answered { now_ns: 8_000_000, utc_ms: 999, while_sending: true };
@@ -250,6 +288,7 @@ mod tests {
         let mut tally = Tally::new(2);
         tally.sent(&sent(Kind::Fulfilled));
         tally.answered(&sent(Kind::Fulfilled), Outcome::Fulfilled, 25, IN_TIME);
+        tally.finish(9_000_000);
         assert!(tally.latency.equivalent(tally.latency.max(), 3_000_000));
         assert!(tally.service.equivalent(tally.service.max(), 1_500_000));
         assert_eq!((tally.sent_late, tally.send_lag_max_ns), (1, 1_500_000));
@@ -259,6 +298,7 @@ mod tests {
     fn packets_left_to_expire_are_not_among_the_latencies() {
         let mut tally = Tally::new(2);
         tally.answered(&sent(Kind::Expired), Outcome::Rejected(*b"R00"), 25, IN_TIME);
+        tally.finish(9_000_000);
         assert_eq!((tally.latency.len(), tally.service.len()), (0, 0));
         assert_eq!(tally.kinds[Kind::Expired.index()].as_expected, 1);
     }
@@ -272,18 +312,44 @@ mod tests {
         assert_eq!((tally.strays.late_fulfills, tally.strays.late_others), (1, 1));
     }
 
+    fn answer(tally: &mut Tally) {
+        tally.answered(&sent(Kind::Fulfilled), Outcome::Fulfilled, 25, IN_TIME);
+    }
+
     #[test]
     fn the_live_line_sees_the_last_whole_second() {
         let mut tally = Tally::new(2);
-        tally.answered(&sent(Kind::Fulfilled), Outcome::Fulfilled, 25, IN_TIME);
+        answer(&mut tally);
         assert_eq!(tally.recent().len(), 1);
-        tally.turn_recent(999_999_999);
-        tally.turn_recent(1_000_000_000);
+        assert!(!tally.turn_second(999_999_999));
+        assert!(tally.turn_second(1_000_000_000));
         assert_eq!(tally.recent().len(), 1);
-        tally.answered(&sent(Kind::Fulfilled), Outcome::Fulfilled, 25, IN_TIME);
-        tally.answered(&sent(Kind::Fulfilled), Outcome::Fulfilled, 25, IN_TIME);
+        answer(&mut tally);
+        answer(&mut tally);
         assert_eq!(tally.recent().len(), 1);
-        tally.turn_recent(2_000_000_000);
+        assert!(tally.turn_second(2_000_000_000));
         assert_eq!(tally.recent().len(), 2);
+    }
+
+    #[test]
+    fn every_latency_is_in_one_second_and_in_the_whole() {
+        let mut tally = Tally::new(2);
+        let (mut counts, mut ends) = (Vec::new(), Vec::new());
+        for (answers, now_ns) in [(2, 1_000_000_001), (0, 2_500_000_000), (3, 4_100_000_000)] {
+            (0..answers).for_each(|_| answer(&mut tally));
+            assert!(tally.turn_second(now_ns));
+            counts.push(tally.second().latency.len());
+            ends.push((tally.second().begin_ns, tally.second().end_ns));
+        }
+        answer(&mut tally);
+        tally.finish(4_200_000_000);
+        counts.push(tally.second().service.len());
+        ends.push((tally.second().begin_ns, tally.second().end_ns));
+        assert_eq!(counts, [2, 0, 3, 1]);
+        assert_eq!((tally.latency.len(), tally.service.len()), (6, 6));
+        // A second in which nobody looked is one with the next.
+        let tenths: Vec<(u64, u64)> =
+            ends.iter().map(|(begin, end)| (begin / 100_000_000, end / 100_000_000)).collect();
+        assert_eq!(tenths, [(0, 10), (10, 20), (20, 40), (40, 42)]);
     }
 }

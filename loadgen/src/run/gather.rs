@@ -92,7 +92,12 @@ fn surprise_reports(engine: &Engine<'_>) -> Vec<SurpriseReport> {
 
 fn fault_reports(engine: &Engine<'_>) -> Vec<FaultReport> {
     let count = |fault: Fault| -> u64 {
-        engine.players.iter().map(|player| player.receiver.received.faults[fault as usize]).sum()
+        engine
+            .players
+            .iter()
+            .flatten()
+            .map(|player| player.receiver.received.faults[fault as usize])
+            .sum()
     };
     Fault::ALL
         .into_iter()

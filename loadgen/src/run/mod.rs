@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 
 use crate::control::{Control, ControlError};
 use crate::cpu::CpuTime;
-use crate::engine::{Cut, Engine, Player};
+use crate::engine::{Cut, Drive, Engine, Player};
 use crate::environment::Environment;
 use crate::interrupt::Interrupt;
 use crate::link::{Link, LinkError};
@@ -33,6 +33,8 @@ pub struct Options {
     pub control_socket: Option<PathBuf>,
     /// The target's process, if its CPU time is to be told.
     pub target_process: Option<Process>,
+    /// When packets are sent, and how they are waited for.
+    pub drive: Drive,
     /// What the run must reach.
     pub requirements: Requirements,
 }
@@ -113,7 +115,9 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
     let mut environment = Environment::here();
     let players = connect(workload)?;
     let endpoints = workload.ends.iter().map(|end| &end.url.endpoint);
-    environment.add_links(endpoints.zip(players.iter().map(|player| &player.link)));
+    let links = endpoints.zip(&players);
+    let links = links.filter_map(|(endpoint, it)| it.as_ref().map(|it| (endpoint, &it.link)));
+    environment.add_links(links);
     let run = getrandom::u32().map_err(std::io::Error::from)?;
     let terms = Terms {
         run,
@@ -127,6 +131,7 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
     };
     let mut engine = Engine::new(workload, terms, players, Interrupt::watch()?)?;
     let process_before = options.target_process.as_ref().and_then(Process::times);
+    let mut engine = Engine::new(workload, terms, players, Interrupt::watch()?, options.drive)?;
     let own_before = CpuTime::now();
     let result = engine.run(live);
     let own_after = CpuTime::now();
@@ -147,7 +152,7 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
     let Tally { latency, service, .. } = engine.tally;
     Ok(Ended { report, latency, service })
 }
-fn connect(workload: &Workload) -> Result<Vec<Player>, RunError> {
+fn connect(workload: &Workload) -> Result<Vec<Option<Player>>, RunError> {
     let mut players = Vec::with_capacity(workload.ends.len());
     for end in &workload.ends {
         let mask_seed = getrandom::u64().map_err(std::io::Error::from)?;
@@ -156,7 +161,7 @@ fn connect(workload: &Workload) -> Result<Vec<Player>, RunError> {
         let in_flight = InFlight::new(first_generation);
         let address = end.address.as_ref().map_or(&b""[..], |address| address.as_bytes());
         let receiver = Receiver::new(address, workload.flows.len());
-        players.push(Player::new(link, in_flight, receiver));
+        players.push(Some(Player::new(link, in_flight, receiver)));
     }
     Ok(players)
 }

@@ -132,10 +132,15 @@ fn flow_books(workload: &Workload, engine: &Engine<'_>) -> Vec<FlowBook> {
             to: workload.ends[flow.to].name.clone(),
             paid: tally.paid,
             owed: tally.owed,
-            received: engine.players[flow.to].receiver.received.fulfilled_amounts[index],
+            received: fulfilled(engine, flow.to).get(index).copied().unwrap_or(0),
         }
     };
     workload.flows.iter().enumerate().map(book).collect()
+}
+
+/// What an end fulfilled, by flow; nothing if another process plays it.
+fn fulfilled<'a>(engine: &'a Engine<'_>, end: usize) -> &'a [u128] {
+    engine.players[end].as_ref().map_or(&[], |it| &it.receiver.received.fulfilled_amounts)
 }
 
 fn end_books(workload: &Workload, engine: &Engine<'_>) -> Vec<EndBook> {
@@ -147,7 +152,7 @@ fn end_books(workload: &Workload, engine: &Engine<'_>) -> Vec<EndBook> {
                 .filter(|(flow, _)| flow.from == index)
                 .map(|(_, tally)| tally.paid)
                 .sum(),
-            fulfilled_by_us: engine.players[index].receiver.received.fulfilled_amounts.iter().sum(),
+            fulfilled_by_us: fulfilled(engine, index).iter().sum(),
         }
     };
     workload.ends.iter().enumerate().map(book).collect()

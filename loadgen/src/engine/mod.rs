@@ -10,31 +10,58 @@
 //! generator itself was held up, the packets that fell due are sent at once, and their latency
 //! still counts from the time they should have left.
 //!
-//! Steady state allocates nothing: packets are built in buffers that are kept.
+//! Closed loop (`--window`): a packet is due when an earlier one was answered.
+//!
+//! Steady state allocates nothing: packets are built in the buffers that they leave from.
+
+mod build;
+mod clock;
+mod reading;
 
 use std::fmt;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use m2_codec::btp::{self, Frame, FrameType};
-use m2_codec::ilp::{put_prepare, rewrite_prepare};
-use m2_codec::timestamp;
 use rustix::event::{Timespec, epoll};
 
 use crate::interrupt::Interrupt;
 use crate::limits;
 use crate::link::{Drain, Link, LinkError};
 use crate::live::{Live, Moment};
-use crate::payload::{Header, Proof};
-use crate::receiver::{Receiver, Reply, Terms};
-use crate::repeat::{Bodies, Body};
-use crate::report::duration;
+use crate::receiver::{Receiver, Terms};
+use crate::repeat::Bodies;
+use crate::report::{Missed, duration};
 use crate::schedule::Schedule;
-use crate::sender::{InFlight, Outcome, Sent};
-use crate::tally::{Answered, Tally};
-use crate::traffic::Plan;
+use crate::sender::{InFlight, Sent};
+use crate::tally::Tally;
 use crate::workload::Workload;
+use build::Build;
+use clock::{Clock, Now};
+use reading::Reading;
+
+/// What decides when a PREPARE is sent.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Pace {
+    /// The schedule, whatever became of earlier packets.
+    #[default]
+    Open,
+    /// Answers: so many PREPAREs are in flight at any time, over all ends together, until the
+    /// schedule's end.
+    Closed(NonZeroU32),
+    /// Nothing is sent; PREPAREs of others are answered until a link ends.
+    Answering,
+}
+
+/// How a run is driven.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Drive {
+    /// When PREPAREs are sent.
+    pub pace: Pace,
+    /// Whether to look for work again at once when there is none, rather than to sleep until there
+    /// is: wakes up at no cost, and takes a core for itself.
+    pub spin: bool,
+}
 
 /// One end, connected.
 #[derive(Debug)]
@@ -101,8 +128,9 @@ pub struct Engine<'a> {
     interrupt: Interrupt,
     /// When a signal came, if one did.
     interrupted_ns: Option<u64>,
-    /// The ends, in the order of the workload.
-    pub players: Vec<Player>,
+    drive: Drive,
+    /// The ends, in the order of the workload; `None` for those that another process plays.
+    pub players: Vec<Option<Player>>,
     /// What was counted.
     pub tally: Tally,
     /// What is sent over and over, if the workload says so.
@@ -112,14 +140,7 @@ pub struct Engine<'a> {
     /// How long packets were sent: to the schedule's end, or to that of the run if it came first.
     pub sending_ns: u64,
     build: Build,
-}
-
-/// Buffers that packets are built in, and the clock's digits.
-#[derive(Debug)]
-struct Build {
-    times: timestamp::Cache,
-    data: Vec<u8>,
-    packet: Vec<u8>,
+    scratch: Vec<u8>,
 }
 
 impl<'a> Engine<'a> {
@@ -131,8 +152,9 @@ impl<'a> Engine<'a> {
     pub fn new(
         workload: &'a Workload,
         terms: Terms,
-        players: Vec<Player>,
+        players: Vec<Option<Player>>,
         interrupt: Interrupt,
+        drive: Drive,
     ) -> io::Result<Self> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let interest = epoll::EventFlags::IN
@@ -140,6 +162,7 @@ impl<'a> Engine<'a> {
             | epoll::EventFlags::RDHUP
             | epoll::EventFlags::ET;
         for (index, player) in players.iter().enumerate() {
+            let Some(player) = player else { continue };
             epoll::add(&poll, &player.link, epoll::EventData::new_u64(index as u64), interest)?;
         }
         let readable = epoll::EventFlags::IN;
@@ -153,12 +176,14 @@ impl<'a> Engine<'a> {
             poll,
             interrupt,
             interrupted_ns: None,
+            drive,
             players,
             tally: Tally::new(workload.flows.len()),
             last_answer_ns: 0,
             last_sent_ns: 0,
             sending_ns: 0,
-            build: Build { times: timestamp::Cache::new(), data: Vec::new(), packet: Vec::new() },
+            build: Build::new(),
+            scratch: Vec::new(),
         })
     }
 
@@ -178,16 +203,18 @@ impl<'a> Engine<'a> {
                 break Err(error.into());
             }
             let now_ns = self.clock.now().ns;
-            self.tally.turn_recent(now_ns);
+            self.tally.turn_second(now_ns);
             if now_ns >= live.next_ns() {
                 live.show(&self.moment(now_ns));
             }
             let Some(wake_ns) = self.wake_ns(now_ns) else { break Ok(()) };
-            let idle = !self.players.iter().any(|player| player.readable);
+            let idle = !self.drive.spin && !self.players.iter().flatten().any(|it| it.readable);
             let until_ns = if idle { wake_ns.min(live.next_ns()) } else { now_ns };
             self.sleep(&mut events, until_ns.saturating_sub(now_ns));
         };
-        self.sending_ns = self.clock.now().ns.min(self.sending_until_ns());
+        let end_ns = self.clock.now().ns;
+        self.tally.finish(end_ns);
+        self.sending_ns = end_ns.min(self.sending_until_ns());
         live.finish();
         match self.interrupted_ns {
             // Also where a link ended meanwhile: the target may have got the same signal.
@@ -199,14 +226,14 @@ impl<'a> Engine<'a> {
     /// PREPAREs without an answer.
     #[must_use]
     pub fn unanswered(&self) -> u64 {
-        self.players.iter().map(|player| player.in_flight.count() as u64).sum()
+        self.players.iter().flatten().map(|player| player.in_flight.count() as u64).sum()
     }
 
     fn turn(&mut self) -> Result<(), LinkError> {
         self.send_due();
         self.flush()?;
         for index in 0..self.players.len() {
-            if self.players[index].readable {
+            if self.players[index].as_ref().is_some_and(|player| player.readable) {
                 self.receive(index)?;
             }
         }
@@ -231,13 +258,20 @@ impl<'a> Engine<'a> {
     }
 
     fn flush(&mut self) -> Result<(), LinkError> {
-        self.players.iter_mut().try_for_each(|player| player.link.flush())
+        self.players.iter_mut().flatten().try_for_each(|player| player.link.flush())
     }
 
     /// When there is something to do again; `None` when the run is over.
     fn wake_ns(&self, now_ns: u64) -> Option<u64> {
-        if let Some(due_ns) = self.schedule.due_ns() {
-            return Some(due_ns);
+        let sending = now_ns < self.sending_until_ns();
+        match self.drive.pace {
+            Pace::Open if let Some(due_ns) = self.schedule.due_ns() => return Some(due_ns),
+            Pace::Closed(window) if sending => {
+                let full = self.unanswered() >= u64::from(window.get());
+                return Some(if full { self.schedule.end_ns() } else { now_ns });
+            }
+            Pace::Answering if self.interrupted_ns.is_none() => return Some(u64::MAX),
+            _ => {}
         }
         let end_ns = if self.unanswered() > 0 {
             let expiry_ns = self.workload.expiry_ms_max() * 1_000_000;
@@ -254,53 +288,84 @@ impl<'a> Engine<'a> {
 
     fn send_due(&mut self) {
         let now = self.clock.now();
+        match self.drive.pace {
+            Pace::Open => self.send_scheduled(now),
+            Pace::Closed(window) => self.send_answered(u64::from(window.get()), now),
+            Pace::Answering => {}
+        }
+    }
+
+    fn send_scheduled(&mut self, now: Now) {
         if now.ns > self.schedule.end_ns() + limits::SEND_GRACE_NS {
             self.tally.missed.too_late += self.schedule.stop();
         }
         for _ in 0..limits::SEND_BATCH_MAX {
             match self.schedule.due_ns() {
-                Some(due_ns) if due_ns <= now.ns => self.send(due_ns, now),
+                Some(due_ns) if due_ns <= now.ns => {
+                    let sequence = self.schedule.sequence();
+                    self.schedule.advance();
+                    if let Err(why) = self.send(sequence, due_ns, now) {
+                        *why.count(&mut self.tally.missed) += 1;
+                    }
+                }
                 _ => return,
             }
         }
     }
 
-    fn send(&mut self, due_ns: u64, now: Now) {
-        let (workload, sequence) = (self.workload, self.schedule.sequence());
-        self.schedule.advance();
+    /// One PREPARE for each that was answered, but for those that there is no room for yet.
+    fn send_answered(&mut self, window: u64, now: Now) {
+        if now.ns >= self.sending_until_ns() {
+            return;
+        }
+        let room = window.saturating_sub(self.unanswered());
+        for _ in 0..room.min(limits::SEND_BATCH_MAX) {
+            if self.send(self.tally.sent, now.ns, now).is_err() {
+                return;
+            }
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, sequence: u64, due_ns: u64, now: Now) -> Result<(), Unsent> {
+        let workload = self.workload;
         let body = self.bodies.as_ref().map(|bodies| bodies.at(sequence));
         let plan = body.map_or_else(|| workload.traffic.plan(sequence), |body| body.plan);
         let flow = &workload.flows[usize::from(plan.flow)];
-        let player = &mut self.players[flow.from];
-        if player.link.output.unsent() > limits::EGRESS_BYTES_MAX {
-            self.tally.missed.link_full += 1;
-            return;
+        let Player { link, in_flight, .. } =
+            self.players[flow.from].as_mut().expect("who sends is played here");
+        if link.output.unsent() > limits::EGRESS_BYTES_MAX {
+            return Err(Unsent::LinkFull);
         }
-        if player.in_flight.is_full() {
-            self.tally.missed.in_flight_full += 1;
-            return;
+        if in_flight.is_full() {
+            return Err(Unsent::InFlightFull);
         }
         let expires_at_ms = now.utc_ms + plan.expiry_ms;
-        let (header, proof) = if let Some(body) = body {
-            (body.header, self.build.again(body, expires_at_ms))
-        } else {
-            let destination = workload.destination(flow, plan.kind).as_bytes();
-            self.build.prepare(&plan, expires_at_ms, destination, &self.terms)
+        let made = match body {
+            Some(body) => (body.header, body.proof),
+            None => self.build.data(&plan, expires_at_ms, &self.terms),
         };
-        let (scheduled_ns, sent_ns, condition) = (due_ns, now.ns, proof.condition);
-        let sent = Sent { header, scheduled_ns, sent_ns, expires_at_ms, condition };
-        let request_id = player.in_flight.insert(sent);
-        let packet = &self.build.packet;
-        player.link.output.send(FrameType::Message, request_id, packet.len(), |bytes| {
-            bytes.extend_from_slice(packet);
-        });
+        let (header, fulfillment) = (made.0, made.1.fulfillment);
+        let (scheduled_ns, sent_ns) = (due_ns, now.ns);
+        let sent = Sent { header, scheduled_ns, sent_ns, expires_at_ms, fulfillment };
+        let request_id = in_flight.insert(sent);
+        match body {
+            Some(body) => {
+                self.build.put_again(&mut link.output, request_id, body, expires_at_ms);
+            }
+            None => {
+                let destination = workload.destination(flow, plan.kind).as_bytes();
+                self.build.put(&mut link.output, request_id, &made, destination);
+            }
+        }
         self.tally.sent(&sent);
         self.last_sent_ns = now.ns;
+        Ok(())
     }
 
     fn receive(&mut self, index: usize) -> Result<(), LinkError> {
         let while_sending_ns = self.sending_until_ns();
-        let player = &mut self.players[index];
+        let player = self.players[index].as_mut().expect("who reads is played here");
         player.readable = player.link.receive()? == Drain::More;
         let now = self.clock.now();
         let mut read = Reading {
@@ -309,14 +374,15 @@ impl<'a> Engine<'a> {
             while_sending: now.ns < while_sending_ns,
             now,
             tally: &mut self.tally,
-            build: &mut self.build,
+            times: &mut self.build.times,
+            scratch: &mut self.scratch,
             answers: 0,
         };
         let outcome = read.frames(player);
         if read.answers > 0 {
             self.last_answer_ns = now.ns;
         }
-        outcome.map_err(|reason| self.players[index].link.nonsense(&reason))
+        outcome.map_err(|reason| player.link.nonsense(&reason))
     }
 
     fn sleep(&mut self, events: &mut Vec<epoll::Event>, ns: u64) {
@@ -333,7 +399,7 @@ impl<'a> Engine<'a> {
                 continue;
             }
             let index = usize::try_from(data.u64()).expect("an index that was registered");
-            let player = &mut self.players[index];
+            let player = self.players[index].as_mut().expect("who is waited for is played here");
             let ends = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
             player.readable |= flags.intersects(epoll::EventFlags::IN | ends);
             player.link.output.writable |= flags.intersects(epoll::EventFlags::OUT | ends);
@@ -356,154 +422,18 @@ impl<'a> Engine<'a> {
     }
 }
 
-impl Build {
-    /// Builds a PREPARE in the packet buffer.
-    fn prepare(
-        &mut self,
-        plan: &Plan,
-        expires_at_ms: u64,
-        destination: &[u8],
-        terms: &Terms,
-    ) -> (Header, Proof) {
-        let Plan { kind, flow, sequence, amount, .. } = *plan;
-        let header = Header { kind, flow, run: terms.run, sequence, amount, expires_at_ms };
-        self.data.clear();
-        terms.filling.put_data(&mut self.data, &header, plan.data_len);
-        let proof = terms.fulfiller.proof(&self.data);
-        let expires_at = self.times.write(expires_at_ms);
-        self.packet.clear();
-        let (packet, data) = (&mut self.packet, &self.data);
-        put_prepare(packet, amount, &expires_at, &proof.condition, destination, data);
-        (header, proof)
-    }
-
-    /// Copies a PREPARE to the packet buffer and gives it another expiry.
-    fn again(&mut self, body: &Body, expires_at_ms: u64) -> Proof {
-        self.packet.clear();
-        self.packet.extend_from_slice(&body.packet);
-        let expires_at = self.times.write(expires_at_ms);
-        rewrite_prepare(&mut self.packet, body.plan.amount, &expires_at);
-        body.proof
-    }
-}
-
-/// What reading the frames of one link needs.
-struct Reading<'a> {
-    workload: &'a Workload,
-    terms: &'a Terms,
-    now: Now,
-    while_sending: bool,
-    tally: &'a mut Tally,
-    build: &'a mut Build,
-    answers: u64,
-}
-
-impl Reading<'_> {
-    fn frames(&mut self, player: &mut Player) -> Result<(), crate::link::Nonsense> {
-        let Player { link, in_flight, receiver, .. } = player;
-        while let Some(bytes) = link.input.next(&mut link.output)? {
-            let Ok(frame) = Frame::new_checked(bytes) else {
-                self.tally.strays.unreadable += 1;
-                continue;
-            };
-            let request_id = frame.request_id();
-            match frame.frame_type() {
-                FrameType::Message => self.request(&frame, receiver, &mut link.output),
-                FrameType::Response => self.answer(in_flight, request_id, frame.ilp(), false),
-                FrameType::Error => self.answer(in_flight, request_id, None, true),
-                FrameType::Transfer => {
-                    let mut error = Vec::new();
-                    let (code, name) = (btp::NOT_ACCEPTED, "NotAcceptedError");
-                    let utc_ms = self.now.utc_ms;
-                    btp::put_error(&mut error, request_id, code, name, utc_ms, b"", &[]);
-                    link.output.send_frame(&error);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn request(
-        &mut self,
-        frame: &Frame<'_>,
-        receiver: &mut Receiver,
-        output: &mut crate::link::Output,
-    ) {
-        let Some(packet) = frame.ilp() else {
-            // Every MESSAGE gets an answer, also one of a sub-protocol that we do not know.
-            let mut response = Vec::new();
-            btp::put_response(&mut response, frame.request_id(), &[]);
-            output.send_frame(&response);
-            return;
-        };
-        let Build { times, packet: answer, .. } = &mut *self.build;
-        answer.clear();
-        match receiver.receive(packet, self.now.utc_ms, self.terms, times, answer) {
-            Reply::Answer => {
-                output.send(FrameType::Response, frame.request_id(), answer.len(), |out| {
-                    out.extend_from_slice(answer);
-                })
-            }
-            Reply::Silence => {}
-        }
-    }
-
-    fn answer(
-        &mut self,
-        in_flight: &mut InFlight,
-        request_id: u32,
-        packet: Option<&[u8]>,
-        is_error: bool,
-    ) {
-        let sent = match in_flight.take(request_id) {
-            Ok(sent) => sent,
-            Err(stray) => return self.tally.stray(stray),
-        };
-        self.answers += 1;
-        let flow = &self.workload.flows[usize::from(sent.header.flow)];
-        let outcome = match packet {
-            None if is_error => Outcome::BtpError,
-            None => Outcome::NoPacket,
-            Some(packet) => {
-                let destination = self.workload.destination(flow, sent.header.kind);
-                Outcome::of_packet(packet, &sent, destination.as_bytes())
-            }
-        };
-        let owed = flow.converted(sent.header.amount).expect("the workload was checked for that");
-        let Now { ns: now_ns, utc_ms } = self.now;
-        let at = Answered { now_ns, utc_ms, while_sending: self.while_sending };
-        self.tally.answered(&sent, outcome, owed, at);
-    }
-}
-
-/// One reading of the clock.
+/// Why a PREPARE was not sent when it was its turn.
 #[derive(Clone, Copy, Debug)]
-struct Now {
-    /// Nanoseconds since the start.
-    ns: u64,
-    /// Milliseconds since 1970.
-    utc_ms: u64,
+enum Unsent {
+    LinkFull,
+    InFlightFull,
 }
 
-/// Both clocks from one reading: a step of the wall clock during a run changes no packet.
-#[derive(Debug)]
-struct Clock {
-    start: Instant,
-    start_utc_ns: u128,
-}
-
-impl Clock {
-    fn start() -> Self {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { start: Instant::now(), start_utc_ns: since_1970.as_nanos() }
-    }
-
-    fn now(&self) -> Now {
-        let elapsed_ns = self.start.elapsed().as_nanos();
-        Now {
-            ns: u64::try_from(elapsed_ns).expect("a run lasts less than 584 years"),
-            utc_ms: u64::try_from((self.start_utc_ns + elapsed_ns) / 1_000_000)
-                .expect("milliseconds of this age of the world"),
+impl Unsent {
+    fn count(self, missed: &mut Missed) -> &mut u64 {
+        match self {
+            Self::LinkFull => &mut missed.link_full,
+            Self::InFlightFull => &mut missed.in_flight_full,
         }
     }
 }
