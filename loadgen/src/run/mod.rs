@@ -129,7 +129,6 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
         Some(control) => Some(connected(control, workload)?),
         None => None,
     };
-    let mut engine = Engine::new(workload, terms, players, Interrupt::watch()?)?;
     let process_before = options.target_process.as_ref().and_then(Process::times);
     let mut engine = Engine::new(workload, terms, players, Interrupt::watch()?, options.drive)?;
     let own_before = CpuTime::now();
