@@ -1,13 +1,16 @@
 //! SIGINT and SIGTERM while packets are sent: the first asks the run to end, the second ends the
 //! process where it stands.
 //!
+//! A process that makes several runs has one flag for all: a signal that comes between two of them
+//! ends the next one before it has sent anything.
+//!
 //! Invariant: who is woken by the pipe finds the flag set, as the flag is set first.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
@@ -24,6 +27,9 @@ pub struct Interrupt {
     _write: UnixStream,
 }
 
+/// The handlers are the process's, so that they are set once.
+static WATCHED: Mutex<Option<Interrupt>> = Mutex::new(None);
+
 impl Interrupt {
     /// From now on the first signal is ours to see. Until then it ends the process, as there is
     /// nothing to report yet.
@@ -32,6 +38,19 @@ impl Interrupt {
     ///
     /// When the kernel gives no pair of sockets, or takes no handler.
     pub fn watch() -> io::Result<Self> {
+        let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+        let interrupt = match watched.take() {
+            Some(interrupt) => interrupt,
+            None => Self::register()?,
+        };
+        watched.insert(interrupt).try_clone()
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { seen: Arc::clone(&self.seen), wake: self.wake.try_clone()? })
+    }
+
+    fn register() -> io::Result<Self> {
         let seen = Arc::new(AtomicBool::new(false));
         let (wake, write) = UnixStream::pair()?;
         for signal in [SIGTERM, SIGINT] {

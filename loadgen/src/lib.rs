@@ -15,6 +15,8 @@
 //! switch is imported, so that the books it keeps are a second opinion. Latency counts from the
 //! moment a packet was scheduled (open loop): a stall of the target, or of the generator, shows.
 //!
+//! `search.rs` makes run after run, to find the highest rate without loss.
+//!
 //! Beside it stands `conformance.rs`: checks of what any connector must do, each played by itself.
 //!
 //! The binary is `m2-load`; `docs/m2-load.md` says how to use it.
@@ -38,6 +40,7 @@ pub mod report;
 pub mod require;
 pub mod run;
 pub mod schedule;
+pub mod search;
 pub mod sender;
 pub mod tally;
 pub mod traffic;

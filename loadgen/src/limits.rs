@@ -18,6 +18,9 @@ pub const RATE_PER_S_MAX: u64 = 20_000_000;
 /// Longest run: a day.
 pub const SECONDS_MAX: u64 = 86_400;
 
+/// Trials that confirm one rate of a search: an hour of trials of 10 s for a dozen rates.
+pub const SEARCH_VOTES_MAX: u32 = 31;
+
 /// Longest time that a PREPARE is given, in milliseconds.
 pub const EXPIRY_MS_MAX: u64 = 300_000;
 

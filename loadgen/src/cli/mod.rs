@@ -13,6 +13,8 @@
 mod conformance;
 mod numbers;
 mod run;
+mod search;
+mod units;
 mod workload;
 
 use std::io::Write as _;
@@ -21,7 +23,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::conformance::ConformanceArgs;
+use crate::run::RunError;
 use run::RunArgs;
+use search::SearchArgs;
 
 const FAILED: u8 = 1;
 const UNUSABLE: u8 = 2;
@@ -47,6 +51,12 @@ enum Command {
     /// connection or one that was lost, 4 not what --require asks for, 130 ended by SIGINT or
     /// SIGTERM.
     Run(RunArgs),
+    /// Find the highest rate that the target takes without loss: short trials narrow, long ones
+    /// confirm, and each is printed as it ends.
+    ///
+    /// Exit status: 0 a rate was found, 1 even the lowest was too high, 2 bad command line or
+    /// workload, 3 a trial could not begin, 130 ended by SIGINT or SIGTERM.
+    Search(SearchArgs),
     /// Play every check that can be seen from outside against a connector, and say by RFC clause
     /// what passed, what failed, and what does not apply.
     ///
@@ -60,8 +70,17 @@ enum Command {
 pub fn main() -> ExitCode {
     ExitCode::from(match Cli::parse().command {
         Command::Run(args) => run::command(&args),
+        Command::Search(args) => search::command(&args),
         Command::Conformance(args) => conformance::command(&args),
     })
+}
+
+/// The exit status of a run that could not begin.
+fn status_of(error: &RunError) -> u8 {
+    match error {
+        RunError::Account(_) => UNUSABLE,
+        _ => NO_CONNECTION,
+    }
 }
 
 fn complain(sentence: &str, status: u8) -> u8 {

@@ -7,11 +7,11 @@ use clap::Args;
 
 use super::numbers::NumbersArgs;
 use super::workload::WorkloadArgs;
-use super::{FAILED, NO_CONNECTION, NOT_AS_REQUIRED, UNUSABLE, chosen_seed, complain};
+use super::{FAILED, NO_CONNECTION, NOT_AS_REQUIRED, UNUSABLE, chosen_seed, complain, status_of};
 use crate::interrupt::STATUS_INTERRUPTED;
 use crate::live::Live;
 use crate::report::{Report, Verdict};
-use crate::run::{Options, RunError, run};
+use crate::run::{Options, run};
 
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
@@ -49,8 +49,7 @@ pub(super) fn command(args: &RunArgs) -> u8 {
     };
     match run(&workload, &options, &mut live) {
         Ok(ended) => print(&ended.report, args.json),
-        Err(error @ RunError::Account(_)) => complain(&error.to_string(), UNUSABLE),
-        Err(error) => complain(&error.to_string(), NO_CONNECTION),
+        Err(error) => complain(&error.to_string(), status_of(&error)),
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Faults {
     pub(crate) babbles_at: Option<u64>,
     /// Stands still at this PREPARE, for so long.
     pub(crate) stalls_at: Option<(u64, Duration)>,
+    /// Rejects with T02 what alice sends on one connection after so many PREPAREs.
+    pub(crate) takes_at_most: Option<u64>,
     /// Shows its accounts as not connected.
     pub(crate) shows_nobody_connected: bool,
     /// Shows one unit more in this word of this account, once the run has begun.
@@ -91,6 +93,8 @@ struct Connector {
     pending: HashMap<u32, Pending>,
     next_id: u32,
     prepares: u64,
+    /// PREPAREs since alice connected.
+    prepares_of_link: u64,
     accounts_asked: u64,
 }
 
@@ -125,6 +129,10 @@ fn utc_ms() -> u64 {
 impl Connector {
     fn prepare(&mut self, id: u32, packet: &[u8]) {
         self.prepares += 1;
+        self.prepares_of_link += 1;
+        if self.faults.takes_at_most.is_some_and(|most| self.prepares_of_link > most) {
+            return self.reject(id, ErrorCode::T02_PEER_BUSY);
+        }
         let prepare = Prepare::new_checked(packet).unwrap();
         let amount = prepare.amount();
         if prepare.destination() != b"test.peer.bob" && !self.faults.routes_all {
@@ -396,6 +404,9 @@ fn authenticate(frame: &Frame<'_>, mut writer: Writer, connector: &Mutex<Connect
     btp::put_response(&mut answer, frame.request_id(), &[]);
     writer.frame(&answer);
     connector.writers[index] = Some(writer);
+    if index == 0 {
+        connector.prepares_of_link = 0;
+    }
 }
 
 fn handle(frame: &Frame<'_>, connector: &Mutex<Connector>) {

@@ -1,0 +1,290 @@
+//! What one trial says of its rate: a function of its report.
+//!
+//! Every PREPARE that was offered must come back as its kind should; what did not is lost, whatever
+//! became of it. PREPAREs that the generator itself was too slow to send are apart: a trial with
+//! some says nothing of the target, also where it lost others.
+
+use serde::Serialize;
+
+use super::{Ask, Found, Limit, Phase};
+use crate::receiver::Fault;
+use crate::report::{FaultReport, Report, duration, grouped};
+
+/// Share of PREPAREs sent more than a millisecond late from which on the generator did not keep to
+/// its rate. One that is too slow by 1 % falls behind by a millisecond in the first 100 ms and stays
+/// there: nine of ten are late in a trial of a second, more in a longer one. One that shares its
+/// cores is late now and then, and catches up: on two cores with three compilers beside it, 27 %.
+pub const LATE_SHARE_MAX: f64 = 0.5;
+
+/// What a trial must keep to.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Terms {
+    /// Highest share of what was offered that may be lost.
+    pub max_loss: f64,
+    /// Highest 99th percentile of the latency from the scheduled time.
+    pub max_p99_ns: Option<u64>,
+}
+
+/// One trial.
+#[derive(Clone, Debug, Serialize)]
+pub struct Trial {
+    /// What it was for.
+    pub phase: Phase,
+    /// PREPAREs a second.
+    pub rate_per_s: u64,
+    /// How long they were sent.
+    pub seconds: u64,
+    /// PREPAREs that were due.
+    pub offered: u64,
+    /// PREPAREs sent.
+    pub sent: u64,
+    /// PREPAREs that did not come back as their kind should, without those that the generator
+    /// missed.
+    pub lost: u64,
+    /// `lost` of `offered`.
+    pub loss_ratio: f64,
+    /// PREPAREs that the generator was too slow to send.
+    pub missed_by_generator: u64,
+    /// PREPAREs sent more than a millisecond late.
+    pub sent_late: u64,
+    /// Median latency from the scheduled time.
+    pub p50_ns: u64,
+    /// 99th percentile of it.
+    pub p99_ns: u64,
+    /// The longest.
+    pub max_ns: u64,
+    /// 99th percentile from the time of sending.
+    pub service_p99_ns: u64,
+    /// Whether it kept to its terms.
+    pub good: bool,
+    /// Who was the limit, where it did not.
+    pub limit: Option<Limit>,
+    /// Why, in words.
+    pub why: Option<String>,
+}
+
+impl Trial {
+    /// Judges the report of the trial that was asked for.
+    #[must_use]
+    pub fn of(ask: Ask, report: &Report, terms: &Terms) -> Self {
+        let as_expected: u64 = report.kinds.iter().map(|kind| kind.as_expected).sum();
+        let missed_by_generator = report.missed.too_late;
+        let lost = report.offered.saturating_sub(as_expected + missed_by_generator);
+        let mut trial = Self {
+            phase: ask.phase,
+            rate_per_s: ask.rate_per_s,
+            seconds: ask.seconds,
+            offered: report.offered,
+            sent: report.sent,
+            lost,
+            loss_ratio: share(lost, report.offered),
+            missed_by_generator,
+            sent_late: report.sent_late,
+            p50_ns: report.latency.p50_ns,
+            p99_ns: report.latency.p99_ns,
+            max_ns: report.latency.max_ns,
+            service_p99_ns: report.service.p99_ns,
+            good: true,
+            limit: None,
+            why: None,
+        };
+        if let Some((limit, why)) = trial.complaint(report, terms) {
+            (trial.good, trial.limit, trial.why) = (false, Some(limit), Some(why));
+        }
+        trial
+    }
+
+    /// What it says to the search.
+    #[must_use]
+    pub fn found(&self) -> Found {
+        self.limit.map_or(Found::Good, Found::Bad)
+    }
+
+    fn complaint(&self, report: &Report, terms: &Terms) -> Option<(Limit, String)> {
+        if let Some(reason) = &report.partial {
+            return Some((Limit::Target, reason.clone()));
+        }
+        if self.missed_by_generator > 0 {
+            let missed = grouped(self.missed_by_generator);
+            let why = format!("THE GENERATOR was too slow to send {missed} of them");
+            return Some((Limit::Generator, why));
+        }
+        if share(self.sent_late, self.sent) > LATE_SHARE_MAX {
+            let late = grouped(self.sent_late);
+            let why = format!("THE GENERATOR sent {late} of them more than 1 ms late");
+            return Some((Limit::Generator, why));
+        }
+        if let Some(fault) = fault(report) {
+            return Some((Limit::Target, fault));
+        }
+        if self.loss_ratio > terms.max_loss {
+            return Some((Limit::Target, losses(report)));
+        }
+        self.too_long(terms.max_p99_ns?)
+    }
+
+    fn too_long(&self, max_p99_ns: u64) -> Option<(Limit, String)> {
+        let allowed = duration(max_p99_ns);
+        if self.service_p99_ns > max_p99_ns {
+            return Some((Limit::Target, format!("p99 is above {allowed}")));
+        }
+        let why = || format!("THE GENERATOR sent late: p99 is above {allowed} only by its delay");
+        (self.p99_ns > max_p99_ns).then(|| (Limit::Generator, why()))
+    }
+}
+
+/// What no rate excuses.
+fn fault(report: &Report) -> Option<String> {
+    let strays = &report.strays;
+    let counted = [
+        (strays.duplicate, "answers came twice"),
+        (strays.unexpected, "answers belong to no PREPARE"),
+        (strays.late_fulfills, "FULFILLs came after the expiry of their PREPARE"),
+        (strays.unreadable, "frames were no BTP"),
+    ];
+    if let Some((count, what)) = counted.into_iter().find(|&(count, _)| count > 0) {
+        return Some(format!("{} {what}", grouped(count)));
+    }
+    // An expiry that passed on the way is a matter of time: the packet is lost, as any other.
+    let in_time = |fault: &&FaultReport| fault.fault != Fault::ExpiryPast.name();
+    if let Some(fault) = report.receiver_faults.iter().find(in_time) {
+        return Some(format!("{} delivered with a fault: {}", grouped(fault.count), fault.fault));
+    }
+    report.books.differences.first().cloned()
+}
+
+/// What became of the packets that were lost: the most frequent fate first, three at most.
+fn losses(report: &Report) -> String {
+    let mut fates: Vec<(u64, String)> = report
+        .surprises
+        .iter()
+        .map(|surprise| (surprise.count, surprise.outcome.clone()))
+        .collect();
+    fates.push((report.unanswered, "never answered".to_owned()));
+    fates.push((report.missed.link_full, "not sent, as the target did not read".to_owned()));
+    let full = "not sent, as every request id was in flight";
+    fates.push((report.missed.in_flight_full, full.to_owned()));
+    fates.retain(|&(count, _)| count > 0);
+    fates.sort_by_key(|&(count, _)| std::cmp::Reverse(count));
+    let words = fates.iter().take(3).map(|(count, fate)| format!("{} {fate}", grouped(*count)));
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss)] // a ratio, not money
+    let ratio = part as f64 / whole.max(1) as f64;
+    ratio
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{SurpriseReport, passing};
+
+    const ASK: Ask = Ask { phase: Phase::Narrow, rate_per_s: 100, seconds: 10 };
+    const STRICT: Terms = Terms { max_loss: 0.0, max_p99_ns: None };
+
+    /// The trial of a run in which all went well, but for one thing. A thousand were offered.
+    fn judged(terms: &Terms, spoil: impl FnOnce(&mut Report)) -> Trial {
+        let mut report = passing();
+        report.failures.clear();
+        spoil(&mut report);
+        Trial::of(ASK, &report, terms)
+    }
+
+    #[track_caller]
+    fn assert_bad(trial: &Trial, limit: Limit, words: &str) {
+        assert_eq!((trial.good, trial.found()), (false, Found::Bad(limit)), "{trial:?}");
+        let why = trial.why.as_deref().unwrap();
+        assert!(why.contains(words), "{words} is not in {why}");
+    }
+
+    #[test]
+    fn a_trial_in_which_all_came_back_as_it_should_is_good() {
+        let trial = judged(&STRICT, |_| ());
+        assert_eq!((trial.found(), trial.lost, trial.why), (Found::Good, 0, None));
+    }
+
+    #[test]
+    fn one_packet_that_did_not_is_a_loss_unless_so_many_are_allowed() {
+        let lose = |report: &mut Report| {
+            report.kinds[0].as_expected -= 1;
+            let outcome = "rejected with T02".to_owned();
+            report.surprises.push(SurpriseReport { kind: "fulfilled", outcome, count: 1 });
+        };
+        let trial = judged(&STRICT, lose);
+        assert_bad(&trial, Limit::Target, "1 rejected with T02");
+        assert_eq!((trial.lost, trial.loss_ratio.to_string().as_str()), (1, "0.001"));
+        assert!(judged(&Terms { max_loss: 0.001, ..STRICT }, lose).good);
+        assert!(!judged(&Terms { max_loss: 0.000_999, ..STRICT }, lose).good);
+    }
+
+    #[test]
+    fn what_the_target_gave_no_room_to_send_is_lost_too() {
+        let trial = judged(&STRICT, |report| {
+            report.kinds[0].as_expected -= 12;
+            report.missed.link_full = 5;
+            report.missed.in_flight_full = 7;
+        });
+        assert_bad(&trial, Limit::Target, "7 not sent, as every request id was in flight, 5 not");
+        assert_eq!(trial.lost, 12);
+    }
+
+    #[test]
+    fn what_the_generator_was_too_slow_for_bounds_the_generator_and_is_no_loss() {
+        let trial = judged(&STRICT, |report| {
+            report.kinds[0].as_expected -= 7;
+            report.missed.too_late = 7;
+        });
+        assert_bad(&trial, Limit::Generator, "too slow to send 7");
+        assert_eq!((trial.lost, trial.missed_by_generator), (0, 7));
+        // Also where others were lost: less was offered than the trial says.
+        let trial = judged(&Terms { max_loss: 1.0, ..STRICT }, |report| {
+            report.kinds[0].as_expected -= 70;
+            report.missed.too_late = 7;
+        });
+        assert_bad(&trial, Limit::Generator, "too slow");
+    }
+
+    #[test]
+    fn a_generator_that_was_behind_for_half_of_its_packets_is_the_limit() {
+        assert!(judged(&STRICT, |report| report.sent_late = 500).good);
+        let trial = judged(&STRICT, |report| report.sent_late = 501);
+        assert_bad(&trial, Limit::Generator, "501 of them more than 1 ms late");
+    }
+
+    #[test]
+    fn latency_is_the_targets_where_its_service_time_is_and_else_the_generators() {
+        let terms = Terms { max_p99_ns: Some(500_000), ..STRICT };
+        let slow = |scheduled, service| {
+            judged(&terms, |report| {
+                (report.latency.p99_ns, report.service.p99_ns) = (scheduled, service);
+            })
+        };
+        assert!(slow(500_000, 500_000).good);
+        assert_bad(&slow(500_001, 500_001), Limit::Target, "p99 is above 500.0 us");
+        assert_bad(&slow(500_001, 500_000), Limit::Generator, "THE GENERATOR sent late");
+    }
+
+    #[test]
+    fn no_rate_excuses_a_wrong_answer() {
+        type Spoil = fn(&mut Report);
+        let spoilers: [(&str, Spoil); 7] = [
+            ("came twice", |report| report.strays.duplicate = 1),
+            ("no PREPARE", |report| report.strays.unexpected = 1),
+            ("after the expiry", |report| report.strays.late_fulfills = 1),
+            ("no BTP", |report| report.strays.unreadable = 1),
+            ("fault: f", |report| {
+                report.receiver_faults.push(FaultReport { fault: "f", count: 1 });
+            }),
+            ("a unit", |report| report.books.differences.push("a unit".to_owned())),
+            ("closed", |report| report.partial = Some("it closed".to_owned())),
+        ];
+        for (words, spoil) in spoilers {
+            let terms = Terms { max_loss: 1.0, ..STRICT };
+            assert_bad(&judged(&terms, spoil), Limit::Target, words);
+        }
+        let too_slow = FaultReport { fault: Fault::ExpiryPast.name(), count: 1 };
+        assert!(judged(&STRICT, |report| report.receiver_faults.push(too_slow)).good);
+    }
+}
