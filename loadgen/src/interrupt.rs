@@ -47,7 +47,8 @@ impl Interrupt {
     }
 
     fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { seen: Arc::clone(&self.seen), wake: self.wake.try_clone()? })
+        let (wake, write) = (self.wake.try_clone()?, self._write.try_clone()?);
+        Ok(Self { seen: Arc::clone(&self.seen), wake, _write: write })
     }
 
     fn register() -> io::Result<Self> {
