@@ -1,6 +1,7 @@
 //! What is read from a workload file, and how each mistake in it is told.
 
 use super::*;
+use crate::traffic::{Mix, Span};
 
 const GOOD: &str = r#"
 seed = 42
@@ -57,7 +58,7 @@ fn a_whole_workload_is_read() {
     assert_eq!((workload.seconds, workload.rate_per_s, workload.traffic.seed), (5, 20_000, 42));
     assert_eq!(workload.schedule().count(), 100_000);
     assert_eq!(workload.traffic.mix, Mix::new([900, 40, 10, 10, 40]).unwrap());
-    assert_eq!(workload.traffic.silent_expiry_ms, span(&(2_500..=4_000)));
+    assert_eq!(workload.traffic.silent_expiry_ms, Span::new(&(2_500..=4_000)).unwrap());
     assert_eq!(workload.ends[0].token.expose(), "hush-a");
     assert_eq!(workload.ends[1].token.expose(), "hush-b");
     assert_eq!(workload.flows[0].converted(3), Some(7));
