@@ -15,6 +15,9 @@ pub const SLOTS_MIN: usize = 1 << 14;
 /// costs, so that a higher figure can only be a mistake.
 pub const RATE_PER_S_MAX: u64 = 20_000_000;
 
+/// Phases of one run: one for each minute of a day is less.
+pub const PHASES_MAX: usize = 2_000;
+
 /// Longest run: a day.
 pub const SECONDS_MAX: u64 = 86_400;
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::cpu::Spent;
 use crate::environment::Environment;
+use crate::schedule::Phase;
 pub use text::{duration, grouped};
 
 /// Names the schema; it changes when a key changes its meaning or goes.
@@ -47,7 +48,11 @@ pub struct Report {
     pub fulfillment: &'static str,
     /// How many packets were sent over and over; none if each was unique.
     pub repeat: Option<u64>,
-    /// The rate that was asked for.
+    /// How packets followed each other: `constant` or `poisson`.
+    pub arrivals: &'static str,
+    /// The rates that were asked for, one after the other.
+    pub phases: Vec<Phase>,
+    /// The rate that was asked for; the mean where there were several.
     pub offered_per_s: u64,
     /// Seconds that were asked for.
     pub seconds: u64,

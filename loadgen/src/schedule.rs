@@ -1,11 +1,74 @@
 //! When packets are due.
 //!
 //! Open loop: packet `n` of a constant rate is due `n / rate` after the start, whatever became of
-//! the packets before it.
+//! the packets before it. Rates may change by phases, and packets come by chance; see
+//! `schedule/phases.rs`.
 //!
 //! A [`Schedule`] is gone through packet by packet, as it is cheaper to step than to compute each
-//! time anew. Invariant: the time of a packet depends on its number alone, not on when it was asked
-//! for, and no time is before that of the packet before it.
+//! time anew. Invariant: the times follow from phases, process and seed alone, not from when they
+//! were asked for, and no time is before that of the packet before it.
+
+mod phases;
+
+use serde::{Deserialize, Serialize};
+
+use phases::Phased;
+
+/// A part of a run: a constant rate, or one that rises or falls evenly.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Phase {
+    /// How long.
+    pub seconds: u64,
+    /// PREPAREs a second at its start.
+    pub rate_per_s: u64,
+    /// The same at its end.
+    pub to_rate_per_s: u64,
+}
+
+impl Phase {
+    /// A phase of one rate.
+    #[must_use]
+    pub const fn constant(rate_per_s: u64, seconds: u64) -> Self {
+        Self { seconds, rate_per_s, to_rate_per_s: rate_per_s }
+    }
+
+    /// Whether its rate stays the same.
+    #[must_use]
+    pub const fn is_constant(&self) -> bool {
+        self.rate_per_s == self.to_rate_per_s
+    }
+}
+
+/// PREPAREs of all phases.
+#[must_use]
+pub fn count(phases: &[Phase]) -> u64 {
+    // Twice as many, as the middle of a ramp may be a half.
+    let twice: u64 =
+        phases.iter().map(|phase| (phase.rate_per_s + phase.to_rate_per_s) * phase.seconds).sum();
+    twice / 2
+}
+
+/// How packets of one rate follow each other.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Process {
+    /// Evenly.
+    #[default]
+    Constant,
+    /// By chance: independent of each other.
+    Poisson,
+}
+
+impl Process {
+    /// The name that workload files and reports use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Constant => "constant",
+            Self::Poisson => "poisson",
+        }
+    }
+}
 
 /// Where a run stands: the packet that is due next, and when.
 #[derive(Clone, Debug)]
@@ -14,7 +77,13 @@ pub struct Schedule {
     count: u64,
     due_ns: u64,
     end_ns: u64,
-    steady: Steady,
+    times: Times,
+}
+
+#[derive(Clone, Debug)]
+enum Times {
+    Steady(Steady),
+    Phased(Phased),
 }
 
 /// A constant rate: whole nanoseconds from packet to packet, and what is left over.
@@ -31,21 +100,28 @@ struct Steady {
 const NS_PER_S: u64 = 1_000_000_000;
 
 impl Schedule {
-    /// `rate_per_s` packets a second for so many seconds.
+    /// The times of these phases; `seed` is that of every draw.
     ///
     /// # Panics
     ///
-    /// If the rate is 0.
+    /// If there is no packet in them.
     #[must_use]
-    pub fn constant(rate_per_s: u64, seconds: u64) -> Self {
-        let steady = Steady {
-            step_ns: NS_PER_S / rate_per_s,
-            step_rest: NS_PER_S % rate_per_s,
-            rest: 0,
-            rate_per_s,
+    pub fn new(phases: &[Phase], process: Process, seed: u64) -> Self {
+        let count = count(phases);
+        assert!(count > 0, "a workload was checked to have a packet");
+        let times = match (process, phases) {
+            (Process::Constant, [phase]) if phase.is_constant() => {
+                Times::Steady(Steady::new(phase.rate_per_s))
+            }
+            (Process::Constant, _) => Times::Phased(Phased::new(phases, count, None)),
+            (Process::Poisson, _) => Times::Phased(Phased::new(phases, count, Some(seed))),
         };
-        let (count, end_ns) = (rate_per_s * seconds, seconds * NS_PER_S);
-        Self { sequence: 0, count, due_ns: 0, end_ns, steady }
+        let end_ns = phases.iter().map(|phase| phase.seconds).sum::<u64>() * NS_PER_S;
+        let mut schedule = Self { sequence: 0, count, due_ns: 0, end_ns, times };
+        if let Times::Phased(phased) = &mut schedule.times {
+            schedule.due_ns = phased.due_ns(0);
+        }
+        schedule
     }
 
     /// Packets in the whole run.
@@ -75,12 +151,10 @@ impl Schedule {
     /// Goes on to the next packet.
     pub fn advance(&mut self) {
         self.sequence += 1;
-        let Steady { step_ns, step_rest, rest, rate_per_s } = &mut self.steady;
-        self.due_ns += *step_ns;
-        *rest += *step_rest;
-        if *rest >= *rate_per_s {
-            *rest -= *rate_per_s;
-            self.due_ns += 1;
+        match &mut self.times {
+            Times::Steady(steady) => self.due_ns += steady.step(),
+            // Rounding may not turn time back.
+            Times::Phased(phased) => self.due_ns = self.due_ns.max(phased.due_ns(self.sequence)),
         }
     }
 
@@ -92,53 +166,21 @@ impl Schedule {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Steady {
+    fn new(rate_per_s: u64) -> Self {
+        let (step_ns, step_rest) = (NS_PER_S / rate_per_s, NS_PER_S % rate_per_s);
+        Self { step_ns, step_rest, rest: 0, rate_per_s }
+    }
 
-    /// Every time of a schedule.
-    fn times(mut schedule: Schedule) -> Vec<u64> {
-        let mut times = Vec::new();
-        while let Some(due_ns) = schedule.due_ns() {
-            assert_eq!(schedule.sequence(), times.len() as u64);
-            times.push(due_ns);
-            schedule.advance();
+    fn step(&mut self) -> u64 {
+        self.rest += self.step_rest;
+        if self.rest < self.rate_per_s {
+            return self.step_ns;
         }
-        assert_eq!(schedule.count(), times.len() as u64);
-        times
-    }
-
-    #[test]
-    fn a_constant_rate_does_not_drift() {
-        for rate_per_s in [1, 3, 7, 999, 12_345, 999_983] {
-            let schedule = Schedule::constant(rate_per_s, 3);
-            assert_eq!(schedule.end_ns(), 3_000_000_000);
-            for (sequence, due_ns) in (0..).zip(times(schedule)) {
-                let exact = u128::from(sequence_ns(sequence)) / u128::from(rate_per_s);
-                assert_eq!(u128::from(due_ns), exact, "{sequence} at {rate_per_s}");
-            }
-        }
-    }
-
-    fn sequence_ns(sequence: u64) -> u64 {
-        sequence * NS_PER_S
-    }
-
-    #[test]
-    fn the_highest_rate_and_the_longest_run_are_counted_without_overflow() {
-        use crate::limits::{RATE_PER_S_MAX, SECONDS_MAX};
-        let mut schedule = Schedule::constant(RATE_PER_S_MAX, SECONDS_MAX);
-        assert_eq!(schedule.count(), 1_728_000_000_000);
-        assert_eq!(schedule.end_ns(), 86_400_000_000_000);
-        schedule.advance();
-        assert_eq!(schedule.due_ns(), Some(50));
-    }
-
-    #[test]
-    fn a_schedule_that_was_stopped_says_what_it_left_out() {
-        let mut schedule = Schedule::constant(10, 1);
-        schedule.advance();
-        assert_eq!(schedule.stop(), 9);
-        assert_eq!((schedule.due_ns(), schedule.sequence(), schedule.stop()), (None, 10, 0));
+        self.rest -= self.rate_per_s;
+        self.step_ns + 1
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ pub use draw::Span;
 
 use crate::payload::Kind;
 use draw::Draws;
+pub(crate) use draw::even;
 
 /// Places that a mix has to give away.
 pub const PER_MILLE: u16 = 1000;

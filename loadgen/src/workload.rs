@@ -22,17 +22,17 @@ use serde::Deserialize;
 
 use crate::limits;
 use crate::payload::{Fulfillment, Kind};
-use crate::schedule::Schedule;
+use crate::schedule::{self, Phase, Process, Schedule};
 use crate::traffic::Traffic;
 use file::File;
 
 /// A workload that can be run.
 #[derive(Clone, Debug)]
 pub struct Workload {
-    /// PREPAREs a second, over all flows.
-    pub rate_per_s: u64,
-    /// How long they are sent.
-    pub seconds: u64,
+    /// How many PREPAREs a second, over all flows, and for how long.
+    pub phases: Vec<Phase>,
+    /// How they follow each other.
+    pub process: Process,
     /// What they look like.
     pub traffic: Traffic,
     /// How a packet's fulfillment follows from it.
@@ -210,7 +210,25 @@ impl Workload {
     /// When its packets are due.
     #[must_use]
     pub fn schedule(&self) -> Schedule {
-        Schedule::constant(self.rate_per_s, self.seconds)
+        Schedule::new(&self.phases, self.process, self.traffic.seed)
+    }
+
+    /// How long packets are sent.
+    #[must_use]
+    pub fn seconds(&self) -> u64 {
+        self.phases.iter().map(|phase| phase.seconds).sum()
+    }
+
+    /// PREPAREs a second, over all flows; where that changes, the mean rounded down.
+    #[must_use]
+    pub fn rate_per_s(&self) -> u64 {
+        schedule::count(&self.phases) / self.seconds()
+    }
+
+    /// The same workload at one rate, whatever its phases were.
+    #[must_use]
+    pub fn at_rate(&self, rate_per_s: u64, seconds: u64) -> Self {
+        Self { phases: vec![Phase::constant(rate_per_s, seconds)], ..self.clone() }
     }
 
     /// Where a packet of this flow and kind is addressed to.

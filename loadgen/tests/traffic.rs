@@ -96,6 +96,19 @@ fn packets_that_are_repeated_come_back_as_they_should() {
     }
 }
 
+#[test]
+fn phases_and_packets_by_chance_are_all_sent_and_answered() {
+    let phases = "arrivals = { process = \"poisson\" }\n[[phases]]\nseconds = 1\nrate_per_s = 200\n\
+                  to_rate_per_s = 1800\n[[phases]]\nseconds = 1\nrate_per_s = 1000\n";
+    let (status, report) = run(Faults::default(), phases, "");
+    assert_eq!(status, 0, "{report:#}");
+    assert_all_as_expected(&report);
+    assert_eq!((&report["offered"], &report["offered_per_s"]), (&2_000.into(), &1_000.into()));
+    assert_eq!(report["arrivals"], "poisson");
+    let ramp = &report["phases"][0];
+    assert_eq!((&ramp["rate_per_s"], &ramp["to_rate_per_s"]), (&200.into(), &1800.into()));
+}
+
 /// A run against a peer with one fault fails with status 1 and these words.
 #[track_caller]
 fn assert_caught(faults: Faults, traffic: &str, words: &[&str]) {

@@ -50,6 +50,8 @@ pub(crate) fn passing() -> Report {
         seed: 1,
         fulfillment: "stream",
         repeat: None,
+        arrivals: "constant",
+        phases: Vec::new(),
         offered_per_s: 100,
         seconds: 10,
         offered: 1_000,

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
+use crate::schedule::Phase;
+
 use super::{Cpu, METHOD, Missed, Report, Strays, Verdict};
 use crate::environment::LinkReport;
 
@@ -40,15 +42,24 @@ impl fmt::Display for Report {
 
 impl Report {
     fn write_traffic(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fulfillment = self.fulfillment;
+        let (arrivals, fulfillment) = (self.arrivals, self.fulfillment);
+        write!(f, "traffic      {arrivals} arrivals, {fulfillment} fulfillments, ")?;
         match self.repeat {
-            None => writeln!(f, "traffic      every packet unique, {fulfillment} fulfillments"),
-            Some(count) => writeln!(
-                f,
-                "traffic      {} packets, SENT OVER AND OVER, {fulfillment} fulfillments",
-                grouped(count)
-            ),
+            None => writeln!(f, "every packet unique")?,
+            Some(count) => writeln!(f, "{} packets SENT OVER AND OVER", grouped(count))?,
         }
+        if self.phases.len() < 2 && self.phases.iter().all(Phase::is_constant) {
+            return Ok(());
+        }
+        for (index, phase) in self.phases.iter().enumerate() {
+            let head = if index == 0 { "phases" } else { "" };
+            write!(f, "{head:<13}{} s at {}", phase.seconds, grouped(phase.rate_per_s))?;
+            if !phase.is_constant() {
+                write!(f, " to {}", grouped(phase.to_rate_per_s))?;
+            }
+            writeln!(f, " a second")?;
+        }
+        Ok(())
     }
 
     fn write_counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

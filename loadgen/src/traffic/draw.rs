@@ -37,6 +37,12 @@ impl Draws {
     }
 }
 
+/// An even draw of a packet from 0 to 1, without its ends.
+#[expect(clippy::cast_precision_loss, reason = "53 bits")]
+pub(crate) fn even(seed: u64, sequence: u64, index: u64) -> f64 {
+    ((Draws::new(seed, sequence).draw(index) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+}
+
 /// The high half.
 pub(super) const fn high(value: u64) -> u32 {
     (value >> 32) as u32
@@ -104,6 +110,14 @@ mod tests {
         let values: HashSet<u64> =
             draws.flat_map(|draws| (0..DRAWS).map(move |index| draws.draw(index))).collect();
         assert_eq!(values.len(), 16_000);
+    }
+
+    #[test]
+    fn an_even_draw_has_its_mean_in_the_middle_and_never_reaches_an_end() {
+        let draws: Vec<f64> = (0..100_000).map(|n| even(3, n, 7)).collect();
+        assert!(draws.iter().all(|draw| (f64::MIN_POSITIVE..1.0).contains(draw)));
+        let mean = draws.iter().sum::<f64>() / 100_000.0;
+        assert!((mean - 0.5).abs() < 0.005, "{mean}");
     }
 
     #[test]

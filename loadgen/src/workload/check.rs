@@ -11,9 +11,10 @@ use super::file::File;
 use super::{Overrides, Source, Workload, WorkloadError};
 use crate::limits;
 use crate::payload::Kind;
+use crate::schedule::Phase;
 use crate::traffic::{PER_MILLE, Traffic};
 use ends::{checked_ends, checked_flows, checked_unroutable};
-use rate::{checked_rate, checked_seconds};
+use rate::checked_phases;
 use shape::{checked_amount, checked_data_len, checked_expiry, checked_mix, checked_repeat, span};
 
 pub(super) fn check(
@@ -22,8 +23,7 @@ pub(super) fn check(
     overrides: Overrides,
     chosen_seed: u64,
 ) -> Result<Workload, WorkloadError> {
-    let rate_per_s = checked_rate(file, source, overrides)?;
-    let seconds = checked_seconds(file, source, overrides)?;
+    let phases = checked_phases(file, source, overrides)?;
     let ends = checked_ends(file, source)?;
     let amount = checked_amount(&file.traffic, source)?;
     let (flows, by_weight) = checked_flows(file, source, &ends, &amount)?;
@@ -41,21 +41,23 @@ pub(super) fn check(
         flows: by_weight,
     };
     let repeat = checked_repeat(&file.traffic, source, &traffic)?;
-    check_silent_in_flight(file, source, rate_per_s, seconds, &traffic)?;
+    check_silent_in_flight(file, source, &phases, &traffic)?;
     let unroutable = checked_unroutable(file, source, &ends, &flows)?;
-    let fulfillment = file.traffic.fulfillment;
-    Ok(Workload { rate_per_s, seconds, traffic, fulfillment, repeat, ends, flows, unroutable })
+    let (process, fulfillment) = (file.arrivals.process, file.traffic.fulfillment);
+    Ok(Workload { phases, process, traffic, fulfillment, repeat, ends, flows, unroutable })
 }
 
 /// Silent packets pile up until they expire; more than there are request ids would stop the run.
-pub(super) fn check_silent_in_flight(
+fn check_silent_in_flight(
     file: &File,
     source: &Source<'_>,
-    rate_per_s: u64,
-    seconds: u64,
+    phases: &[Phase],
     traffic: &Traffic,
 ) -> Result<(), WorkloadError> {
     let silent_per_mille = u64::from(traffic.mix.per_mille(Kind::Expired));
+    let rates = phases.iter().map(|phase| phase.rate_per_s.max(phase.to_rate_per_s));
+    let rate_per_s = rates.max().unwrap_or_default();
+    let seconds: u64 = phases.iter().map(|phase| phase.seconds).sum();
     let held_ms = traffic.silent_expiry_ms.most().min(seconds * 1_000);
     let in_flight = u128::from(rate_per_s) * u128::from(silent_per_mille) * u128::from(held_ms)
         / (u128::from(PER_MILLE) * 1_000);
@@ -67,5 +69,7 @@ pub(super) fn check_silent_in_flight(
          rate_per_s, [mix] expired or [traffic] silent_expiry_ms",
         limits::IN_FLIGHT_MAX
     );
-    Err(source.error(file.rate_per_s.span(), &text))
+    let of_phase = file.phases.first().map(|phase| phase.span());
+    let at = file.rate_per_s.as_ref().map(|rate| rate.span()).or(of_phase);
+    Err(source.error(at.unwrap_or_default(), &text))
 }

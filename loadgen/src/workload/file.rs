@@ -6,13 +6,18 @@ use toml::Spanned;
 
 use super::{Role, Token};
 use crate::payload::Fulfillment;
+use crate::schedule::Process;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     pub(super) seed: Option<u64>,
-    pub(super) seconds: Spanned<u64>,
-    pub(super) rate_per_s: Spanned<u64>,
+    pub(super) seconds: Option<Spanned<u64>>,
+    pub(super) rate_per_s: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) phases: Vec<Spanned<PhaseTable>>,
+    #[serde(default)]
+    pub(super) arrivals: ArrivalsTable,
     #[serde(default)]
     pub(super) traffic: TrafficTable,
     pub(super) mix: Option<Spanned<MixTable>>,
@@ -20,6 +25,20 @@ pub(super) struct File {
     pub(super) ends: Vec<Spanned<EndTable>>,
     #[serde(default)]
     pub(super) flows: Vec<Spanned<FlowTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PhaseTable {
+    pub(super) seconds: Spanned<u64>,
+    pub(super) rate_per_s: Spanned<u64>,
+    pub(super) to_rate_per_s: Option<Spanned<u64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ArrivalsTable {
+    pub(super) process: Process,
 }
 
 #[derive(Default, Deserialize)]

@@ -1,6 +1,7 @@
 //! What is read from a workload file, and how each mistake in it is told.
 
 use super::*;
+use crate::schedule::{Phase, Process};
 use crate::traffic::{Mix, Span};
 
 const GOOD: &str = r#"
@@ -55,7 +56,8 @@ fn refused(piece: &str, by: &str) -> String {
 #[test]
 fn a_whole_workload_is_read() {
     let workload = parse(GOOD).unwrap();
-    assert_eq!((workload.seconds, workload.rate_per_s, workload.traffic.seed), (5, 20_000, 42));
+    assert_eq!(workload.phases, [Phase::constant(20_000, 5)]);
+    assert_eq!((workload.process, workload.traffic.seed), (Process::Constant, 42));
     assert_eq!(workload.schedule().count(), 100_000);
     assert_eq!(workload.traffic.mix, Mix::new([900, 40, 10, 10, 40]).unwrap());
     assert_eq!(workload.traffic.silent_expiry_ms, Span::new(&(2_500..=4_000)).unwrap());
@@ -70,9 +72,65 @@ fn a_whole_workload_is_read() {
 fn the_command_line_wins_over_the_file_and_a_missing_seed_is_chosen() {
     let overrides = Overrides { seconds: Some(2), rate_per_s: Some(7), seed: Some(9) };
     let workload = Workload::parse(GOOD, "w.toml", overrides, 1).unwrap();
-    assert_eq!((workload.seconds, workload.rate_per_s, workload.traffic.seed), (2, 7, 9));
+    assert_eq!((workload.phases, workload.traffic.seed), (vec![Phase::constant(7, 2)], 9));
     let unseeded = parse(&GOOD.replacen("seed = 42", "", 1)).unwrap();
     assert_eq!(unseeded.traffic.seed, 1);
+}
+
+/// `GOOD` with phases in place of its one rate.
+fn phased(phases: &str) -> String {
+    GOOD.replacen("seconds = 5\nrate_per_s = 20000\n", phases, 1)
+}
+
+const TWO_PHASES: &str = "[[phases]]\nseconds = 2\nrate_per_s = 0\nto_rate_per_s = 100\n\
+                          [[phases]]\nseconds = 3\nrate_per_s = 50\n";
+
+#[test]
+fn phases_and_arrivals_are_read() {
+    let text = phased(TWO_PHASES) + "[arrivals]\nprocess = \"poisson\"\n";
+    let workload = parse(&text).unwrap();
+    let ramp = Phase { seconds: 2, rate_per_s: 0, to_rate_per_s: 100 };
+    assert_eq!(workload.phases, [ramp, Phase::constant(50, 3)]);
+    assert_eq!(workload.process, Process::Poisson);
+    assert_eq!((workload.seconds(), workload.rate_per_s()), (5, 50));
+    assert_eq!(workload.schedule().count(), 250);
+    assert_eq!(workload.at_rate(9, 1).phases, [Phase::constant(9, 1)]);
+}
+
+#[test]
+fn the_command_line_takes_the_place_of_phases_if_it_names_a_rate() {
+    let text = phased(TWO_PHASES);
+    let given = |rate_per_s, seconds| Overrides { rate_per_s, seconds, seed: None };
+    let parse = |overrides| Workload::parse(&text, "w.toml", overrides, 1);
+    assert_eq!(parse(given(Some(9), None)).unwrap().phases, [Phase::constant(9, 5)]);
+    assert_eq!(parse(given(Some(9), Some(1))).unwrap().phases, [Phase::constant(9, 1)]);
+    let error = parse(given(None, Some(1))).unwrap_err().to_string();
+    assert!(error.contains("give --rate too"), "{error}");
+    let error = parse(given(Some(0), None)).unwrap_err().to_string();
+    assert!(error.contains("--rate is 0"), "{error}");
+}
+
+#[test]
+fn phases_that_cannot_be_run_are_told_by_line_cause_and_fix() {
+    for (phases, line, words) in [
+        ("seconds = 5\n[[phases]]\nseconds = 1\nrate_per_s = 1\n", 3, "one of the two ways out"),
+        ("[[phases]]\nseconds = 0\nrate_per_s = 1\n", 4, "seconds is 0"),
+        ("[[phases]]\nseconds = 1\nrate_per_s = 0\n", 3, "no phase has a packet"),
+        ("[[phases]]\nseconds = 1\nrate_per_s = 20000001\n", 5, "from 0 (a pause) to 20000000"),
+        ("[[phases]]\nseconds = 1\nrate_per_s = 1\nto_rate_per_s = 20000001\n", 6, "no run can"),
+        ("[[phases]]\nseconds = 86401\nrate_per_s = 1\n", 4, "from 1 to 86400"),
+        (&"[[phases]]\nseconds = 86400\nrate_per_s = 1\n".repeat(2), 3, "the sum of all seconds"),
+        (&"[[phases]]\nseconds = 1\nrate_per_s = 1\n".repeat(2001), 3, "2001 phases"),
+        ("[[phases]]\nseconds = 1\n", 3, "`rate_per_s` is missing"),
+        ("[phases]\nseconds = 1\n", 3, "`phases` takes any number of tables"),
+        ("seconds = 1\n", 1, "`rate_per_s` is missing; add one like rate_per_s = 20000, or [[ph"),
+        ("arrivals = 1\n", 3, "`arrivals` takes a table"),
+        ("arrivals = { process = \"burst\" }\n", 3, "`process` takes \"constant\" or"),
+    ] {
+        let error = parse(&phased(phases)).expect_err(phases).to_string();
+        assert!(error.starts_with(&format!("w.toml:{line}: ")), "{phases}: {error}");
+        assert!(error.contains(words) && !error.contains('\n'), "{phases}: {error}");
+    }
 }
 
 #[test]
