@@ -195,12 +195,6 @@ impl Tally {
         &self.whole
     }
 
-    /// Latencies of the last whole second; before its end, those of the first.
-    #[must_use]
-    pub fn recent(&self) -> &Histogram<u64> {
-        if self.whole.latency.is_empty() { &self.filling.latency } else { &self.whole.latency }
-    }
-
     #[cold]
     fn end_second(&mut self, end_ns: u64) {
         let Self { filling, whole, latency, service, .. } = self;
@@ -320,15 +314,14 @@ mod tests {
     fn the_live_line_sees_the_last_whole_second() {
         let mut tally = Tally::new(2);
         answer(&mut tally);
-        assert_eq!(tally.recent().len(), 1);
         assert!(!tally.turn_second(999_999_999));
         assert!(tally.turn_second(1_000_000_000));
-        assert_eq!(tally.recent().len(), 1);
+        assert_eq!(tally.second().latency.len(), 1);
         answer(&mut tally);
         answer(&mut tally);
-        assert_eq!(tally.recent().len(), 1);
+        assert_eq!(tally.second().latency.len(), 1);
         assert!(tally.turn_second(2_000_000_000));
-        assert_eq!(tally.recent().len(), 2);
+        assert_eq!(tally.second().latency.len(), 2);
     }
 
     #[test]

@@ -203,7 +203,9 @@ impl<'a> Engine<'a> {
                 break Err(error.into());
             }
             let now_ns = self.clock.now().ns;
-            self.tally.turn_second(now_ns);
+            if self.tally.turn_second(now_ns) {
+                live.second(self.tally.second());
+            }
             if now_ns >= live.next_ns() {
                 live.show(&self.moment(now_ns));
             }
@@ -214,6 +216,7 @@ impl<'a> Engine<'a> {
         };
         let end_ns = self.clock.now().ns;
         self.tally.finish(end_ns);
+        live.second(self.tally.second());
         self.sending_ns = end_ns.min(self.sending_until_ns());
         live.finish();
         match self.interrupted_ns {
@@ -407,17 +410,16 @@ impl<'a> Engine<'a> {
     }
 
     fn moment(&self, now_ns: u64) -> Moment {
-        let recent = self.tally.recent();
-        let latency = |quantile| (!recent.is_empty()).then(|| recent.value_at_quantile(quantile));
+        let due_ns = match self.drive.pace {
+            Pace::Open => self.schedule.due_ns(),
+            Pace::Closed(_) | Pace::Answering => None,
+        };
         Moment {
             elapsed_ns: now_ns,
-            sent: self.tally.sent,
-            fulfilled: self.tally.fulfilled,
-            rejected: self.tally.rejected,
+            planned_ns: self.schedule.end_ns(),
+            behind_ns: due_ns.map_or(0, |due_ns| now_ns.saturating_sub(due_ns)),
             in_flight: self.unanswered(),
-            missed: self.tally.missed.total(),
-            p50_ns: latency(0.5),
-            p99_ns: latency(0.99),
+            ..Moment::of(&self.tally)
         }
     }
 }

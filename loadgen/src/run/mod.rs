@@ -118,6 +118,7 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
     let links = endpoints.zip(&players);
     let links = links.filter_map(|(endpoint, it)| it.as_ref().map(|it| (endpoint, &it.link)));
     environment.add_links(links);
+    environment.waiting = if options.drive.spin { "spin" } else { "block" };
     let run = getrandom::u32().map_err(std::io::Error::from)?;
     let terms = Terms {
         run,
