@@ -15,7 +15,8 @@
 //! switch is imported, so that the books it keeps are a second opinion. Latency counts from the
 //! moment a packet was scheduled (open loop): a stall of the target, or of the generator, shows.
 //!
-//! `search.rs` makes run after run, to find the highest rate without loss.
+//! `search.rs` makes run after run, to find the highest rate without loss; `compare.rs` makes runs of
+//! two workloads in turns, to tell them apart.
 //!
 //! Beside it stands `conformance.rs`: checks of what any connector must do, each played by itself.
 //!
@@ -23,6 +24,7 @@
 
 pub mod books;
 pub mod cli;
+pub mod compare;
 pub mod conformance;
 pub mod control;
 pub mod cpu;

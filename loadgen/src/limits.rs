@@ -21,6 +21,9 @@ pub const PHASES_MAX: usize = 2_000;
 /// Longest run: a day.
 pub const SECONDS_MAX: u64 = 86_400;
 
+/// Pairs of trials of a comparison: the interval of a median then leaves out 2^-1000 exactly.
+pub const COMPARE_PAIRS_MAX: usize = 1_000;
+
 /// Trials that confirm one rate of a search: an hour of trials of 10 s for a dozen rates.
 pub const SEARCH_VOTES_MAX: u32 = 31;
 

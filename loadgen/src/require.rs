@@ -154,6 +154,71 @@ const METRICS: &[Metric] = &[
 
 const TARGET_CPU: &str = "target_cpu_per_pair";
 
+/// A figure of a report, by the name that `--require` knows it by.
+#[derive(Clone, Copy)]
+pub struct Figure(&'static Metric);
+
+impl Figure {
+    /// The figure of this name.
+    ///
+    /// # Errors
+    ///
+    /// A sentence with the names that there are.
+    pub fn named(name: &str) -> Result<Self, String> {
+        METRICS.iter().find(|metric| metric.name == name).map(Self).ok_or_else(|| {
+            let names: Vec<_> = METRICS.iter().map(|metric| metric.name).collect();
+            format!("there is no '{name}'; there are {}", names.join(", "))
+        })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.0.name
+    }
+
+    /// Its unit, as reports name it.
+    #[must_use]
+    pub fn unit(&self) -> &'static str {
+        self.0.unit.name()
+    }
+
+    /// Whether somebody must tell it of the target.
+    #[must_use]
+    pub fn is_of_target(&self) -> bool {
+        self.0.name == TARGET_CPU
+    }
+
+    /// Its value, if the run has it.
+    #[must_use]
+    pub fn of(&self, report: &Report) -> Option<f64> {
+        (self.0.of)(report)
+    }
+
+    /// A value of it for the eye.
+    #[must_use]
+    pub fn show(&self, value: f64) -> String {
+        self.0.unit.show(value)
+    }
+}
+
+impl fmt::Debug for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name)
+    }
+}
+
+/// A time with its unit, in nanoseconds, as a requirement has it.
+///
+/// # Errors
+///
+/// What to write instead.
+pub fn time_ns(text: &str) -> Result<u64, String> {
+    let ns = Unit::Time.read(text).filter(|ns| *ns >= 1.0 && *ns <= float(1 << 53));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // from 1 to 2^53
+    ns.map(|ns| ns.round() as u64).ok_or_else(|| format!("it {}", Unit::Time.advice()))
+}
+
 #[expect(clippy::cast_precision_loss)] // exact up to 2^53: 104 days in nanoseconds
 fn float(value: u64) -> f64 {
     value as f64
@@ -252,9 +317,9 @@ impl Requirement {
         let Some((name, operator, number)) = Operator::split(text) else {
             return refused("it has none of <, <=, =, >=, >; write it as 'p99<500us'");
         };
-        let Some(metric) = METRICS.iter().find(|metric| metric.name == name) else {
-            let names: Vec<_> = METRICS.iter().map(|metric| metric.name).collect();
-            return refused(&format!("there is no '{name}'; there are {}", names.join(", ")));
+        let metric = match Figure::named(name) {
+            Ok(Figure(metric)) => metric,
+            Err(sentence) => return refused(&sentence),
         };
         let Some(limit) = metric.unit.read(number) else {
             return refused(&format!("'{number}' does not fit: {name} {}", metric.unit.advice()));

@@ -10,6 +10,7 @@
 //!      the process at once, without one
 //! ```
 
+mod compare;
 mod conformance;
 mod numbers;
 mod run;
@@ -24,6 +25,7 @@ use clap::{Parser, Subcommand};
 
 use crate::conformance::ConformanceArgs;
 use crate::run::RunError;
+use compare::CompareArgs;
 use run::RunArgs;
 use search::SearchArgs;
 
@@ -57,6 +59,11 @@ enum Command {
     /// Exit status: 0 a rate was found, 1 even the lowest was too high, 2 bad command line or
     /// workload, 3 a trial could not begin, 130 ended by SIGINT or SIGTERM.
     Search(SearchArgs),
+    /// Measure two workloads in turns, AB BA AB ..., and say whether they differ.
+    ///
+    /// Exit status: 0 compared, whatever came of it, 1 a trial did not go as its workload says, 2 bad
+    /// command line or workload, 3 no connection or one that was lost, 130 ended by SIGINT or SIGTERM.
+    Compare(CompareArgs),
     /// Play every check that can be seen from outside against a connector, and say by RFC clause
     /// what passed, what failed, and what does not apply.
     ///
@@ -71,6 +78,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(match Cli::parse().command {
         Command::Run(args) => run::command(&args),
         Command::Search(args) => search::command(&args),
+        Command::Compare(args) => compare::command(&args),
         Command::Conformance(args) => conformance::command(&args),
     })
 }
@@ -86,6 +94,16 @@ fn status_of(error: &RunError) -> u8 {
 fn complain(sentence: &str, status: u8) -> u8 {
     let _ = writeln!(std::io::stderr(), "m2-load: {sentence}");
     status
+}
+
+/// Writes a piece of a text that grows: to standard error where JSON is wanted, or nowhere. A reader
+/// who has gone is no reason to stop.
+fn tell(json: bool, quiet: bool, text: &str) {
+    let _ = match (json, quiet) {
+        (false, _) => std::io::stdout().write_all(text.as_bytes()),
+        (true, false) => std::io::stderr().write_all(text.as_bytes()),
+        (true, true) => Ok(()),
+    };
 }
 
 /// A seed for a workload that names none: small enough to be typed again.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::workload::WorkloadArgs;
-use super::{FAILED, UNUSABLE, chosen_seed, complain, units};
+use super::{FAILED, UNUSABLE, chosen_seed, complain, tell, units};
 use crate::interrupt::STATUS_INTERRUPTED;
 use crate::limits;
 use crate::live::Live;
@@ -41,7 +41,7 @@ pub(super) struct SearchArgs {
     #[arg(long, value_name = "RATIO", default_value = "0", value_parser = units::share)]
     max_loss: f64,
     /// Highest 99th percentile of the latency, with its unit: 500us, 2ms, 1s.
-    #[arg(long, value_name = "TIME", value_parser = units::time_ns)]
+    #[arg(long, value_name = "TIME", value_parser = crate::require::time_ns)]
     max_p99: Option<u64>,
     /// The switch's control socket: its books are compared with ours after each trial.
     #[arg(long, value_name = "PATH")]
@@ -70,9 +70,9 @@ pub(super) fn command(args: &SearchArgs) -> u8 {
     };
     let terms = Terms { max_loss: args.max_loss, max_p99_ns: args.max_p99 };
     let mut report = SearchReport::new(&goal, terms, seed);
-    tell(args, &report.heading());
+    tell(args.json, args.quiet, &report.heading());
     let status = play(args, goal, &mut report);
-    tell(args, &report.to_string());
+    tell(args.json, args.quiet, &report.to_string());
     if args.json {
         let _ = writeln!(std::io::stdout(), "{}", report.to_json());
     }
@@ -118,7 +118,7 @@ fn play(args: &SearchArgs, goal: Goal, report: &mut SearchReport) -> u8 {
                 return complain(&sentence, status);
             }
         };
-        tell(args, &format!("{trial}\n"));
+        tell(args.json, args.quiet, &format!("{trial}\n"));
         search.answer(trial.found());
         report.trials.push(trial);
     }
@@ -147,14 +147,4 @@ fn make(args: &SearchArgs, ask: Ask, report: &SearchReport) -> Result<Trial, End
         return Err(Ended { status: STATUS_INTERRUPTED, sentence });
     }
     Ok(Trial::of(ask, &ended.report, &report.goal.terms))
-}
-
-/// Writes a piece of the text where this command line wants it. A reader who has gone is no reason
-/// to stop.
-fn tell(args: &SearchArgs, text: &str) {
-    let _ = match (args.json, args.quiet) {
-        (false, _) => std::io::stdout().write_all(text.as_bytes()),
-        (true, false) => std::io::stderr().write_all(text.as_bytes()),
-        (true, true) => Ok(()),
-    };
 }

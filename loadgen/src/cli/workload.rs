@@ -18,6 +18,11 @@ pub(super) struct WorkloadArgs {
 }
 
 impl WorkloadArgs {
+    /// The same from a command line that names workloads in another way.
+    pub(super) fn of(workload: PathBuf, seed: Option<u64>) -> Self {
+        Self { workload, seed }
+    }
+
     /// Reads the workload. Rate and seconds stand for the file's where they are given, the chosen
     /// seed where neither file nor command line names one.
     pub(super) fn load(

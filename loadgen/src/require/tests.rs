@@ -156,3 +156,14 @@ fn several_lists_are_one_and_the_same_name_may_stand_twice() {
     assert!(!lists.need_target_cpu());
     assert!(Requirements::parse(&["target_cpu_per_pair<1us"]).unwrap().need_target_cpu());
 }
+
+#[test]
+fn a_time_alone_has_a_unit_too() {
+    for (text, ns) in [("500us", 500_000), ("2.5ms", 2_500_000), ("1s", 1_000_000_000), ("7ns", 7)]
+    {
+        assert_eq!(time_ns(text), Ok(ns));
+    }
+    for text in ["", "5", "us", "-1s", "1m", "1.2.3s", "0ns", "1e3s", "infs"] {
+        assert!(time_ns(text).is_err(), "{text}");
+    }
+}

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // every function here is a test's
 
+mod compare;
 #[path = "../peer/mod.rs"]
 mod peer;
 mod search;

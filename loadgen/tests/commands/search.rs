@@ -99,7 +99,7 @@ fn a_search_that_cannot_be_made_is_a_sentence() {
     assert_complains(search(&["--final-trials", "0"]), 2, &["--final-trials is 0"]);
     let (status, _, stderr) = ended(search(&["--max-p99", "500"]));
     assert_eq!(status, 2);
-    assert!(stderr.contains("give a number and its unit"), "{stderr}");
+    assert!(stderr.contains("is a time: write"), "{stderr}");
 
     let faults = Faults { refuses_tokens: true, ..Faults::default() };
     let peer = Peer::start(Transport::Unix, faults);
