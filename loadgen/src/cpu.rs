@@ -30,16 +30,30 @@ impl CpuTime {
     #[must_use]
     pub fn now() -> Option<Self> {
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-        let time = clock_gettime(ClockId::ProcessCPUTime);
-        let seconds = u64::try_from(time.tv_sec).ok()?;
-        let microseconds = u64::try_from(time.tv_nsec).ok()? / 1_000;
-        Self::of(seconds * 1_000_000 + microseconds, &stat)
+        Self::of(us_of(ClockId::ProcessCPUTime)?, &stat)
+    }
+
+    /// That of the calling thread now, or `None` where `/proc` is not to be read.
+    #[must_use]
+    pub fn of_thread() -> Option<Self> {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").ok()?;
+        Self::of(us_of(ClockId::ThreadCPUTime)?, &stat)
     }
 
     /// An exact sum, and a `stat` of `/proc` that says how it divides.
     pub(crate) fn of(total_us: u64, stat: &str) -> Option<Self> {
         let (user_ticks, system_ticks) = ticks(stat)?;
         Some(Self { total_us, user_ticks, system_ticks })
+    }
+
+    /// What was added since an earlier moment, to be divided later.
+    #[must_use]
+    pub fn less(&self, earlier: &Self) -> Self {
+        Self {
+            total_us: self.total_us.saturating_sub(earlier.total_us),
+            user_ticks: self.user_ticks.saturating_sub(earlier.user_ticks),
+            system_ticks: self.system_ticks.saturating_sub(earlier.system_ticks),
+        }
     }
 
     /// CPU time since an earlier moment.
@@ -57,6 +71,13 @@ impl CpuTime {
         let system_us = if system > 0 { total_us - user_us } else { 0 };
         Spent { total_us, user_us, system_us }
     }
+}
+
+/// A clock that counts from 0, in microseconds.
+fn us_of(clock: ClockId) -> Option<u64> {
+    let time = clock_gettime(clock);
+    let seconds = u64::try_from(time.tv_sec).ok()?;
+    Some(seconds * 1_000_000 + u64::try_from(time.tv_nsec).ok()? / 1_000)
 }
 
 /// User and kernel ticks: the 12th and 13th field behind the name, which may hold spaces and

@@ -24,7 +24,7 @@ pub struct Interrupt {
     seen: Arc<AtomicBool>,
     wake: UnixStream,
     /// Kept, as an end that is gone makes the other readable.
-    _write: UnixStream,
+    write: UnixStream,
 }
 
 /// The handlers are the process's, so that they are set once.
@@ -47,8 +47,8 @@ impl Interrupt {
     }
 
     fn try_clone(&self) -> io::Result<Self> {
-        let (wake, write) = (self.wake.try_clone()?, self._write.try_clone()?);
-        Ok(Self { seen: Arc::clone(&self.seen), wake, _write: write })
+        let (seen, wake) = (Arc::clone(&self.seen), self.wake.try_clone()?);
+        Ok(Self { seen, wake, write: self.write.try_clone()? })
     }
 
     fn register() -> io::Result<Self> {
@@ -61,7 +61,7 @@ impl Interrupt {
             flag::register(signal, Arc::clone(&seen))?;
             low_level::pipe::register(signal, write.try_clone()?)?;
         }
-        Ok(Self { seen, wake, _write: write })
+        Ok(Self { seen, wake, write })
     }
 
     /// One that no signal ends: for a thread that another one waits for.
@@ -71,7 +71,7 @@ impl Interrupt {
     /// When the kernel gives no pair of sockets.
     pub fn never() -> io::Result<Self> {
         let (wake, write) = UnixStream::pair()?;
-        Ok(Self { seen: Arc::default(), wake, _write: write })
+        Ok(Self { seen: Arc::default(), wake, write })
     }
 
     /// Whether a signal has come.

@@ -23,6 +23,7 @@
 //! The binary is `m2-load`; `docs/m2-load.md` says how to use it.
 
 pub mod books;
+pub mod calibrate;
 pub mod cli;
 pub mod compare;
 pub mod conformance;

@@ -42,6 +42,13 @@ const AUTH_ID: u32 = 1;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LinkError(String);
 
+impl LinkError {
+    /// The operating system gave no descriptor.
+    pub(crate) fn system(error: io::Error) -> Self {
+        Self(format!("the operating system refused to help: {error}"))
+    }
+}
+
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

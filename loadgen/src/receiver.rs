@@ -21,6 +21,8 @@ pub struct Terms {
     pub filling: Filling,
     /// The flows and their rates.
     pub flows: Vec<Flow>,
+    /// Whether no connector stands between the ends: nobody shortens an expiry then.
+    pub direct: bool,
 }
 
 /// What is wrong with a PREPARE that reached a receiver.
@@ -178,7 +180,8 @@ impl Receiver {
             return Err(Fault::Amount);
         }
         // A packet that is sent more than once cannot say which expiry it was sent with.
-        if header.expires_at_ms > 0 && prepare.expires_at_ms() >= header.expires_at_ms {
+        let comparable = header.expires_at_ms > 0 && !terms.direct;
+        if comparable && prepare.expires_at_ms() >= header.expires_at_ms {
             return Err(Fault::ExpiryNotShortened);
         }
         if prepare.expires_at_ms() <= utc_ms {
@@ -234,6 +237,7 @@ mod tests {
             fulfiller: Fulfiller::new(1, Fulfillment::Stream),
             filling: Filling::new(1),
             flows: vec![flow],
+            direct: false,
         }
     }
 

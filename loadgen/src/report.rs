@@ -17,9 +17,13 @@ pub use text::{duration, grouped};
 /// Names the schema; it changes when a key changes its meaning or goes.
 pub const SCHEMA: &str = "m2-load.report/2";
 
-/// How latencies were taken.
-pub const METHOD: &str = "open loop: latency is counted from the time each packet was scheduled, \
-                          not from when it was sent; service time stands beside it";
+/// How latencies were taken at a rate.
+pub const OPEN_LOOP: &str = "open loop: latency is counted from the time each packet was \
+                             scheduled, not from when it was sent; service time stands beside it";
+
+/// How latencies were taken with a window.
+pub const CLOSED_LOOP: &str = "closed loop: each packet was sent when an earlier one was answered, \
+                               so a target that stalls is asked less, and latency is service time";
 
 /// Everything a run found.
 #[derive(Clone, Debug, Serialize)]
@@ -28,7 +32,7 @@ pub struct Report {
     pub schema: &'static str,
     /// Version of the generator.
     pub version: &'static str,
-    /// [`METHOD`]
+    /// [`OPEN_LOOP`] or [`CLOSED_LOOP`].
     pub method: &'static str,
     /// What stood around the run.
     pub environment: Environment,
@@ -52,11 +56,13 @@ pub struct Report {
     pub arrivals: &'static str,
     /// The rates that were asked for, one after the other.
     pub phases: Vec<Phase>,
-    /// The rate that was asked for; the mean where there were several.
-    pub offered_per_s: u64,
+    /// PREPAREs kept in flight, of a closed loop.
+    pub window: Option<u32>,
+    /// The rate that was asked for, of an open loop; the mean where there were several.
+    pub offered_per_s: Option<u64>,
     /// Seconds that were asked for.
     pub seconds: u64,
-    /// PREPAREs that were due.
+    /// PREPAREs that were due; of a closed loop, those that were sent.
     pub offered: u64,
     /// PREPAREs that were sent.
     pub sent: u64,

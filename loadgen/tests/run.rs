@@ -5,7 +5,7 @@
 mod peer;
 
 use std::io::{BufRead as _, BufReader};
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use peer::generator::{
@@ -353,4 +353,47 @@ fn lines_elsewhere_than_on_a_terminal_come_once_a_second() {
     let lines = String::from_utf8(output.stderr).unwrap();
     assert!((2..=4).contains(&lines.lines().count()), "{lines}");
     assert!(lines.lines().all(|line| line.contains(" sent  ")), "{lines}");
+}
+
+#[test]
+fn a_closed_loop_keeps_its_window_and_says_that_it_is_one() {
+    let peer = Peer::start(Transport::Tcp, Faults::default());
+    let (status, report) = finish(start(&peer, "", &["--window", "50"]));
+    assert_eq!((status, failures(&report).as_str()), (0, "[]"), "{report:#}");
+    assert!(report["method"].as_str().unwrap().starts_with("closed loop"), "{report:#}");
+    assert_eq!((&report["window"], &report["offered_per_s"]), (&Value::from(50), &Value::Null));
+    assert_eq!((&report["offered"], &report["answered"]), (&report["sent"], &report["sent"]));
+    // More than one window went through, and its latency is that of a packet from its sending.
+    assert!(report["sent"].as_u64().unwrap() > 100, "{report:#}");
+    assert_eq!(report["latency"], report["service"]);
+
+    // Against a receiver that answers nothing, no more is ever sent than the window.
+    let (_, report) = finish(interrupted_in_a_window(&peer, "50"));
+    assert_eq!((&report["sent"], &report["unanswered"]), (&Value::from(50), &Value::from(50)));
+}
+
+fn interrupted_in_a_window(peer: &Peer, window: &str) -> Child {
+    let before = peer.prepares();
+    let child = start(peer, SILENT, &["--seconds", "60", "--window", window]);
+    peer.wait_for_prepares(before + 50);
+    std::thread::sleep(Duration::from_millis(200));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    child
+}
+
+#[test]
+fn a_calibration_is_checked_on_every_transport() {
+    for transport in ["tcp", "ws", "unix"] {
+        for fulfillment in ["fixed", "stream"] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_m2-load"));
+            command.args(["calibrate", "--json", "--seconds", "1", "--window", "100"]);
+            command.args(["--transport", transport, "--fulfillment", fulfillment]);
+            let output = command.output().unwrap();
+            let calibration: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(output.status.code(), Some(0), "{calibration:#}");
+            assert_eq!(calibration["failures"], serde_json::json!([]));
+            assert_eq!(calibration["pairs"], calibration["service"]["count"]);
+            assert!(calibration["pairs"].as_u64().unwrap() > 100, "{calibration:#}");
+        }
+    }
 }

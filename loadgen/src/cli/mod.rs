@@ -10,8 +10,10 @@
 //!      the process at once, without one
 //! ```
 
+mod calibrate;
 mod compare;
 mod conformance;
+mod drive;
 mod numbers;
 mod run;
 mod search;
@@ -25,6 +27,7 @@ use clap::{Parser, Subcommand};
 
 use crate::conformance::ConformanceArgs;
 use crate::run::RunError;
+use calibrate::CalibrateArgs;
 use compare::CompareArgs;
 use run::RunArgs;
 use search::SearchArgs;
@@ -64,6 +67,11 @@ enum Command {
     /// Exit status: 0 compared, whatever came of it, 1 a trial did not go as its workload says, 2 bad
     /// command line or workload, 3 no connection or one that was lost, 130 ended by SIGINT or SIGTERM.
     Compare(CompareArgs),
+    /// Run the generator's two ends against each other, with no connector between: what it can do
+    /// on this machine, and what each end takes of a processor.
+    ///
+    /// Exit status: 0 every packet was fulfilled and the ends agree, 1 not so, 2 it could not run.
+    Calibrate(CalibrateArgs),
     /// Play every check that can be seen from outside against a connector, and say by RFC clause
     /// what passed, what failed, and what does not apply.
     ///
@@ -79,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::command(&args),
         Command::Search(args) => search::command(&args),
         Command::Compare(args) => compare::command(&args),
+        Command::Calibrate(args) => calibrate::command(&args),
         Command::Conformance(args) => conformance::command(&args),
     })
 }

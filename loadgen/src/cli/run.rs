@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::drive::DriveArgs;
 use super::numbers::NumbersArgs;
 use super::workload::WorkloadArgs;
 use super::{FAILED, NO_CONNECTION, NOT_AS_REQUIRED, UNUSABLE, chosen_seed, complain, status_of};
@@ -23,6 +24,8 @@ pub(super) struct RunArgs {
     /// PREPAREs a second, instead of the file's `rate_per_s`.
     #[arg(long, value_name = "N")]
     rate: Option<u64>,
+    #[command(flatten)]
+    drive: DriveArgs,
     /// The switch's control socket: compares its books with ours, and reports its CPU time.
     #[arg(long, value_name = "PATH")]
     control_socket: Option<PathBuf>,
@@ -42,7 +45,8 @@ pub(super) fn command(args: &RunArgs) -> u8 {
         Err(error) => return complain(&error.to_string(), UNUSABLE),
     };
     let mut live = Live::new(args.quiet);
-    let options = Options { control_socket: args.control_socket.clone(), ..Options::default() };
+    let control_socket = args.control_socket.clone();
+    let options = Options { control_socket, drive: args.drive.drive(), ..Options::default() };
     let options = match args.numbers.add_to(options) {
         Ok(options) => options,
         Err(sentence) => return complain(&sentence, UNUSABLE),

@@ -226,6 +226,12 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// How it is driven.
+    #[must_use]
+    pub fn drive(&self) -> Drive {
+        self.drive
+    }
+
     /// PREPAREs without an answer.
     #[must_use]
     pub fn unanswered(&self) -> u64 {

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use m2_codec::btp::{self, Frame, auth};
 use m2_codec::ws::{self, handshake};
 
@@ -16,7 +17,7 @@ use super::{Input, Link, LinkError, Output, stream::Stream};
 use crate::limits;
 
 /// What a link is spoken over.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Transport {
     /// BTP frames on TCP.
     Tcp,
@@ -24,6 +25,18 @@ pub enum Transport {
     Ws,
     /// BTP frames on a Unix socket.
     Unix,
+}
+
+impl Transport {
+    /// The word of reports and command lines.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Ws => "ws",
+            Self::Unix => "unix",
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -12,6 +12,7 @@
 //! blocks are padded where they lie and the key is absorbed once, which a general hasher cannot do.
 //! `tests` below holds both against the libraries' own.
 
+use clap::ValueEnum;
 use serde::Deserialize;
 use sha2::digest::generic_array::GenericArray;
 use sha2::{Digest, Sha256};
@@ -19,7 +20,7 @@ use sha2::{Digest, Sha256};
 use super::{Filling, Header};
 
 /// How a packet's fulfillment follows from it.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Fulfillment {
     /// HMAC-SHA256 of its data: no two packets share one, and no byte of the data can change.

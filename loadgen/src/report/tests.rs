@@ -40,7 +40,7 @@ pub(crate) fn passing() -> Report {
     Report {
         schema: SCHEMA,
         version: "0",
-        method: METHOD,
+        method: OPEN_LOOP,
         environment: environment(),
         verdict: Verdict::Fail,
         failures: vec!["not yet concluded".to_owned()],
@@ -52,7 +52,8 @@ pub(crate) fn passing() -> Report {
         repeat: None,
         arrivals: "constant",
         phases: Vec::new(),
-        offered_per_s: 100,
+        window: None,
+        offered_per_s: Some(100),
         seconds: 10,
         offered: 1_000,
         sent: 1_000,
@@ -165,10 +166,17 @@ fn what_an_interrupted_run_did_not_get_to_is_no_failure() {
 }
 
 #[test]
-fn the_second_line_says_that_it_is_an_open_loop() {
-    let text = concluded(|_| ()).to_string();
-    let second = text.lines().nth(1).unwrap();
-    assert!(second.starts_with("open loop: latency is counted from the time each packet was"));
+fn the_second_line_says_which_loop_it_is() {
+    let second = |spoil: fn(&mut Report)| {
+        let text = concluded(spoil).to_string();
+        text.lines().nth(1).unwrap().to_owned()
+    };
+    let open = second(|_| ());
+    assert!(open.starts_with("open loop: latency is counted from the time each packet was"));
+    let closed = second(|report| (report.window, report.method) = (Some(64), CLOSED_LOOP));
+    assert!(
+        closed.starts_with("closed loop: each packet was sent when an earlier one was answered")
+    );
 }
 
 #[test]

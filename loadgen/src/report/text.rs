@@ -5,21 +5,31 @@ use std::fmt::{self, Write as _};
 
 use crate::schedule::Phase;
 
-use super::{Cpu, METHOD, Missed, Report, Strays, Verdict};
+use super::{Cpu, Missed, Report, Strays, Verdict};
 use crate::environment::LinkReport;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "m2-load {}: {} PREPAREs offered at {} a second for {} s, seed {}",
-            self.verdict,
-            grouped(self.offered),
-            grouped(self.offered_per_s),
-            self.seconds,
-            self.seed
-        )?;
-        writeln!(f, "{METHOD}.")?;
+        let (verdict, offered) = (self.verdict, grouped(self.offered));
+        match (self.window, self.offered_per_s) {
+            (Some(window), _) => {
+                write!(
+                    f,
+                    "m2-load {verdict}: {offered} PREPAREs, {} in flight",
+                    grouped(window.into())
+                )?;
+            }
+            (None, Some(rate)) => {
+                write!(
+                    f,
+                    "m2-load {verdict}: {offered} PREPAREs offered at {} a second",
+                    grouped(rate)
+                )?;
+            }
+            (None, None) => write!(f, "m2-load {verdict}: {offered} PREPAREs offered")?,
+        }
+        writeln!(f, " for {} s, seed {}", self.seconds, self.seed)?;
+        writeln!(f, "{}.", self.method)?;
         if let Some(reason) = &self.partial {
             writeln!(f, "PARTIAL: {reason}")?;
         }
@@ -43,7 +53,11 @@ impl fmt::Display for Report {
 impl Report {
     fn write_traffic(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (arrivals, fulfillment) = (self.arrivals, self.fulfillment);
-        write!(f, "traffic      {arrivals} arrivals, {fulfillment} fulfillments, ")?;
+        write!(f, "traffic      ")?;
+        if self.window.is_none() {
+            write!(f, "{arrivals} arrivals, ")?;
+        }
+        write!(f, "{fulfillment} fulfillments, ")?;
         match self.repeat {
             None => writeln!(f, "every packet unique")?,
             Some(count) => writeln!(f, "{} packets SENT OVER AND OVER", grouped(count))?,

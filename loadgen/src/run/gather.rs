@@ -2,24 +2,28 @@
 
 use std::num::NonZeroU64;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Pace};
 use crate::environment::Environment;
 use crate::payload::Kind;
 use crate::receiver::Fault;
 use crate::report::{
-    Books, FaultReport, KindReport, METHOD, Percentiles, RejectReport, Report, SCHEMA,
-    SurpriseReport, Verdict,
+    Books, CLOSED_LOOP, FaultReport, KindReport, OPEN_LOOP, Percentiles, RejectReport, Report,
+    SCHEMA, SurpriseReport, Verdict,
 };
 use crate::workload::Workload;
 
 pub(super) fn report(workload: &Workload, engine: &Engine<'_>, environment: Environment) -> Report {
     let tally = &engine.tally;
+    let window = match engine.drive().pace {
+        Pace::Closed(window) => Some(window.get()),
+        Pace::Open | Pace::Answering => None,
+    };
     #[expect(clippy::cast_precision_loss)] // rates, for the eye
     let per_s = |count: u64| count as f64 * 1e9 / engine.sending_ns.max(1) as f64;
     Report {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
-        method: METHOD,
+        method: if window.is_some() { CLOSED_LOOP } else { OPEN_LOOP },
         environment,
         verdict: Verdict::Partial,
         failures: Vec::new(),
@@ -31,9 +35,10 @@ pub(super) fn report(workload: &Workload, engine: &Engine<'_>, environment: Envi
         repeat: workload.repeat.map(NonZeroU64::get),
         arrivals: workload.process.name(),
         phases: workload.phases.clone(),
-        offered_per_s: workload.rate_per_s(),
+        window,
+        offered_per_s: window.is_none().then_some(workload.rate_per_s()),
         seconds: workload.seconds(),
-        offered: workload.schedule().count(),
+        offered: if window.is_some() { tally.sent } else { workload.schedule().count() },
         sent: tally.sent,
         missed: tally.missed,
         sent_late: tally.sent_late,

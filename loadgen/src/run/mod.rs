@@ -113,6 +113,9 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
     let mut target = options.control_socket.as_deref().map(Control::connect).transpose()?;
     let mut environment = Environment::here();
+    if options.drive.spin {
+        environment.waiting = "spin";
+    }
     let players = connect(workload)?;
     let endpoints = workload.ends.iter().map(|end| &end.url.endpoint);
     let links = endpoints.zip(&players);
@@ -125,6 +128,7 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
         fulfiller: Fulfiller::new(workload.traffic.seed, workload.fulfillment),
         filling: Filling::new(workload.traffic.seed),
         flows: workload.flows.clone(),
+        direct: false,
     };
     let before = match &mut target {
         Some(control) => Some(connected(control, workload)?),

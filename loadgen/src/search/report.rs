@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::trial::{Terms, Trial};
 use super::{Bound, Goal, Limit, Phase, Search};
-use crate::report::{METHOD, duration, grouped};
+use crate::report::{OPEN_LOOP, duration, grouped};
 
 /// Names the schema; it changes when a key changes its meaning or goes.
 pub const SCHEMA: &str = "m2-load.search/1";
@@ -18,7 +18,7 @@ pub struct SearchReport {
     pub schema: &'static str,
     /// Version of the generator.
     pub version: &'static str,
-    /// [`METHOD`]
+    /// [`OPEN_LOOP`]
     pub method: &'static str,
     /// One sentence that says what was found.
     pub summary: String,
@@ -69,7 +69,7 @@ impl SearchReport {
         Self {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
-            method: METHOD,
+            method: OPEN_LOOP,
             summary: String::new(),
             partial: None,
             seed,
@@ -88,7 +88,7 @@ impl SearchReport {
         let goal = &self.goal;
         format!(
             "m2-load search from {} to {} PREPAREs a second for the highest rate with {}, to \
-             within {} %, seed {}\n{METHOD}.\n",
+             within {} %, seed {}\n{OPEN_LOOP}.\n",
             grouped(goal.from_per_s),
             grouped(goal.to_per_s),
             goal.terms,

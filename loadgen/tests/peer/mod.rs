@@ -278,9 +278,14 @@ impl Peer {
 
     /// Returns once so many PREPAREs have arrived. A generator that sends none hangs the test.
     pub(crate) fn wait_for_prepares(&self, count: u64) {
-        while lock(&self.connector).prepares < count {
+        while self.prepares() < count {
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// PREPAREs that have arrived so far.
+    pub(crate) fn prepares(&self) -> u64 {
+        lock(&self.connector).prepares
     }
 
     pub(crate) fn control_socket(&self) -> PathBuf {
