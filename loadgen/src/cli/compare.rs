@@ -13,7 +13,7 @@ use crate::interrupt::STATUS_INTERRUPTED;
 use crate::limits;
 use crate::live::Live;
 use crate::process::Process;
-use crate::report::METHOD;
+use crate::report::OPEN_LOOP;
 use crate::require::Figure;
 use crate::run::{Options, run};
 use crate::workload::Workload;
@@ -79,7 +79,7 @@ pub(super) fn command(args: &CompareArgs) -> u8 {
     let name = |path: &Path| path.display().to_string();
     let seed = sides[0].workload.traffic.seed;
     let (a, b) = (name(&args.a), name(&args.b));
-    let mut report = CompareReport::new(a, b, seed, args.trials, METHOD);
+    let mut report = CompareReport::new(a, b, seed, args.trials, OPEN_LOOP);
     tell(args.json, args.quiet, &report.heading());
     let status = match play(args, &sides, &mut report) {
         Ok(()) => {

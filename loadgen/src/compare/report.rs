@@ -233,7 +233,7 @@ impl fmt::Display for Measured {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{METHOD, passing};
+    use crate::report::{OPEN_LOOP, passing};
 
     const NAMES: [&str; 2] = ["p99", "fulfilled_per_s"];
 
@@ -243,7 +243,7 @@ mod tests {
 
     /// Eight pairs in which B's p99 is `factor` times that of A, after a warm-up far off.
     fn compared(factor: u64, spoil: impl Fn(usize, Side, &mut Report)) -> CompareReport {
-        let mut compare = CompareReport::new("a.toml".into(), "b.toml".into(), 7, 8, METHOD);
+        let mut compare = CompareReport::new("a.toml".into(), "b.toml".into(), 7, 8, OPEN_LOOP);
         for pair in 0..=8 {
             for side in super::super::order(pair) {
                 let mut report = passing();
