@@ -162,8 +162,8 @@ fn terms(workload: &Workload) -> Terms {
 }
 
 fn player(link: Link, workload: &Workload) -> Player {
-    let address = workload.ends[1].address.as_ref().expect("the receiver has one").as_bytes();
-    Player::new(link, InFlight::new(0), Receiver::new(address, workload.flows.len()))
+    let destinations = workload.ends[1].destinations.clone();
+    Player::new(link, InFlight::new(0), Receiver::new(destinations, workload.flows.len()))
 }
 
 fn receive(

@@ -41,6 +41,18 @@ pub const REPEAT_BYTES_MAX: u64 = 256 << 20;
 /// PREPARE, and some 160 that say what it is.
 pub const BODY_OVERHEAD_LEN: u64 = 300;
 
+/// Destinations of one workload; an address of 49 bytes each are 49 MiB.
+pub const DESTINATIONS_MAX: usize = 1 << 20;
+
+/// Segments of a destination: an ILP address of 1023 characters has no more than 512.
+pub const DESTINATION_DEPTH_MAX: usize = 512;
+
+/// Steepest skew. At 4 the first destination has 92 % of all packets already.
+pub const ZIPF_MAX: f64 = 4.0;
+
+/// Ranges of an expiry mix.
+pub const RANGES_MAX: usize = 16;
+
 /// Ends and flows of one workload: a flow's index is 16 bits of every packet.
 pub const FLOWS_MAX: usize = 1 << 12;
 

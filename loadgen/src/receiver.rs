@@ -8,7 +8,7 @@ use m2_codec::ilp::{ErrorCode, Prepare};
 use m2_codec::timestamp;
 
 use crate::payload::{Filling, Fulfiller, HEADER_LEN, Header, Kind};
-use crate::workload::Flow;
+use crate::workload::{Destinations, Flow};
 
 /// What both ends of a run agree on.
 #[derive(Debug)]
@@ -115,23 +115,23 @@ pub struct Received {
 /// One receiving end.
 #[derive(Debug)]
 pub struct Receiver {
-    address: Vec<u8>,
+    destinations: Option<Destinations>,
     /// What it counted so far.
     pub received: Received,
 }
 
 impl Receiver {
-    /// The receiver at `address`. An end that only sends has none, and finds fault with all.
+    /// The receiver at these addresses. An end that only sends has none, and finds fault with all.
     #[must_use]
-    pub fn new(address: &[u8], flow_count: usize) -> Self {
+    pub fn new(destinations: Option<Destinations>, flow_count: usize) -> Self {
         let received = Received { fulfilled_amounts: vec![0; flow_count], ..Received::default() };
-        Self { address: address.to_vec(), received }
+        Self { destinations, received }
     }
 
-    /// Where it is addressed; empty if it only sends.
+    /// Its own address, from which it answers; empty if it only sends.
     #[must_use]
     pub fn address(&self) -> &[u8] {
-        &self.address
+        self.destinations.as_ref().map_or(&b""[..], |it| it.receiver().as_bytes())
     }
 
     /// Checks a PREPARE and says what to answer.
@@ -169,7 +169,7 @@ impl Receiver {
         if header.kind == Kind::Unroutable {
             return Err(Fault::Unroutable);
         }
-        if prepare.destination() != self.address {
+        if !self.destinations.as_ref().is_some_and(|own| own.contains(prepare.destination())) {
             return Err(Fault::Destination);
         }
         let fulfillment = terms
@@ -230,6 +230,10 @@ mod tests {
     const NOW_MS: u64 = 1_795_000_000_000;
     const BOB: &[u8] = b"test.m2m.bob";
 
+    fn bob() -> Destinations {
+        Destinations::own(std::str::from_utf8(BOB).unwrap().parse().unwrap())
+    }
+
     fn terms() -> Terms {
         let flow = Flow { from: 0, to: 1, num: 5, den: 2 };
         Terms {
@@ -282,7 +286,7 @@ mod tests {
         let expires_at = timestamp::write(delivered.expires_at_ms);
         let (amount, destination) = (delivered.amount, delivered.destination);
         put_prepare(&mut packet, amount, &expires_at, &condition, destination, &data);
-        let mut receiver = Receiver::new(BOB, 1);
+        let mut receiver = Receiver::new(Some(bob()), 1);
         let reply = receiver.receive(&packet, NOW_MS, &terms, &mut timestamp::Cache::new());
         (reply, receiver.received)
     }
@@ -350,7 +354,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_prepare_are_a_fault_too() {
-        let mut receiver = Receiver::new(BOB, 1);
+        let mut receiver = Receiver::new(Some(bob()), 1);
         let _ = receiver.receive(b"\x0d\x00", NOW_MS, &terms(), &mut timestamp::Cache::new());
         assert_eq!(receiver.received.faults[Fault::Malformed as usize], 1);
     }

@@ -62,9 +62,9 @@ impl Body {
         let (mut data, mut packet) = (Vec::new(), Vec::new());
         terms.filling.put_data(&mut data, &header, plan.data_len);
         let proof = terms.fulfiller.proof(&data);
-        let destination = workload.destination(&workload.flows[usize::from(plan.flow)], plan.kind);
+        let destination = workload.destination(&plan);
         let expires_at = timestamp::write(0);
-        let (amount, address) = (plan.amount, destination.as_bytes());
+        let (amount, address) = (plan.amount, destination);
         put_prepare(&mut packet, amount, &expires_at, &proof.condition, address, &data);
         Self { plan, header, proof, packet: packet.into() }
     }

@@ -9,10 +9,14 @@
 //! This runs for every packet: tables and multiplications, no allocation and no search.
 
 mod alias;
+mod amounts;
 mod draw;
+mod spans;
 
 pub use alias::Alias;
+pub use amounts::Amounts;
 pub use draw::Span;
+pub use spans::Spans;
 
 use crate::payload::Kind;
 use draw::Draws;
@@ -87,6 +91,8 @@ pub struct Plan {
     pub data_len: usize,
     /// Time until its expiry, in milliseconds.
     pub expiry_ms: u64,
+    /// Which of its receiver's addresses it goes to.
+    pub destination: u32,
 }
 
 /// What packets look like, drawn from a seed.
@@ -97,15 +103,17 @@ pub struct Traffic {
     /// Shares of the kinds.
     pub mix: Mix,
     /// Amounts, in units of the sender's account.
-    pub amount: Span,
+    pub amount: Amounts,
     /// Bytes of data.
     pub data_len: Span,
     /// Milliseconds until expiry.
-    pub expiry_ms: Span,
+    pub expiry_ms: Spans,
     /// The same for packets whose receiver stays silent: the run waits for each of them.
-    pub silent_expiry_ms: Span,
+    pub silent_expiry_ms: Spans,
     /// The flows by their weights.
     pub flows: Alias,
+    /// A receiver's addresses by how often each is sent to: the same for every receiver.
+    pub destinations: Alias,
 }
 
 impl Traffic {
@@ -116,17 +124,19 @@ impl Traffic {
         let kind = self.mix.kind(sequence);
         let expiry_ms =
             if kind == Kind::Expired { &self.silent_expiry_ms } else { &self.expiry_ms };
-        let (of_flow, of_expiry) = draws.halves(0);
-        let (of_data, _) = draws.halves(1);
+        let (of_flow, of_destination) = draws.halves(0);
+        let (of_data, of_amount) = draws.halves(1);
+        let (of_expiry, of_expiry_range) = draws.halves(3);
         #[expect(clippy::cast_possible_truncation, reason = "flows are fewer than 2^16")]
         let flow = self.flows.at(of_flow) as u16;
         Plan {
             sequence,
             kind,
             flow,
-            amount: self.amount.at(draws.draw(2)),
+            amount: self.amount.at(draws.draw(2), of_amount),
             data_len: usize::try_from(self.data_len.at_half(of_data)).expect("at most 32,767"),
-            expiry_ms: expiry_ms.at_half(of_expiry),
+            expiry_ms: expiry_ms.at(of_expiry_range, of_expiry),
+            destination: self.destinations.at(of_destination),
         }
     }
 }
@@ -140,11 +150,12 @@ mod tests {
         Traffic {
             seed: 42,
             mix: Mix::new(mix).unwrap(),
-            amount: span(5, 9),
+            amount: Amounts::even(span(5, 9)),
             data_len: span(32, 120),
-            expiry_ms: span(5_000, 30_000),
-            silent_expiry_ms: span(2_500, 2_500),
+            expiry_ms: Spans::one(span(5_000, 30_000)),
+            silent_expiry_ms: Spans::one(span(2_500, 2_500)),
             flows: Alias::new(weights).unwrap(),
+            destinations: Alias::new(&[1; 10]).unwrap(),
         }
     }
 
@@ -207,7 +218,8 @@ mod tests {
     fn the_properties_of_a_packet_are_independent() {
         let traffic = traffic([1000, 0, 0, 0, 0], &[1, 1]);
         let plans: Vec<Plan> = (0..40_000).map(|sequence| traffic.plan(sequence)).collect();
-        let properties: [fn(&Plan) -> bool; 4] = [
+        let properties: [fn(&Plan) -> bool; 5] = [
+            |plan| plan.destination > 4,
             |plan| plan.flow == 1,
             |plan| plan.amount > 7,
             |plan| plan.data_len > 76,

@@ -7,6 +7,7 @@
 //! `docs/m2-load.md` describes the keys.
 
 mod check;
+mod destinations;
 mod explain;
 mod file;
 
@@ -23,7 +24,8 @@ use serde::Deserialize;
 use crate::limits;
 use crate::payload::{Fulfillment, Kind};
 use crate::schedule::{self, Phase, Process, Schedule};
-use crate::traffic::Traffic;
+use crate::traffic::{Plan, Traffic};
+pub use destinations::Destinations;
 use file::File;
 
 /// A workload that can be run.
@@ -60,8 +62,8 @@ pub struct End {
     pub role: Role,
     /// Asset code and scale, for the reader of the report.
     pub asset: String,
-    /// Where PREPAREs for it are addressed to. A receiver has one.
-    pub address: Option<Address>,
+    /// Where PREPAREs for it are addressed to. A receiver has such addresses.
+    pub destinations: Option<Destinations>,
 }
 
 /// Which way an end's PREPAREs go.
@@ -231,17 +233,26 @@ impl Workload {
         Self { phases: vec![Phase::constant(rate_per_s, seconds)], ..self.clone() }
     }
 
-    /// Where a packet of this flow and kind is addressed to.
-    ///
-    /// # Panics
-    ///
-    /// Never: a flow was checked to lead to an end that has an address.
+    /// Where a packet is addressed to.
     #[must_use]
-    pub fn destination(&self, flow: &Flow, kind: Kind) -> &Address {
-        if kind == Kind::Unroutable {
-            return &self.unroutable;
+    #[inline]
+    pub fn destination(&self, plan: &Plan) -> &[u8] {
+        if plan.kind == Kind::Unroutable {
+            return self.unroutable.as_bytes();
         }
-        self.ends[flow.to].address.as_ref().expect("a receiver has an address")
+        self.destinations(&self.flows[usize::from(plan.flow)]).at(plan.destination)
+    }
+
+    /// The own address of a flow's receiver, from which it answers.
+    #[must_use]
+    #[inline]
+    pub fn receiver(&self, flow: &Flow) -> &Address {
+        self.destinations(flow).receiver()
+    }
+
+    fn destinations(&self, flow: &Flow) -> &Destinations {
+        let destinations = self.ends[flow.to].destinations.as_ref();
+        destinations.expect("a flow was checked to lead to an end that has an address")
     }
 
     /// The longest time that any of its packets has, in milliseconds.

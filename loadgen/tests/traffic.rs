@@ -109,6 +109,14 @@ fn phases_and_packets_by_chance_are_all_sent_and_answered() {
     assert_eq!((&ramp["rate_per_s"], &ramp["to_rate_per_s"]), (&200.into(), &1800.into()));
 }
 
+#[test]
+fn many_destinations_mixed_expiries_and_sizes_come_back_as_they_should() {
+    let lines = "amount_shape = \"log\"\n[destinations]\ncount = 500\nzipf = 1.2\ndepth = 5\n";
+    let (status, report) = run(Faults::default(), STEADY, lines);
+    assert_eq!(status, 0, "{report:#}");
+    assert_all_as_expected(&report);
+}
+
 /// A run against a peer with one fault fails with status 1 and these words.
 #[track_caller]
 fn assert_caught(faults: Faults, traffic: &str, words: &[&str]) {

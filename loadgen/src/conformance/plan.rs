@@ -180,7 +180,7 @@ fn end(role: &str, url: &str, token_file: Option<&Path>) -> Result<End, String> 
     };
     let name = url.username.clone().unwrap_or_default();
     let token = Token::new(token);
-    Ok(End { name, url, token, role: Role::Both, asset: String::new(), address: None })
+    Ok(End { name, url, token, role: Role::Both, asset: String::new(), destinations: None })
 }
 
 fn read_token(path: &Path) -> Result<String, String> {

@@ -363,7 +363,7 @@ impl<'a> Engine<'a> {
                 self.build.put_again(&mut link.output, request_id, body, expires_at_ms);
             }
             None => {
-                let destination = workload.destination(flow, plan.kind).as_bytes();
+                let destination = workload.destination(&plan);
                 self.build.put(&mut link.output, request_id, &made, destination);
             }
         }

@@ -97,8 +97,7 @@ impl Reading<'_> {
             None if is_error => Outcome::BtpError,
             None => Outcome::NoPacket,
             Some(packet) => {
-                let destination = self.workload.destination(flow, sent.header.kind);
-                Outcome::of_packet(packet, &sent, destination.as_bytes())
+                Outcome::of_packet(packet, &sent, self.workload.receiver(flow).as_bytes())
             }
         };
         let owed = if outcome.is_paid() {

@@ -136,7 +136,7 @@ fn output_keeps_its_order_when_the_socket_takes_it_in_pieces() {
 fn end(url: &str, token: &str) -> End {
     let (url, token) = (url.parse().unwrap(), Token::new(token.to_owned()));
     let (name, asset) = ("alice".to_owned(), String::new());
-    End { name, url, token, role: Role::Send, asset, address: None }
+    End { name, url, token, role: Role::Send, asset, destinations: None }
 }
 
 #[test]

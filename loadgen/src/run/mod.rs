@@ -163,8 +163,7 @@ fn connect(workload: &Workload) -> Result<Vec<Option<Player>>, RunError> {
         let link = Link::connect(end, mask_seed)?;
         let first_generation = getrandom::u32().map_err(std::io::Error::from)?;
         let in_flight = InFlight::new(first_generation);
-        let address = end.address.as_ref().map_or(&b""[..], |address| address.as_bytes());
-        let receiver = Receiver::new(address, workload.flows.len());
+        let receiver = Receiver::new(end.destinations.clone(), workload.flows.len());
         players.push(Some(Player::new(link, in_flight, receiver)));
     }
     Ok(players)

@@ -69,7 +69,8 @@ impl Alias {
     }
 
     /// The thing that a draw chooses.
-    pub(super) fn at(&self, draw: u32) -> u32 {
+    #[inline]
+    pub(crate) fn at(&self, draw: u32) -> u32 {
         let product = u64::from(draw) * self.columns.len() as u64;
         let index = high(product);
         let column = self.columns[index as usize];

@@ -3,6 +3,7 @@
 //!
 //! Invariant: a [`Workload`] that leaves here can be run as it is.
 
+mod destinations;
 mod ends;
 mod rate;
 mod shape;
@@ -12,7 +13,8 @@ use super::{Overrides, Source, Workload, WorkloadError};
 use crate::limits;
 use crate::payload::Kind;
 use crate::schedule::Phase;
-use crate::traffic::{PER_MILLE, Traffic};
+use crate::traffic::{PER_MILLE, Spans, Traffic};
+use destinations::spread;
 use ends::{checked_ends, checked_flows, checked_unroutable};
 use rate::checked_phases;
 use shape::{checked_amount, checked_data_len, checked_expiry, checked_mix, checked_repeat, span};
@@ -24,13 +26,14 @@ pub(super) fn check(
     chosen_seed: u64,
 ) -> Result<Workload, WorkloadError> {
     let phases = checked_phases(file, source, overrides)?;
-    let ends = checked_ends(file, source)?;
+    let mut ends = checked_ends(file, source)?;
+    let destinations = spread(file.destinations.as_ref(), source, &mut ends)?;
     let amount = checked_amount(&file.traffic, source)?;
     let (flows, by_weight) = checked_flows(file, source, &ends, &amount)?;
-    let expiry_ms = span(&(10_000..=30_000));
-    let expiry_ms = checked_expiry(file.traffic.expiry_ms.as_ref(), source, expiry_ms)?;
+    let default_ms = Spans::one(span(&(10_000..=30_000)));
+    let expiry_ms = checked_expiry(file.traffic.expiry_ms.as_ref(), source, default_ms)?;
     let silent_expiry_ms =
-        checked_expiry(file.traffic.silent_expiry_ms.as_ref(), source, expiry_ms)?;
+        checked_expiry(file.traffic.silent_expiry_ms.as_ref(), source, expiry_ms.clone())?;
     let traffic = Traffic {
         seed: overrides.seed.or(file.seed).unwrap_or(chosen_seed),
         mix: checked_mix(file, source)?,
@@ -39,6 +42,7 @@ pub(super) fn check(
         expiry_ms,
         silent_expiry_ms,
         flows: by_weight,
+        destinations,
     };
     let repeat = checked_repeat(&file.traffic, source, &traffic)?;
     check_silent_in_flight(file, source, &phases, &traffic)?;

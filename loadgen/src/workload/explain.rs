@@ -15,6 +15,7 @@ const fn key(name: &'static str, takes: &'static str, example: &'static str) -> 
 }
 
 const RANGE: &str = "two whole numbers, the least and the most";
+const RANGES: &str = "two whole numbers, the least and the most, or tables of share and ms";
 const SHARE: &str = "a whole number per mille, from 0 to 1000";
 const WHOLE: &str = "a whole number";
 const TEXT: &str = "a text in quotes";
@@ -30,9 +31,16 @@ const KEYS: &[Key] = &[
     key("process", "\"constant\" or \"poisson\"", "process = \"poisson\""),
     key("traffic", "a table", "[traffic] on a line of its own"),
     key("amount", RANGE, "amount = [1, 1000]"),
+    key("amount_shape", "\"even\" or \"log\"", "amount_shape = \"log\""),
     key("data_bytes", RANGE, "data_bytes = [32, 300]"),
-    key("expiry_ms", RANGE, "expiry_ms = [10000, 30000]"),
-    key("silent_expiry_ms", RANGE, "silent_expiry_ms = [2500, 4000]"),
+    key("expiry_ms", RANGES, "expiry_ms = [10000, 30000]"),
+    key("silent_expiry_ms", RANGES, "silent_expiry_ms = [2500, 4000]"),
+    key("share", SHARE, "share = 900"),
+    key("ms", RANGE, "ms = [5000, 9000]"),
+    key("destinations", "one table", "[destinations] on a line of its own, once"),
+    key("count", WHOLE, "count = 1000"),
+    key("zipf", "a number, 0 for no skew", "zipf = 1.0"),
+    key("depth", "a whole number of segments", "depth = 5"),
     key("unroutable_address", TEXT, "unroutable_address = \"test.nowhere\""),
     key("fulfillment", "\"stream\" or \"fixed\"", "fulfillment = \"stream\""),
     key("repeat", "a whole number of packets", "repeat = 10000"),
@@ -58,8 +66,14 @@ const KEYS: &[Key] = &[
 ];
 
 /// How the parser begins to say that a value does not fit the type it is read into.
-const MISFITS: [&str; 5] =
-    ["invalid type", "invalid value", "invalid length", "unknown variant", "wanted "];
+const MISFITS: [&str; 6] = [
+    "invalid type",
+    "invalid value",
+    "invalid length",
+    "unknown variant",
+    "wanted ",
+    "data did not match",
+];
 
 /// The sentence for `message`, which the parser gave for the place `at` in `text`.
 pub(super) fn explain(text: &str, at: usize, message: &str) -> String {

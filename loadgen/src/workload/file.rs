@@ -20,6 +20,7 @@ pub(super) struct File {
     pub(super) arrivals: ArrivalsTable,
     #[serde(default)]
     pub(super) traffic: TrafficTable,
+    pub(super) destinations: Option<Spanned<DestinationsTable>>,
     pub(super) mix: Option<Spanned<MixTable>>,
     #[serde(default)]
     pub(super) ends: Vec<Spanned<EndTable>>,
@@ -45,13 +46,48 @@ pub(super) struct ArrivalsTable {
 #[serde(deny_unknown_fields)]
 pub(super) struct TrafficTable {
     pub(super) amount: Option<Spanned<Vec<u64>>>,
+    #[serde(default)]
+    pub(super) amount_shape: AmountShape,
     pub(super) data_bytes: Option<Spanned<Vec<u64>>>,
-    pub(super) expiry_ms: Option<Spanned<Vec<u64>>>,
-    pub(super) silent_expiry_ms: Option<Spanned<Vec<u64>>>,
+    pub(super) expiry_ms: Option<Spanned<ExpiryValue>>,
+    pub(super) silent_expiry_ms: Option<Spanned<ExpiryValue>>,
     pub(super) unroutable_address: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) fulfillment: Fulfillment,
     pub(super) repeat: Option<Spanned<u64>>,
+}
+
+/// Which amounts of a range are more likely.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum AmountShape {
+    #[default]
+    Even,
+    Log,
+}
+
+/// One range, or several that each have a share.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum ExpiryValue {
+    Range(Vec<u64>),
+    Mix(Vec<ExpiryTable>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExpiryTable {
+    pub(super) share: u16,
+    pub(super) ms: Vec<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DestinationsTable {
+    pub(super) count: Spanned<usize>,
+    #[serde(default = "no_skew")]
+    pub(super) zipf: Spanned<f64>,
+    pub(super) depth: Option<Spanned<usize>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -87,6 +123,10 @@ pub(super) struct FlowTable {
     pub(super) den: Spanned<u64>,
     #[serde(default = "one")]
     pub(super) weight: Spanned<u64>,
+}
+
+fn no_skew() -> Spanned<f64> {
+    Spanned::new(0..0, 0.0)
 }
 
 fn one() -> Spanned<u64> {

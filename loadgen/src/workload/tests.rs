@@ -60,7 +60,9 @@ fn a_whole_workload_is_read() {
     assert_eq!((workload.process, workload.traffic.seed), (Process::Constant, 42));
     assert_eq!(workload.schedule().count(), 100_000);
     assert_eq!(workload.traffic.mix, Mix::new([900, 40, 10, 10, 40]).unwrap());
-    assert_eq!(workload.traffic.silent_expiry_ms, Span::new(&(2_500..=4_000)).unwrap());
+    assert_eq!(workload.traffic.silent_expiry_ms.most(), 4_000);
+    assert_eq!(workload.traffic.data_len, Span::new(&(32..=120)).unwrap());
+    assert_eq!(workload.receiver(&workload.flows[0]).as_str(), "test.m2m.bob");
     assert_eq!(workload.ends[0].token.expose(), "hush-a");
     assert_eq!(workload.ends[1].token.expose(), "hush-b");
     assert_eq!(workload.flows[0].converted(3), Some(7));
@@ -75,6 +77,84 @@ fn the_command_line_wins_over_the_file_and_a_missing_seed_is_chosen() {
     assert_eq!((workload.phases, workload.traffic.seed), (vec![Phase::constant(7, 2)], 9));
     let unseeded = parse(&GOOD.replacen("seed = 42", "", 1)).unwrap();
     assert_eq!(unseeded.traffic.seed, 1);
+}
+
+/// `GOOD` with more tables and keys.
+fn with(piece: &str, by: &str) -> Workload {
+    assert!(GOOD.contains(piece), "{piece}");
+    parse(&GOOD.replacen(piece, by, 1)).unwrap()
+}
+
+#[test]
+fn destinations_are_spread_below_their_receivers() {
+    let one = with("[mix]", "[mix]");
+    assert_eq!(one.destination(&one.traffic.plan(0)), b"test.m2m.bob");
+    let many = with("[mix]", "[destinations]\ncount = 100\nzipf = 1\ndepth = 6\n[mix]");
+    let destinations = many.ends[1].destinations.as_ref().unwrap();
+    assert_eq!((destinations.count(), destinations.at(7)), (100, &b"test.m2m.bob.net.net.07"[..]));
+    assert_eq!(many.receiver(&many.flows[0]).as_str(), "test.m2m.bob");
+    let mut counts = std::collections::HashMap::new();
+    for plan in (0..100_000).map(|sequence| many.traffic.plan(sequence)) {
+        let destination = many.destination(&plan).to_vec();
+        if plan.kind == Kind::Unroutable {
+            assert_eq!(destination, many.unroutable.as_bytes());
+        } else {
+            assert!(destinations.contains(&destination));
+            *counts.entry(destination).or_insert(0) += 1;
+        }
+    }
+    assert_eq!(counts.len(), 100);
+    // One in 5.187, the sum of all 1 / k to a hundred, of the 96 % that are routable.
+    let first = counts[&b"test.m2m.bob.net.net.00"[..]];
+    assert!((17_900..19_100).contains(&first), "{first}");
+}
+
+#[test]
+fn expiries_are_mixed_and_amounts_shaped() {
+    let mix =
+        "expiry_ms = [{ share = 900, ms = [5000, 5999] }, { share = 100, ms = [30000, 30000] }]";
+    let workload = with("expiry_ms = [10000, 30000]", mix);
+    let plans = (0..10_000).map(|sequence| workload.traffic.plan(sequence));
+    let expiries: Vec<u64> =
+        plans.filter(|plan| plan.kind != Kind::Expired).map(|plan| plan.expiry_ms).collect();
+    assert!(expiries.iter().all(|ms| (5_000..6_000).contains(ms) || *ms == 30_000));
+    let long = expiries.iter().filter(|ms| **ms == 30_000).count() * 1000 / expiries.len();
+    assert!((85..115).contains(&long), "{long} per mille");
+
+    let amount = "amount_shape = \"log\"\namount = [10, 99999]";
+    let workload = with("amount = [2, 1000]", amount);
+    let plans = (0..10_000).map(|sequence| workload.traffic.plan(sequence));
+    let amounts: Vec<u64> = plans.map(|plan| plan.amount).collect();
+    assert!(amounts.iter().all(|amount| (10..100_000).contains(amount)));
+    let small = amounts.iter().filter(|amount| **amount < 100).count();
+    assert!((2_300..2_700).contains(&small), "{small} of 10,000 for one size of four");
+}
+
+#[test]
+fn destinations_expiries_and_shapes_that_make_no_sense_are_told() {
+    let below = |keys: &str| format!("[destinations]\n{keys}\n[mix]");
+    for (piece, by, words) in [
+        ("[mix]", below("count = 0"), &["w.toml:13: ", "at least one for each"][..]),
+        ("[mix]", below("count = 1048577"), &["w.toml:13: ", "at most 1048576"]),
+        ("[mix]", below("count = 9\nzipf = -1"), &["w.toml:14: ", "from 0 (all alike) to 4"]),
+        ("[mix]", below("count = 9\nzipf = nan"), &["w.toml:14: ", "from 0 (all alike) to 4"]),
+        ("[mix]", below("count = 9\ndepth = 3"), &["w.toml:14: ", "'test.m2m.bob'; write 4"]),
+        ("[mix]", below("count = 9\ndepth = 400"), &["w.toml:14: ", "1023", "lower depth"]),
+        ("[mix]", below("count = 9\ndepth = 999999999"), &["w.toml:14: ", "lower depth"]),
+        ("[mix]", below("zipf = 1"), &["w.toml:12: ", "`count` is missing"]),
+        ("[mix]", below("count = 1.5"), &["w.toml:13: ", "`count` takes a whole number"]),
+        ("[mix]", below("count = 1\nzipf = \"x\""), &["w.toml:14: ", "`zipf` takes a number"]),
+        ("[10000, 30000]", "[{ share = 999, ms = [1, 2] }]".into(), &["w.toml:9: ", "up to 999"]),
+        ("[10000, 30000]", "[{ share = 1000, ms = [2, 1] }]".into(), &["w.toml:9: ", "[2, 1]"]),
+        ("[10000, 30000]", "[{ share = 1000 }]".into(), &["w.toml:9: ", "tables of share and ms"]),
+        ("[10000, 30000]", "[]".into(), &["w.toml:9: ", "`expiry_ms` takes two whole"]),
+        ("[2, 1000]", "[2, 9]\namount_shape = \"bell\"".into(), &["w.toml:8: ", "\"log\""]),
+    ] {
+        let error = refused(piece, &by);
+        for word in words {
+            assert!(error.contains(word) && !error.contains('\n'), "{by}: {error}");
+        }
+    }
 }
 
 /// `GOOD` with phases in place of its one rate.

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use m2_codec::address;
 use m2_codec::btp::{self, Frame, FrameType};
 use m2_codec::ilp::{
     ErrorCode, Fulfill, PacketType, Prepare, packet_type, put_reject, rewrite_prepare,
@@ -135,7 +136,8 @@ impl Connector {
         }
         let prepare = Prepare::new_checked(packet).unwrap();
         let amount = prepare.amount();
-        if prepare.destination() != b"test.peer.bob" && !self.faults.routes_all {
+        let is_bob = address::is_prefix(b"test.peer.bob", prepare.destination());
+        if !is_bob && !self.faults.routes_all {
             return self.reject(id, ErrorCode::F02_UNREACHABLE);
         }
         let amount_out = u64::try_from(u128::from(amount) * 5 / 2).unwrap();

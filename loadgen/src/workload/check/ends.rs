@@ -5,9 +5,9 @@ use m2_codec::url::{BtpUrl, UrlError};
 use toml::Spanned;
 
 use super::super::file::{EndTable, File, FlowTable};
-use super::super::{End, Flow, Source, Token, WorkloadError};
+use super::super::{Destinations, End, Flow, Source, Token, WorkloadError};
 use crate::limits;
-use crate::traffic::{Alias, Span};
+use crate::traffic::{Alias, Amounts};
 
 pub(super) fn checked_ends(file: &File, source: &Source<'_>) -> Result<Vec<End>, WorkloadError> {
     let mut ends: Vec<End> = Vec::with_capacity(file.ends.len());
@@ -36,8 +36,8 @@ pub(super) fn checked_end(
     let end = table.get_ref();
     let name = end.name.get_ref();
     let (url, token) = checked_url(end, source)?;
-    let address = match &end.address {
-        Some(address) => Some(checked_address(address, source)?),
+    let destinations = match &end.address {
+        Some(address) => Some(Destinations::own(checked_address(address, source)?)),
         None if end.role.receives() => {
             let text = format!(
                 "end '{name}' receives and has no address; add address = \"...\", the ILP address \
@@ -48,7 +48,7 @@ pub(super) fn checked_end(
         None => None,
     };
     let asset = end.asset.clone();
-    Ok(End { name: name.clone(), url, token, role: end.role, asset, address })
+    Ok(End { name: name.clone(), url, token, role: end.role, asset, destinations })
 }
 
 pub(super) fn checked_url(
@@ -98,7 +98,7 @@ pub(super) fn checked_flows(
     file: &File,
     source: &Source<'_>,
     ends: &[End],
-    amount: &Span,
+    amount: &Amounts,
 ) -> Result<(Vec<Flow>, Alias), WorkloadError> {
     if file.flows.is_empty() || file.flows.len() > limits::FLOWS_MAX {
         let text = format!(
@@ -128,7 +128,7 @@ pub(super) fn checked_flow(
     table: &Spanned<FlowTable>,
     source: &Source<'_>,
     ends: &[End],
-    amount: &Span,
+    amount: &Amounts,
 ) -> Result<Flow, WorkloadError> {
     let file = table.get_ref();
     let from = end_named(&file.from, source, ends)?;
@@ -189,7 +189,8 @@ pub(super) fn checked_unroutable(
     if let Some(address) = &file.traffic.unroutable_address {
         return checked_address(address, source);
     }
-    let receiver = ends[flows[0].to].address.as_ref().expect("a receiver has an address");
-    let scheme = receiver.as_str().split('.').next().expect("split gives one part at least");
+    let receiver = ends[flows[0].to].destinations.as_ref().expect("a receiver has an address");
+    let scheme =
+        receiver.receiver().as_str().split('.').next().expect("split gives one part at least");
     Ok(format!("{scheme}.m2-load-unroutable").parse().expect("a scheme and one segment"))
 }

@@ -1,22 +1,27 @@
 //! What packets look like.
 
 use std::num::NonZeroU64;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 
-use super::super::file::{File, TrafficTable};
+use super::super::file::{AmountShape, ExpiryTable, ExpiryValue, File, TrafficTable};
 use super::super::{Source, WorkloadError, explain};
 use crate::limits;
 use crate::payload::{HEADER_LEN, Kind};
-use crate::traffic::{Mix, PER_MILLE, Span, Traffic};
+use crate::traffic::{Amounts, Mix, PER_MILLE, Span, Spans, Traffic};
 
 pub(super) fn checked_amount(
     traffic: &TrafficTable,
     source: &Source<'_>,
-) -> Result<Span, WorkloadError> {
+) -> Result<Amounts, WorkloadError> {
     let fix = "write amount = [least, most], both at least 1 and least not above most";
-    checked_range(traffic.amount.as_ref(), source, span(&(1..=1_000)), 1..=u64::MAX, fix)
+    let default = span(&(1..=1_000));
+    let range = checked_range(traffic.amount.as_ref(), source, default, 1..=u64::MAX, fix)?;
+    Ok(match traffic.amount_shape {
+        AmountShape::Even => Amounts::even(range),
+        AmountShape::Log => Amounts::log(range),
+    })
 }
 
 pub(super) fn checked_data_len(
@@ -34,15 +39,53 @@ pub(super) fn checked_data_len(
 }
 
 pub(super) fn checked_expiry(
-    range: Option<&Spanned<Vec<u64>>>,
+    expiry: Option<&Spanned<ExpiryValue>>,
     source: &Source<'_>,
-    default: Span,
+    default: Spans,
+) -> Result<Spans, WorkloadError> {
+    let Some(spanned) = expiry else { return Ok(default) };
+    match spanned.get_ref() {
+        ExpiryValue::Range(range) => {
+            checked_expiry_range(range, spanned.span(), source).map(Spans::one)
+        }
+        ExpiryValue::Mix(tables) => checked_expiry_mix(tables, spanned.span(), source),
+    }
+}
+
+fn checked_expiry_mix(
+    tables: &[ExpiryTable],
+    at: Range<usize>,
+    source: &Source<'_>,
+) -> Result<Spans, WorkloadError> {
+    let sum: u64 = tables.iter().map(|table| u64::from(table.share)).sum();
+    if sum != u64::from(PER_MILLE) || tables.len() > limits::RANGES_MAX {
+        let text = format!(
+            "{} ranges with shares that add up to {sum}; the shares are per mille: make it {}, of \
+             at most {} ranges",
+            tables.len(),
+            PER_MILLE,
+            limits::RANGES_MAX
+        );
+        return Err(source.error(at, &text));
+    }
+    let span = |table: &ExpiryTable| {
+        let span = checked_expiry_range(&table.ms, at.clone(), source)?;
+        Ok((u64::from(table.share), span))
+    };
+    let spans: Result<Vec<(u64, Span)>, WorkloadError> = tables.iter().map(span).collect();
+    Ok(Spans::new(&spans?).expect("the shares are a thousand"))
+}
+
+fn checked_expiry_range(
+    range: &[u64],
+    at: Range<usize>,
+    source: &Source<'_>,
 ) -> Result<Span, WorkloadError> {
     let fix = format!(
         "write an expiry range as [least, most] in milliseconds, from 1 to {}",
         limits::EXPIRY_MS_MAX
     );
-    checked_range(range, source, default, 1..=limits::EXPIRY_MS_MAX, &fix)
+    range_within(range, at, source, 1..=limits::EXPIRY_MS_MAX, &fix)
 }
 
 pub(super) fn checked_range(
@@ -53,15 +96,25 @@ pub(super) fn checked_range(
     fix: &str,
 ) -> Result<Span, WorkloadError> {
     let Some(spanned) = range else { return Ok(default) };
+    range_within(spanned.get_ref(), spanned.span(), source, allowed, fix)
+}
+
+fn range_within(
+    range: &[u64],
+    at: Range<usize>,
+    source: &Source<'_>,
+    allowed: RangeInclusive<u64>,
+    fix: &str,
+) -> Result<Span, WorkloadError> {
     // A list of another length is no range, also where its first two numbers would make one.
-    let &[least, most] = spanned.get_ref().as_slice() else {
-        let sentence = explain::misfit_at(source.text, spanned.span().start);
-        return Err(source.error(spanned.span(), &sentence));
+    let &[least, most] = range else {
+        let sentence = explain::misfit_at(source.text, at.start);
+        return Err(source.error(at, &sentence));
     };
     if least <= most && allowed.contains(&least) && allowed.contains(&most) {
         return Ok(span(&(least..=most)));
     }
-    Err(source.error(spanned.span(), &format!("[{least}, {most}] cannot be used; {fix}")))
+    Err(source.error(at, &format!("[{least}, {most}] cannot be used; {fix}")))
 }
 
 /// A range that is known to hold values, and not 2^64 of them.
