@@ -5,6 +5,7 @@
 
 mod destinations;
 mod ends;
+mod flows;
 mod rate;
 mod shape;
 
@@ -15,7 +16,8 @@ use crate::payload::Kind;
 use crate::schedule::Phase;
 use crate::traffic::{PER_MILLE, Spans, Traffic};
 use destinations::spread;
-use ends::{checked_ends, checked_flows, checked_unroutable};
+use ends::checked_ends;
+use flows::{checked_flows, checked_unroutable};
 use rate::checked_phases;
 use shape::{checked_amount, checked_data_len, checked_expiry, checked_mix, checked_repeat, span};
 
@@ -27,7 +29,7 @@ pub(super) fn check(
 ) -> Result<Workload, WorkloadError> {
     let phases = checked_phases(file, source, overrides)?;
     let mut ends = checked_ends(file, source)?;
-    let destinations = spread(file.destinations.as_ref(), source, &mut ends)?;
+    let destinations = spread(file.destinations.as_ref(), source, &mut ends.all)?;
     let amount = checked_amount(&file.traffic, source)?;
     let (flows, by_weight) = checked_flows(file, source, &ends, &amount)?;
     let default_ms = Spans::one(span(&(10_000..=30_000)));
@@ -46,6 +48,7 @@ pub(super) fn check(
     };
     let repeat = checked_repeat(&file.traffic, source, &traffic)?;
     check_silent_in_flight(file, source, &phases, &traffic)?;
+    let ends = ends.all;
     let unroutable = checked_unroutable(file, source, &ends, &flows)?;
     let (process, fulfillment) = (file.arrivals.process, file.traffic.fulfillment);
     Ok(Workload { phases, process, traffic, fulfillment, repeat, ends, flows, unroutable })

@@ -104,6 +104,7 @@ pub(super) struct MixTable {
 #[serde(deny_unknown_fields)]
 pub(super) struct EndTable {
     pub(super) name: Spanned<String>,
+    pub(super) count: Option<Spanned<usize>>,
     pub(super) url: Spanned<String>,
     pub(super) token: Option<Token>,
     pub(super) role: Role,
@@ -117,6 +118,8 @@ pub(super) struct EndTable {
 pub(super) struct FlowTable {
     pub(super) from: Spanned<String>,
     pub(super) to: Spanned<String>,
+    #[serde(default)]
+    pub(super) each_to_each: bool,
     #[serde(default = "one")]
     pub(super) num: Spanned<u64>,
     #[serde(default = "one")]

@@ -1,6 +1,8 @@
 //! What is read from a workload file, and how each mistake in it is told.
 
 use super::*;
+use m2_codec::url::Endpoint;
+
 use crate::schedule::{Phase, Process};
 use crate::traffic::{Mix, Span};
 
@@ -155,6 +157,114 @@ fn destinations_expiries_and_shapes_that_make_no_sense_are_told() {
             assert!(error.contains(word) && !error.contains('\n'), "{by}: {error}");
         }
     }
+}
+
+/// Two groups, and a single end that does both.
+const GROUPS: &str = r#"
+seconds = 1
+rate_per_s = 1000
+[[ends]]
+name = "sender-{n}"
+count = 3
+url = "btp+ws://sender-{n}@127.0.0.1:7768/accounts/sender-{n}/ilp/btp"
+token = "hush-{n}"
+role = "send"
+[[ends]]
+name = "receiver-{n}"
+count = 3
+url = "btp+tcp://receiver-{n}:hush{n}@127.0.0.1:7769"
+role = "receive"
+address = "test.m2m.receiver-{n}"
+[[ends]]
+name = "{n}"
+url = "btp+tcp://127.0.0.1:7769"
+token = "hush-{n}"
+role = "both"
+address = "test.m2m.both"
+"#;
+
+fn grouped(flows: &str) -> Result<Workload, WorkloadError> {
+    parse(&format!("{GROUPS}{flows}"))
+}
+
+fn flow(from: &str, to: &str, keys: &str) -> String {
+    format!("[[flows]]\nfrom = \"{from}\"\nto = \"{to}\"\n{keys}\n")
+}
+
+#[test]
+fn a_group_is_as_many_ends_that_differ_in_their_number() {
+    let workload = grouped(&flow("sender-{n}", "receiver-{n}", "")).unwrap();
+    let names: Vec<&str> = workload.ends.iter().map(|end| end.name.as_str()).collect();
+    let (senders, receivers) =
+        (["sender-1", "sender-2", "sender-3"], ["receiver-1", "receiver-2", "receiver-3"]);
+    assert_eq!(names, [&senders[..], &receivers, &["{n}"]].concat());
+    let tokens: Vec<&str> = workload.ends.iter().map(|end| end.token.expose()).collect();
+    assert_eq!(tokens, ["hush-1", "hush-2", "hush-3", "hush1", "hush2", "hush3", "hush-{n}"]);
+    let second = &workload.ends[1];
+    assert_eq!(second.url.username.as_deref(), Some("sender-2"));
+    let Endpoint::Ws { path, .. } = &second.url.endpoint else { panic!("{:?}", second.url) };
+    assert_eq!(path, "/accounts/sender-2/ilp/btp");
+    assert_eq!(workload.receiver(&workload.flows[2]).as_str(), "test.m2m.receiver-3");
+}
+
+#[test]
+fn flows_between_groups_pair_like_with_like_or_each_with_each() {
+    let pairs = |flows: &str| -> Vec<(usize, usize)> {
+        grouped(flows).unwrap().flows.iter().map(|flow| (flow.from, flow.to)).collect()
+    };
+    assert_eq!(pairs(&flow("sender-{n}", "receiver-{n}", "")), [(0, 3), (1, 4), (2, 5)]);
+    let each = pairs(&flow("sender-{n}", "receiver-{n}", "each_to_each = true"));
+    assert_eq!(each, [(0, 3), (0, 4), (0, 5), (1, 3), (1, 4), (1, 5), (2, 3), (2, 4), (2, 5)]);
+    assert_eq!(pairs(&flow("sender-{n}", "{n}", "")), [(0, 6), (1, 6), (2, 6)]);
+    assert_eq!(pairs(&flow("{n}", "receiver-{n}", "")), [(6, 3), (6, 4), (6, 5)]);
+    assert_eq!(pairs(&flow("sender-2", "receiver-3", "")), [(1, 5)]);
+    let both =
+        flow("sender-{n}", "receiver-{n}", "num = 2\nweight = 3") + &flow("sender-1", "{n}", "");
+    let workload = grouped(&both).unwrap();
+    assert_eq!(workload.flows.iter().map(|flow| flow.num).collect::<Vec<_>>(), [2, 2, 2, 1]);
+    let plans = (0..10_000).map(|sequence| workload.traffic.plan(sequence));
+    let single = plans.filter(|plan| plan.flow == 3).count();
+    assert!((900..1100).contains(&single), "{single} of 10,000 for one of ten");
+}
+
+#[test]
+fn groups_and_flows_that_make_no_sense_are_told() {
+    let pair = flow("sender-{n}", "receiver-{n}", "");
+    for (piece, by, words) in [
+        (
+            "count = 3\nurl = \"btp+ws",
+            "count = 0\nurl = \"btp+ws",
+            &["w.toml:6: ", "1 to 4096"][..],
+        ),
+        ("count = 3\nurl = \"btp+ws", "count = 9\nurl = \"btp+ws", &["w.toml:22: ", "9 ends 'se"]),
+        ("name = \"sender-{n}\"", "name = \"sender\"", &["w.toml:5: ", "two ends", "{n} in it"]),
+        ("to = \"receiver-{n}\"", "to = \"receiver\"", &["w.toml:24: ", "are: sender-{n}, rec"]),
+        ("to = \"receiver-{n}\"", "to = \"sender-{n}\"", &["w.toml:24: ", "only sends"]),
+        ("from = \"sender-{n}\"", "from = \"receiver-{n}\"", &["w.toml:23: ", "only receives"]),
+        ("role = \"receive\"", "role = \"both\"", &[]),
+        ("from = \"sender-{n}\"", "each_to_each = 1\nfrom = \"sender-{n}\"", &["true or false"]),
+        ("m2m.receiver-{n}", "m2m.{n}-", &[]),
+        ("m2m.receiver-{n}", "m2m.receiver {n}", &["w.toml:15: ", "'test.m2m.receiver 1'"]),
+        ("count = 3\nurl = \"btp+t", "count = 4096\nurl = \"btp+t", &["w.toml:1: ", "4100 ends"]),
+    ] {
+        let text = format!("{GROUPS}{pair}");
+        assert!(text.contains(piece), "{piece}");
+        let result = parse(&text.replacen(piece, by, 1));
+        assert_eq!(result.is_err(), !words.is_empty(), "{by}");
+        let Err(error) = result else { continue };
+        for word in words {
+            assert!(error.to_string().contains(word), "{word} is not in {error}");
+        }
+    }
+    let both = GROUPS.replace("role = \"receive\"", "role = \"both\"");
+    let to_itself = parse(&(both.clone() + &flow("receiver-{n}", "receiver-{n}", ""))).unwrap_err();
+    assert!(to_itself.to_string().contains("each_to_each = true for a group"), "{to_itself}");
+    let each = flow("receiver-{n}", "receiver-{n}", "each_to_each = true");
+    assert_eq!(parse(&(both + &each)).unwrap().flows.len(), 6);
+    let many = GROUPS.replace("count = 3", "count = 65")
+        + &flow("sender-{n}", "receiver-{n}", "each_to_each = true");
+    let error = parse(&many).unwrap_err().to_string();
+    assert!(error.contains("more than 4096 flows"), "{error}");
 }
 
 /// `GOOD` with phases in place of its one rate.

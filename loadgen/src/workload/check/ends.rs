@@ -1,44 +1,109 @@
-//! Who plays, and who pays whom.
+//! Who plays: single ends, and groups of them that differ in a number.
+
+use std::collections::HashMap;
+use std::ops::Range;
 
 use m2_codec::address::{Address, AddressError};
 use m2_codec::url::{BtpUrl, UrlError};
 use toml::Spanned;
 
-use super::super::file::{EndTable, File, FlowTable};
-use super::super::{Destinations, End, Flow, Source, Token, WorkloadError};
+use super::super::file::{EndTable, File};
+use super::super::{Destinations, End, Source, Token, WorkloadError};
 use crate::limits;
-use crate::traffic::{Alias, Amounts};
 
-pub(super) fn checked_ends(file: &File, source: &Source<'_>) -> Result<Vec<End>, WorkloadError> {
-    let mut ends: Vec<End> = Vec::with_capacity(file.ends.len());
-    for table in &file.ends {
-        let end = checked_end(table, source)?;
-        if ends.iter().any(|other| other.name == end.name) {
+/// What stands for an end's number in the texts of a group.
+const NUMBER: &str = "{n}";
+
+/// All ends, and how flows name them.
+#[derive(Default)]
+pub(super) struct Ends {
+    pub(super) all: Vec<End>,
+    /// By the name in the file: of a group with its `{n}`, and of each single end.
+    named: HashMap<String, Range<usize>>,
+    /// Names as the file has them, for errors.
+    names: Vec<String>,
+}
+
+impl Ends {
+    /// The ends that a flow names: one, or a group.
+    pub(super) fn named(
+        &self,
+        name: &Spanned<String>,
+        source: &Source<'_>,
+    ) -> Result<Range<usize>, WorkloadError> {
+        self.named.get(name.get_ref()).cloned().ok_or_else(|| {
+            let known = if self.names.is_empty() { "none".into() } else { self.names.join(", ") };
+            let text = format!("no end is named '{}'; there are: {known}", name.get_ref());
+            source.error(name.span(), &text)
+        })
+    }
+
+    fn add(
+        &mut self,
+        end: End,
+        name: &Spanned<String>,
+        source: &Source<'_>,
+    ) -> Result<(), WorkloadError> {
+        let index = self.all.len();
+        if self.named.insert(end.name.clone(), index..index + 1).is_some() {
             let text = format!(
-                "two ends are named '{}'; an account has one connection, so give each its own",
+                "two ends are named '{}'; an account has one connection, so give each its own name, \
+                 a group by {NUMBER} in it",
                 end.name
             );
-            return Err(source.error(table.get_ref().name.span(), &text));
+            return Err(source.error(name.span(), &text));
         }
-        ends.push(end);
+        self.all.push(end);
+        Ok(())
     }
-    if ends.len() > limits::FLOWS_MAX {
-        let text = format!("{} ends; at most {} are taken", ends.len(), limits::FLOWS_MAX);
+}
+
+pub(super) fn checked_ends(file: &File, source: &Source<'_>) -> Result<Ends, WorkloadError> {
+    let mut ends = Ends::default();
+    for table in &file.ends {
+        let EndTable { name, count, .. } = table.get_ref();
+        ends.names.push(name.get_ref().clone());
+        let first = ends.all.len();
+        let Some(count) = count else {
+            ends.add(checked_end(table, None, source)?, name, source)?;
+            continue;
+        };
+        if !(1..=limits::FLOWS_MAX).contains(count.get_ref()) {
+            let text = format!("a group has from 1 to {} ends", limits::FLOWS_MAX);
+            return Err(source.error(count.span(), &text));
+        }
+        for number in 1..=*count.get_ref() {
+            ends.add(checked_end(table, Some(number), source)?, name, source)?;
+        }
+        ends.named.insert(name.get_ref().clone(), first..ends.all.len());
+    }
+    if ends.all.len() > limits::FLOWS_MAX {
+        let text = format!("{} ends; at most {} are taken", ends.all.len(), limits::FLOWS_MAX);
         return Err(source.error(0..0, &text));
     }
     Ok(ends)
 }
 
-pub(super) fn checked_end(
+/// One end, with its number in the place of every `{n}` if it is one of a group.
+fn checked_end(
     table: &Spanned<EndTable>,
+    number: Option<usize>,
     source: &Source<'_>,
 ) -> Result<End, WorkloadError> {
-    let end = table.get_ref();
-    let name = end.name.get_ref();
-    let (url, token) = checked_url(end, source)?;
-    let destinations = match &end.address {
-        Some(address) => Some(Destinations::own(checked_address(address, source)?)),
-        None if end.role.receives() => {
+    let EndTable { name, url, token, role, asset, address, .. } = table.get_ref();
+    let numbered = |text: &str| match number {
+        Some(number) => text.replace(NUMBER, &number.to_string()),
+        None => text.to_owned(),
+    };
+    let name = numbered(name.get_ref());
+    let own_token = token.as_ref().map(|token| Token(numbered(token.expose())));
+    let (url, token) = checked_url(&name, &numbered(url.get_ref()), own_token, source, url.span())?;
+    let destinations = match address {
+        Some(address) => {
+            let own = checked_address(&numbered(address.get_ref()), address.span(), source)?;
+            Some(Destinations::own(own))
+        }
+        None if role.receives() => {
             let text = format!(
                 "end '{name}' receives and has no address; add address = \"...\", the ILP address \
                  that the target routes to it"
@@ -47,150 +112,49 @@ pub(super) fn checked_end(
         }
         None => None,
     };
-    let asset = end.asset.clone();
-    Ok(End { name: name.clone(), url, token, role: end.role, asset, destinations })
+    Ok(End { name, url, token, role: *role, asset: asset.clone(), destinations })
 }
 
-pub(super) fn checked_url(
-    end: &EndTable,
+fn checked_url(
+    name: &str,
+    url: &str,
+    token: Option<Token>,
     source: &Source<'_>,
+    at: Range<usize>,
 ) -> Result<(BtpUrl, Token), WorkloadError> {
-    let name = end.name.get_ref();
-    let url: BtpUrl = end.url.get_ref().parse().map_err(|error: UrlError| {
+    let url: BtpUrl = url.parse().map_err(|error: UrlError| {
         let text = format!(
             "url of end '{name}': {error}; write one like btp+ws://{name}@127.0.0.1:7768/, \
              btp+tcp://127.0.0.1:7769 or btp+unix:///run/btp.sock"
         );
-        source.error(end.url.span(), &text)
+        source.error(at.clone(), &text)
     })?;
     let in_url = url.token.clone().map(Token);
-    let token = match (&end.token, in_url) {
+    let token = match (token, in_url) {
         (Some(_), Some(_)) => {
             let text = format!("end '{name}' has a token and another in its url; leave one out");
-            return Err(source.error(end.url.span(), &text));
+            return Err(source.error(at, &text));
         }
-        (Some(token), None) => token.clone(),
-        (None, Some(token)) => token,
+        (Some(token), None) | (None, Some(token)) => token,
         (None, None) => {
             let text = format!(
                 "end '{name}' has no token; add token = \"...\", or write btp+ws://name:token@host"
             );
-            return Err(source.error(end.url.span(), &text));
+            return Err(source.error(at, &text));
         }
     };
     Ok((url, token))
 }
 
+/// An ILP address that stands at `at` in the file.
 pub(super) fn checked_address(
-    address: &Spanned<String>,
+    address: &str,
+    at: Range<usize>,
     source: &Source<'_>,
 ) -> Result<Address, WorkloadError> {
-    address.get_ref().parse().map_err(|error: AddressError| {
-        let text = format!(
-            "'{}' is no ILP address: {error}; write one like test.connector.bob",
-            address.get_ref()
-        );
-        source.error(address.span(), &text)
+    address.parse().map_err(|error: AddressError| {
+        let text =
+            format!("'{address}' is no ILP address: {error}; write one like test.connector.bob");
+        source.error(at, &text)
     })
-}
-
-pub(super) fn checked_flows(
-    file: &File,
-    source: &Source<'_>,
-    ends: &[End],
-    amount: &Amounts,
-) -> Result<(Vec<Flow>, Alias), WorkloadError> {
-    if file.flows.is_empty() || file.flows.len() > limits::FLOWS_MAX {
-        let text = format!(
-            "{} flows; write at least one [[flows]] with from = and to =, and at most {}",
-            file.flows.len(),
-            limits::FLOWS_MAX
-        );
-        return Err(source.error(0..0, &text));
-    }
-    let mut flows = Vec::with_capacity(file.flows.len());
-    let mut weights = Vec::with_capacity(file.flows.len());
-    for table in &file.flows {
-        let flow = checked_flow(table, source, ends, amount)?;
-        let weight = &table.get_ref().weight;
-        if !(1..=limits::FLOW_WEIGHT_MAX).contains(weight.get_ref()) {
-            let text = format!("weight must be from 1 to {}", limits::FLOW_WEIGHT_MAX);
-            return Err(source.error(weight.span(), &text));
-        }
-        weights.push(*weight.get_ref());
-        flows.push(flow);
-    }
-    let by_weight = Alias::new(&weights).expect("2^12 weights of a million are a sum of 32 bits");
-    Ok((flows, by_weight))
-}
-
-pub(super) fn checked_flow(
-    table: &Spanned<FlowTable>,
-    source: &Source<'_>,
-    ends: &[End],
-    amount: &Amounts,
-) -> Result<Flow, WorkloadError> {
-    let file = table.get_ref();
-    let from = end_named(&file.from, source, ends)?;
-    let to = end_named(&file.to, source, ends)?;
-    if !ends[from].role.sends() {
-        let text = format!("end '{}' only receives; give it role = \"both\"", ends[from].name);
-        return Err(source.error(file.from.span(), &text));
-    }
-    if !ends[to].role.receives() {
-        let text = format!("end '{}' only sends; give it role = \"both\"", ends[to].name);
-        return Err(source.error(file.to.span(), &text));
-    }
-    if from == to {
-        let text = "a flow from an end to itself would be refused as unreachable; name two ends";
-        return Err(source.error(table.span(), text));
-    }
-    let (num, den) = (*file.num.get_ref(), *file.den.get_ref());
-    if num == 0 || den == 0 {
-        return Err(source.error(table.span(), "num and den must be at least 1"));
-    }
-    let flow = Flow { from, to, num, den };
-    let least = flow.converted(amount.least());
-    if least.is_none_or(|least| least == 0) || flow.converted(amount.most()).is_none() {
-        let text = format!(
-            "amounts from {} to {} at {num}/{den} leave the receiver with 0 or with more than \
-             2^64 - 1; change [traffic] amount, or num and den",
-            amount.least(),
-            amount.most()
-        );
-        return Err(source.error(table.span(), &text));
-    }
-    Ok(flow)
-}
-
-fn end_named(
-    name: &Spanned<String>,
-    source: &Source<'_>,
-    ends: &[End],
-) -> Result<usize, WorkloadError> {
-    ends.iter().position(|end| end.name == *name.get_ref()).ok_or_else(|| {
-        let known: Vec<&str> = ends.iter().map(|end| end.name.as_str()).collect();
-        let text = format!(
-            "no end is named '{}'; there are: {}",
-            name.get_ref(),
-            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-        );
-        source.error(name.span(), &text)
-    })
-}
-
-/// Given, or made: a name in the receivers' own network that nobody has.
-pub(super) fn checked_unroutable(
-    file: &File,
-    source: &Source<'_>,
-    ends: &[End],
-    flows: &[Flow],
-) -> Result<Address, WorkloadError> {
-    if let Some(address) = &file.traffic.unroutable_address {
-        return checked_address(address, source);
-    }
-    let receiver = ends[flows[0].to].destinations.as_ref().expect("a receiver has an address");
-    let scheme =
-        receiver.receiver().as_str().split('.').next().expect("split gives one part at least");
-    Ok(format!("{scheme}.m2-load-unroutable").parse().expect("a scheme and one segment"))
 }
