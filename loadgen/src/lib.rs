@@ -31,6 +31,7 @@ pub mod control;
 pub mod cpu;
 pub mod engine;
 pub mod environment;
+pub mod inband;
 pub mod interrupt;
 pub mod limits;
 pub mod link;

@@ -24,6 +24,20 @@ pub const SECONDS_MAX: u64 = 86_400;
 /// Pairs of trials of a comparison: the interval of a median then leaves out 2^-1000 exactly.
 pub const COMPARE_PAIRS_MAX: usize = 1_000;
 
+/// Runs of which a receiver in a process of its own keeps the books: some that follow each other, and
+/// some at the same time.
+pub const RUNS_KEPT_MAX: usize = 64;
+
+/// What a question for the books of a receiver in another process is given until its expiry, in
+/// milliseconds. A connector takes a second off, and wants another to be left.
+pub const QUESTION_MS: u64 = 5_000;
+
+/// How often a question is asked that is not answered, or rejected with a temporary error.
+pub const QUESTION_TRIES: u32 = 3;
+
+/// Time for all questions of a run together, in milliseconds.
+pub const QUESTIONS_MS: u64 = 15_000;
+
 /// Trials that confirm one rate of a search: an hour of trials of 10 s for a dozen rates.
 pub const SEARCH_VOTES_MAX: u32 = 31;
 

@@ -4,11 +4,15 @@
 //! process. Each check has its own count; a packet that fails one is answered with F00, which no
 //! kind of packet expects, so that the sender sees it too.
 
+mod served;
+
 use m2_codec::ilp::{ErrorCode, Prepare};
 use m2_codec::timestamp;
 
+use crate::inband::{ANSWER_LEN, Key, NoQuestion};
 use crate::payload::{Filling, Fulfiller, HEADER_LEN, Header, Kind};
 use crate::workload::{Destinations, Flow};
+use served::Served;
 
 /// What both ends of a run agree on.
 #[derive(Debug)]
@@ -76,8 +80,11 @@ impl Fault {
     }
 }
 
+/// What a question under another seed is answered with.
+const OTHER_SEED: &str = "a question of another seed";
+
 /// What the receiver does with a PREPARE.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Reply {
     /// A FULFILL, which carries back what the PREPARE's data began with.
     Fulfill {
@@ -95,6 +102,8 @@ pub enum Reply {
         /// Its data.
         data: Option<[u8; HEADER_LEN]>,
     },
+    /// A REJECT with F99 whose data is the answer to a question for books.
+    Books(Box<[u8; ANSWER_LEN]>),
     /// No answer: the packet is to expire.
     Silence,
 }
@@ -108,24 +117,65 @@ pub struct Received {
     pub fulfilled: u64,
     /// Sum of what it fulfilled, for each flow of the workload.
     pub fulfilled_amounts: Vec<u128>,
+    /// How many PREPAREs it fulfilled, for each flow.
+    pub fulfilled_counts: Vec<u64>,
     /// How often each [`Fault`] was seen.
     pub faults: [u64; Fault::ALL.len()],
+}
+
+impl Received {
+    fn new(flow_count: usize) -> Self {
+        Self {
+            fulfilled_amounts: vec![0; flow_count],
+            fulfilled_counts: vec![0; flow_count],
+            ..Self::default()
+        }
+    }
 }
 
 /// One receiving end.
 #[derive(Debug)]
 pub struct Receiver {
     destinations: Option<Destinations>,
-    /// What it counted so far.
+    /// What it counted so far; of many runs, in the one whose book is open.
     pub received: Received,
+    /// What it takes to receive the runs of other processes.
+    served: Option<Box<Served>>,
 }
 
 impl Receiver {
     /// The receiver at these addresses. An end that only sends has none, and finds fault with all.
     #[must_use]
     pub fn new(destinations: Option<Destinations>, flow_count: usize) -> Self {
-        let received = Received { fulfilled_amounts: vec![0; flow_count], ..Received::default() };
-        Self { destinations, received }
+        Self { destinations, received: Received::new(flow_count), served: None }
+    }
+
+    /// The receiver of any run of a seed, which keeps a book for each and tells it to who asks.
+    #[must_use]
+    pub fn of_many_runs(destinations: Option<Destinations>, flow_count: usize, key: Key) -> Self {
+        Self { served: Some(Box::new(Served::new(key))), ..Self::new(destinations, flow_count) }
+    }
+
+    /// The runs that have a book here, the oldest first.
+    pub fn runs(&self) -> impl Iterator<Item = u32> {
+        self.served.iter().flat_map(|served| served.runs())
+    }
+
+    /// The book of one of many runs.
+    #[must_use]
+    pub fn book(&self, run: u32) -> Option<&Received> {
+        self.served.as_ref()?.book(run, &self.received)
+    }
+
+    /// Whether the book of this flow was asked for.
+    #[must_use]
+    pub fn was_asked(&self, run: u32, flow: u16) -> bool {
+        self.served.as_ref().is_some_and(|served| served.was_asked(run, flow))
+    }
+
+    /// The run whose books were asked for since the last call.
+    pub fn take_asked(&mut self) -> Option<u32> {
+        self.served.as_mut()?.asked_now.take()
     }
 
     /// Its own address, from which it answers; empty if it only sends.
@@ -143,15 +193,58 @@ impl Receiver {
         terms: &Terms,
         times: &mut timestamp::Cache,
     ) -> Reply {
+        let run = match &self.served {
+            Some(served) => served.open,
+            None => Some(terms.run),
+        };
+        let checked = match self.check(packet, utc_ms, terms, times, run) {
+            Err(Fault::Stranger) if self.served.is_some() => {
+                match self.stranger(packet, utc_ms, terms, times) {
+                    Ok(checked) => checked,
+                    Err(reply) => return reply,
+                }
+            }
+            checked => checked,
+        };
         self.received.prepares += 1;
-        match self.check(packet, utc_ms, terms, times) {
+        match checked {
             Ok(accepted) => self.answer(&accepted),
             Err(fault) => {
                 self.received.faults[fault as usize] += 1;
-                let code = ErrorCode::F00_BAD_REQUEST;
-                Reply::Reject { code, message: fault.name(), data: None }
+                Self::refusal(fault.name())
             }
         }
+    }
+
+    /// A packet that is not of the run whose book is open: of another run, whose book is opened, or
+    /// a question for one.
+    #[cold]
+    fn stranger(
+        &mut self,
+        packet: &[u8],
+        utc_ms: u64,
+        terms: &Terms,
+        times: &mut timestamp::Cache,
+    ) -> Result<Result<Accepted, Fault>, Reply> {
+        let Ok(prepare) = Prepare::new_checked(packet) else { return Ok(Err(Fault::Malformed)) };
+        let data = prepare.data();
+        let run = Header::read(data).map(|header| header.run);
+        let checked = self.check(packet, utc_ms, terms, times, run);
+        let served = self.served.as_mut().expect("the caller has looked");
+        match (run, &checked) {
+            (Some(run), Ok(_)) => served.turn_to(run, &mut self.received),
+            (None, _) => match served.answer(data, &mut self.received) {
+                Ok(answer) => return Err(Reply::Books(Box::new(answer.to_bytes(&served.key)))),
+                Err(NoQuestion::OtherSeed) => return Err(Self::refusal(OTHER_SEED)),
+                Err(NoQuestion::Other) => {}
+            },
+            _ => {}
+        }
+        Ok(checked)
+    }
+
+    fn refusal(message: &'static str) -> Reply {
+        Reply::Reject { code: ErrorCode::F00_BAD_REQUEST, message, data: None }
     }
 
     fn check(
@@ -160,10 +253,11 @@ impl Receiver {
         utc_ms: u64,
         terms: &Terms,
         times: &mut timestamp::Cache,
+        run: Option<u32>,
     ) -> Result<Accepted, Fault> {
         let prepare = Prepare::new_checked_cached(packet, times).map_err(|_| Fault::Malformed)?;
         let header = Header::read(prepare.data())
-            .filter(|header| header.run == terms.run)
+            .filter(|header| Some(header.run) == run)
             .ok_or(Fault::Stranger)?;
         let flow = terms.flows.get(usize::from(header.flow)).ok_or(Fault::Stranger)?;
         if header.kind == Kind::Unroutable {
@@ -196,6 +290,7 @@ impl Receiver {
         match header.kind {
             Kind::Fulfilled => {
                 self.received.fulfilled += 1;
+                self.received.fulfilled_counts[usize::from(header.flow)] += 1;
                 self.received.fulfilled_amounts[usize::from(header.flow)] += u128::from(*amount);
                 Reply::Fulfill { fulfillment: *fulfillment, data }
             }
@@ -221,141 +316,4 @@ struct Accepted {
 }
 
 #[cfg(test)]
-mod tests {
-    use m2_codec::ilp::put_prepare;
-
-    use super::*;
-    use crate::payload::{Fulfillment, Proof, condition};
-
-    const NOW_MS: u64 = 1_795_000_000_000;
-    const BOB: &[u8] = b"test.m2m.bob";
-
-    fn bob() -> Destinations {
-        Destinations::own(std::str::from_utf8(BOB).unwrap().parse().unwrap())
-    }
-
-    fn terms() -> Terms {
-        let flow = Flow { from: 0, to: 1, num: 5, den: 2 };
-        Terms {
-            run: 77,
-            fulfiller: Fulfiller::new(1, Fulfillment::Stream),
-            filling: Filling::new(1),
-            flows: vec![flow],
-            direct: false,
-        }
-    }
-
-    /// A PREPARE as the connector delivers it, with each property open to spoiling.
-    struct Delivered {
-        header: Header,
-        destination: &'static [u8],
-        amount: u64,
-        expires_at_ms: u64,
-        flipped_data: Option<usize>,
-        flipped_condition: bool,
-    }
-
-    fn delivered(kind: Kind) -> Delivered {
-        let header = Header {
-            kind,
-            flow: 0,
-            run: 77,
-            sequence: 5,
-            amount: 11,
-            expires_at_ms: NOW_MS + 5_000,
-        };
-        Delivered {
-            header,
-            destination: BOB,
-            amount: 27,
-            expires_at_ms: NOW_MS + 4_000,
-            flipped_data: None,
-            flipped_condition: false,
-        }
-    }
-
-    fn receive(delivered: &Delivered) -> (Reply, Received) {
-        let (terms, mut data) = (terms(), Vec::new());
-        terms.filling.put_data(&mut data, &delivered.header, 50);
-        let mut condition = terms.fulfiller.proof(&data).condition;
-        if let Some(index) = delivered.flipped_data {
-            data[index] ^= 1;
-        }
-        condition[31] ^= u8::from(delivered.flipped_condition);
-        let mut packet = Vec::new();
-        let expires_at = timestamp::write(delivered.expires_at_ms);
-        let (amount, destination) = (delivered.amount, delivered.destination);
-        put_prepare(&mut packet, amount, &expires_at, &condition, destination, &data);
-        let mut receiver = Receiver::new(Some(bob()), 1);
-        let reply = receiver.receive(&packet, NOW_MS, &terms, &mut timestamp::Cache::new());
-        (reply, receiver.received)
-    }
-
-    /// What a packet of this kind is fulfilled with.
-    fn proof(kind: Kind) -> Proof {
-        let (terms, mut data) = (terms(), Vec::new());
-        terms.filling.put_data(&mut data, &delivered(kind).header, 50);
-        terms.fulfiller.proof(&data)
-    }
-
-    #[test]
-    fn a_fulfilled_packet_is_counted_with_the_amount_received() {
-        let (reply, received) = receive(&delivered(Kind::Fulfilled));
-        let fulfillment = proof(Kind::Fulfilled).fulfillment;
-        let data = delivered(Kind::Fulfilled).header.to_bytes();
-        assert_eq!(reply, Reply::Fulfill { fulfillment, data });
-        assert_eq!((received.fulfilled, received.fulfilled_amounts), (1, vec![27]));
-    }
-
-    #[test]
-    fn the_other_kinds_are_answered_as_the_sender_wished_and_pay_nothing() {
-        let (reply, received) = receive(&delivered(Kind::Rejected));
-        let Reply::Reject { code, data, .. } = reply else { panic!("{reply:?}") };
-        assert_eq!(code, ErrorCode::F99_APPLICATION_ERROR);
-        assert_eq!(data, Some(delivered(Kind::Rejected).header.to_bytes()));
-        assert_eq!(received.fulfilled_amounts, [0]);
-
-        let (reply, received) = receive(&delivered(Kind::WrongFulfillment));
-        let Reply::Fulfill { fulfillment, .. } = reply else { panic!("{reply:?}") };
-        assert_ne!(condition(&fulfillment), proof(Kind::WrongFulfillment).condition);
-        assert_eq!(received.fulfilled_amounts, [0]);
-
-        let (reply, received) = receive(&delivered(Kind::Expired));
-        assert_eq!(reply, Reply::Silence);
-        assert_eq!((received.prepares, received.faults), (1, [0; 8]));
-    }
-
-    #[test]
-    fn each_fault_is_named_and_answered_with_f00() {
-        let good = || delivered(Kind::Fulfilled);
-        let other_run = Header { run: 78, ..good().header };
-        let other_flow = Header { flow: 1, ..good().header };
-        for (fault, spoiled) in [
-            (Fault::Stranger, Delivered { header: other_run, ..good() }),
-            (Fault::Stranger, Delivered { header: other_flow, ..good() }),
-            (Fault::Stranger, Delivered { flipped_data: Some(0), ..good() }),
-            (Fault::Destination, Delivered { destination: b"test.m2m.bo", ..good() }),
-            (Fault::DataOrCondition, Delivered { flipped_data: Some(15), ..good() }),
-            (Fault::DataOrCondition, Delivered { flipped_data: Some(49), ..good() }),
-            (Fault::DataOrCondition, Delivered { flipped_condition: true, ..good() }),
-            (Fault::Amount, Delivered { amount: 28, ..good() }),
-            (Fault::Amount, Delivered { amount: 26, ..good() }),
-            (Fault::ExpiryNotShortened, Delivered { expires_at_ms: NOW_MS + 5_000, ..good() }),
-            (Fault::ExpiryPast, Delivered { expires_at_ms: NOW_MS, ..good() }),
-            (Fault::Unroutable, delivered(Kind::Unroutable)),
-        ] {
-            let (reply, received) = receive(&spoiled);
-            let (code, message) = (ErrorCode::F00_BAD_REQUEST, fault.name());
-            assert_eq!(reply, Reply::Reject { code, message, data: None });
-            assert_eq!(received.faults[fault as usize], 1, "{fault:?}");
-            assert_eq!(received.fulfilled_amounts, [0]);
-        }
-    }
-
-    #[test]
-    fn bytes_that_are_no_prepare_are_a_fault_too() {
-        let mut receiver = Receiver::new(Some(bob()), 1);
-        let _ = receiver.receive(b"\x0d\x00", NOW_MS, &terms(), &mut timestamp::Cache::new());
-        assert_eq!(receiver.received.faults[Fault::Malformed as usize], 1);
-    }
-}
+mod tests;

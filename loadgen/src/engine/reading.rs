@@ -1,7 +1,7 @@
 //! What arrives on one link: answers to what it sent, and PREPAREs for its receiver.
 
 use m2_codec::btp::{self, Frame, FrameType};
-use m2_codec::ilp::{fulfill_len, put_fulfill, put_reject};
+use m2_codec::ilp::{ErrorCode, fulfill_len, put_fulfill, put_reject};
 use m2_codec::timestamp;
 
 use super::Player;
@@ -71,6 +71,14 @@ impl Reading<'_> {
                 self.scratch.clear();
                 let data = data.as_ref().map_or(&b""[..], |data| data);
                 put_reject(self.scratch, code, receiver.address(), message.as_bytes(), data);
+                output.send(FrameType::Response, request_id, self.scratch.len(), |out| {
+                    out.extend_from_slice(self.scratch);
+                });
+            }
+            Reply::Books(answer) => {
+                let code = ErrorCode::F99_APPLICATION_ERROR;
+                self.scratch.clear();
+                put_reject(self.scratch, code, receiver.address(), b"", &answer[..]);
                 output.send(FrameType::Response, request_id, self.scratch.len(), |out| {
                     out.extend_from_slice(self.scratch);
                 });
