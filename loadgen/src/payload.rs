@@ -88,21 +88,49 @@ pub struct Header {
 }
 
 impl Header {
+    /// The header as four words, the first byte highest: what is compared and written by words needs
+    /// no bytes put together in memory first, which a processor then waits for.
+    #[inline]
+    fn words(&self) -> [u64; HEADER_LEN / 8] {
+        let first = u64::from(VERSION) << 56
+            | (self.kind as u64) << 48
+            | u64::from(self.flow) << 32
+            | u64::from(self.run);
+        [first, self.sequence, self.amount, self.expires_at_ms]
+    }
+
     /// The header's bytes.
+    #[inline]
     #[must_use]
     pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
-        bytes[0] = VERSION;
-        bytes[1] = self.kind as u8;
-        bytes[2..4].copy_from_slice(&self.flow.to_be_bytes());
-        bytes[4..8].copy_from_slice(&self.run.to_be_bytes());
-        bytes[8..16].copy_from_slice(&self.sequence.to_be_bytes());
-        bytes[16..24].copy_from_slice(&self.amount.to_be_bytes());
-        bytes[24..32].copy_from_slice(&self.expires_at_ms.to_be_bytes());
+        let (chunks, _) = bytes.as_chunks_mut::<8>();
+        for (chunk, word) in chunks.iter_mut().zip(self.words()) {
+            *chunk = word.to_be_bytes();
+        }
         bytes
     }
 
+    /// Whether `bytes` are this header and nothing else.
+    #[inline]
+    #[must_use]
+    pub fn is(&self, bytes: &[u8]) -> bool {
+        let (chunks, rest) = bytes.as_chunks::<8>();
+        let [a, b, c, d] = self.words();
+        match chunks {
+            [w, x, y, z] if rest.is_empty() => {
+                let differ = (u64::from_be_bytes(*w) ^ a)
+                    | (u64::from_be_bytes(*x) ^ b)
+                    | (u64::from_be_bytes(*y) ^ c)
+                    | (u64::from_be_bytes(*z) ^ d);
+                differ == 0
+            }
+            _ => false,
+        }
+    }
+
     /// Reads the header at the start of a packet's data; `None` if a generator did not write it.
+    #[inline]
     #[must_use]
     pub fn read(data: &[u8]) -> Option<Self> {
         let bytes = data.first_chunk::<HEADER_LEN>()?;
@@ -150,6 +178,13 @@ mod tests {
             Filling::new(3).put_data(&mut out, &header, len);
             assert_eq!(out.len(), 3 + len);
             assert_eq!(Header::read(&out[3..]), Some(header));
+            assert!(header.is(&out[3..3 + HEADER_LEN]));
+            assert!(!header.is(&out[3..2 + HEADER_LEN]) && !header.is(&out[2..3 + HEADER_LEN]));
+            for index in 0..HEADER_LEN {
+                let mut changed = header.to_bytes();
+                changed[index] ^= 1;
+                assert!(!header.is(&changed), "byte {index}");
+            }
         }
     }
 

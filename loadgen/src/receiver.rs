@@ -85,13 +85,13 @@ const OTHER_SEED: &str = "a question of another seed";
 
 /// What the receiver does with a PREPARE.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Reply {
+pub enum Reply<'p> {
     /// A FULFILL, which carries back what the PREPARE's data began with.
     Fulfill {
         /// The preimage, or what stands in its place.
         fulfillment: [u8; 32],
-        /// See [`Header::to_bytes`].
-        data: [u8; HEADER_LEN],
+        /// The header, where it stands in the PREPARE.
+        data: &'p [u8],
     },
     /// A REJECT from the receiver's address.
     Reject {
@@ -99,8 +99,8 @@ pub enum Reply {
         code: ErrorCode,
         /// Its message.
         message: &'static str,
-        /// Its data.
-        data: Option<[u8; HEADER_LEN]>,
+        /// Its data: the header again, or nothing.
+        data: &'p [u8],
     },
     /// A REJECT with F99 whose data is the answer to a question for books.
     Books(Box<[u8; ANSWER_LEN]>),
@@ -186,13 +186,13 @@ impl Receiver {
 
     /// Checks a PREPARE and says what to answer.
     #[inline]
-    pub fn receive(
+    pub fn receive<'p>(
         &mut self,
-        packet: &[u8],
+        packet: &'p [u8],
         utc_ms: u64,
         terms: &Terms,
         times: &mut timestamp::Cache,
-    ) -> Reply {
+    ) -> Reply<'p> {
         let run = match &self.served {
             Some(served) => served.open,
             None => Some(terms.run),
@@ -219,13 +219,13 @@ impl Receiver {
     /// A packet that is not of the run whose book is open: of another run, whose book is opened, or
     /// a question for one.
     #[cold]
-    fn stranger(
+    fn stranger<'p>(
         &mut self,
-        packet: &[u8],
+        packet: &'p [u8],
         utc_ms: u64,
         terms: &Terms,
         times: &mut timestamp::Cache,
-    ) -> Result<Result<Accepted, Fault>, Reply> {
+    ) -> Result<Result<Accepted<'p>, Fault>, Reply<'p>> {
         let Ok(prepare) = Prepare::new_checked(packet) else { return Ok(Err(Fault::Malformed)) };
         let data = prepare.data();
         let run = Header::read(data).map(|header| header.run);
@@ -243,18 +243,18 @@ impl Receiver {
         Ok(checked)
     }
 
-    fn refusal(message: &'static str) -> Reply {
-        Reply::Reject { code: ErrorCode::F00_BAD_REQUEST, message, data: None }
+    fn refusal<'p>(message: &'static str) -> Reply<'p> {
+        Reply::Reject { code: ErrorCode::F00_BAD_REQUEST, message, data: b"" }
     }
 
-    fn check(
+    fn check<'p>(
         &self,
-        packet: &[u8],
+        packet: &'p [u8],
         utc_ms: u64,
         terms: &Terms,
         times: &mut timestamp::Cache,
         run: Option<u32>,
-    ) -> Result<Accepted, Fault> {
+    ) -> Result<Accepted<'p>, Fault> {
         let prepare = Prepare::new_checked_cached(packet, times).map_err(|_| Fault::Malformed)?;
         let header = Header::read(prepare.data())
             .filter(|header| Some(header.run) == run)
@@ -281,12 +281,13 @@ impl Receiver {
         if prepare.expires_at_ms() <= utc_ms {
             return Err(Fault::ExpiryPast);
         }
-        Ok(Accepted { header, amount: prepare.amount(), fulfillment })
+        let amount = prepare.amount();
+        let data = &prepare.into_data()[..HEADER_LEN];
+        Ok(Accepted { header, data, amount, fulfillment })
     }
 
-    fn answer(&mut self, accepted: &Accepted) -> Reply {
-        let Accepted { header, amount, fulfillment } = accepted;
-        let data = header.to_bytes();
+    fn answer<'p>(&mut self, accepted: &Accepted<'p>) -> Reply<'p> {
+        let Accepted { header, data, amount, fulfillment } = accepted;
         match header.kind {
             Kind::Fulfilled => {
                 self.received.fulfilled += 1;
@@ -300,7 +301,7 @@ impl Receiver {
             Kind::Rejected => {
                 let (code, message) =
                     (ErrorCode::F99_APPLICATION_ERROR, "rejected, as its sender wished");
-                Reply::Reject { code, message, data: Some(data) }
+                Reply::Reject { code, message, data }
             }
             Kind::Expired => Reply::Silence,
             Kind::Unroutable => unreachable!("check() found fault with it"),
@@ -309,8 +310,10 @@ impl Receiver {
 }
 
 /// A PREPARE with which nothing is wrong.
-struct Accepted {
+struct Accepted<'p> {
     header: Header,
+    /// The header, where it stands.
+    data: &'p [u8],
     amount: u64,
     fulfillment: [u8; 32],
 }

@@ -6,10 +6,10 @@
 //! ```text
 //! request id   | generation 12 bits | index 20 bits |
 //!
-//!  (free) --insert: next generation--> in flight --take: the id equals--> (free, id kept)
+//!  (free) --begin: next generation-->  in flight --take: the id equals--> (free, id kept)
 //! ```
 //!
-//! Invariant: each id that `insert` gave is taken at most once.
+//! Invariant: each id that `begin` gave is taken at most once.
 
 use std::collections::VecDeque;
 
@@ -41,6 +41,24 @@ pub enum Stray {
     Duplicate,
     /// No PREPARE had this id, or it was too long ago to know.
     Unexpected,
+}
+
+impl Sent {
+    /// What a place holds before it is written.
+    const NOTHING: Self = Self {
+        header: Header {
+            kind: Kind::Unroutable,
+            flow: 0,
+            run: 0,
+            sequence: 0,
+            amount: 0,
+            expires_at_ms: 0,
+        },
+        scheduled_ns: 0,
+        sent_ns: 0,
+        expires_at_ms: 0,
+        fulfillment: [0; 32],
+    };
 }
 
 #[derive(Debug)]
@@ -84,22 +102,21 @@ impl InFlight {
         self.count() == limits::IN_FLIGHT_MAX
     }
 
-    /// Remembers a PREPARE and gives the request id to send it under.
+    /// Gives a request id and the place to remember its PREPARE in, which is to be written.
     ///
     /// # Panics
     ///
     /// If [`InFlight::is_full`].
-    pub fn insert(&mut self, sent: Sent) -> u32 {
-        assert!(!self.is_full());
-        if self.slots.len() < limits::SLOTS_MIN {
-            return self.insert_new(sent);
-        }
-        let Some(index) = self.free.pop_front() else { return self.insert_new(sent) };
+    #[inline]
+    pub fn begin(&mut self) -> (u32, &mut Sent) {
+        let reused =
+            if self.slots.len() < limits::SLOTS_MIN { None } else { self.free.pop_front() };
+        let Some(index) = reused else { return self.begin_new() };
         let slot = &mut self.slots[index as usize];
         assert!(!slot.in_flight);
-        let request_id = slot.request_id.wrapping_add(1 << limits::SLOT_BITS);
-        *slot = Slot { request_id, in_flight: true, sent };
-        request_id
+        slot.in_flight = true;
+        slot.request_id = slot.request_id.wrapping_add(1 << limits::SLOT_BITS);
+        (slot.request_id, &mut slot.sent)
     }
 
     /// Gives back the PREPARE that an answer with this id belongs to, once.
@@ -121,11 +138,14 @@ impl InFlight {
         Ok(slot.sent)
     }
 
-    fn insert_new(&mut self, sent: Sent) -> u32 {
+    #[cold]
+    fn begin_new(&mut self) -> (u32, &mut Sent) {
+        assert!(!self.is_full());
         let index = u32::try_from(self.slots.len()).expect("at most 2^20 slots");
         let request_id = self.first_generation << limits::SLOT_BITS | index;
-        self.slots.push(Slot { request_id, in_flight: true, sent });
-        request_id
+        self.slots.push(Slot { request_id, in_flight: true, sent: Sent::NOTHING });
+        let slot = self.slots.last_mut().expect("one was pushed");
+        (request_id, &mut slot.sent)
     }
 }
 
@@ -167,11 +187,7 @@ impl Outcome {
         if *fulfill.fulfillment() != sent.fulfillment {
             return Self::WrongPreimage;
         }
-        if fulfill.data() == sent.header.to_bytes() {
-            Self::Fulfilled
-        } else {
-            Self::FulfilledWithOtherData
-        }
+        if sent.header.is(fulfill.data()) { Self::Fulfilled } else { Self::FulfilledWithOtherData }
     }
 
     fn of_reject(reject: &Reject<'_>, sent: &Sent, receiver: &[u8]) -> Self {
@@ -179,8 +195,7 @@ impl Outcome {
         if code != ErrorCode::F99_APPLICATION_ERROR {
             return Self::Rejected(code.0);
         }
-        let unchanged =
-            reject.data() == sent.header.to_bytes() && reject.triggered_by() == receiver;
+        let unchanged = sent.header.is(reject.data()) && reject.triggered_by() == receiver;
         if unchanged { Self::Rejected(code.0) } else { Self::RejectedWithOtherData }
     }
 
@@ -244,10 +259,16 @@ mod tests {
         Sent { header, scheduled_ns: 0, sent_ns: 0, expires_at_ms, fulfillment }
     }
 
+    fn insert(in_flight: &mut InFlight, sequence: u64) -> u32 {
+        let (request_id, place) = in_flight.begin();
+        *place = sent(sequence);
+        request_id
+    }
+
     #[test]
     fn each_id_is_taken_once_and_then_known_as_a_duplicate() {
         let mut in_flight = InFlight::new(4095);
-        let ids: Vec<u32> = (0..100).map(|sequence| in_flight.insert(sent(sequence))).collect();
+        let ids: Vec<u32> = (0..100).map(|sequence| insert(&mut in_flight, sequence)).collect();
         assert_eq!(in_flight.count(), 100);
         for (sequence, id) in ids.iter().enumerate().rev() {
             assert_eq!(in_flight.take(*id).unwrap().header.sequence, sequence as u64);
@@ -265,7 +286,7 @@ mod tests {
         let mut in_flight = InFlight::new(0);
         let (mut recent, mut given) = (VecDeque::new(), HashSet::new());
         for sequence in 0..10 * limits::SLOTS_MIN as u64 {
-            let id = in_flight.insert(sent(sequence));
+            let id = insert(&mut in_flight, sequence);
             assert!(given.insert(id), "an id came back");
             recent.push_back(id);
             if recent.len() > 300 {
@@ -282,7 +303,7 @@ mod tests {
     fn more_than_the_first_slots_can_be_in_flight() {
         let mut in_flight = InFlight::new(9);
         let count = 2 * limits::SLOTS_MIN;
-        let ids: Vec<u32> = (0..count as u64).map(|n| in_flight.insert(sent(n))).collect();
+        let ids: Vec<u32> = (0..count as u64).map(|n| insert(&mut in_flight, n)).collect();
         assert_eq!(in_flight.count(), count);
         assert!(ids.into_iter().all(|id| in_flight.take(id).is_ok()));
     }

@@ -18,7 +18,7 @@ pub use amounts::Amounts;
 pub use draw::Span;
 pub use spans::Spans;
 
-use crate::payload::Kind;
+use crate::payload::{Header, Kind};
 use draw::Draws;
 pub(crate) use draw::even;
 
@@ -95,6 +95,16 @@ pub struct Plan {
     pub destination: u32,
 }
 
+impl Plan {
+    /// What its data begins with.
+    #[inline]
+    #[must_use]
+    pub fn header(&self, run: u32, expires_at_ms: u64) -> Header {
+        let Self { kind, flow, sequence, amount, .. } = *self;
+        Header { kind, flow, run, sequence, amount, expires_at_ms }
+    }
+}
+
 /// What packets look like, drawn from a seed.
 #[derive(Clone, Debug)]
 pub struct Traffic {
@@ -118,6 +128,7 @@ pub struct Traffic {
 
 impl Traffic {
     /// The packet with this number.
+    #[inline]
     #[must_use]
     pub fn plan(&self, sequence: u64) -> Plan {
         let draws = Draws::new(self.seed, sequence);

@@ -140,6 +140,15 @@ impl<T: AsRef<[u8]>> Prepare<T> {
     }
 }
 
+impl<'a> Prepare<&'a [u8]> {
+    /// [`Prepare::data`] for as long as the buffer lives, not only the view of it.
+    #[inline]
+    #[must_use]
+    pub fn into_data(self) -> &'a [u8] {
+        &self.buffer[self.offsets.data]
+    }
+}
+
 impl<T: AsRef<[u8]> + AsMut<[u8]>> Prepare<T> {
     /// Rewrites the amount for the next hop, in the next hop's asset scale.
     pub fn set_amount(&mut self, amount: u64) {

@@ -5,10 +5,9 @@ use m2_codec::ilp::{prepare_len, put_prepare, rewrite_prepare};
 use m2_codec::timestamp;
 
 use crate::link::Output;
-use crate::payload::{Header, Proof};
+use crate::payload::Header;
 use crate::receiver::Terms;
 use crate::repeat::Body;
-use crate::traffic::Plan;
 
 /// What packets are made with: the clock's digits, and a buffer that is kept.
 #[derive(Debug)]
@@ -22,36 +21,26 @@ impl Build {
         Self { times: timestamp::Cache::new(), data: Vec::new() }
     }
 
-    /// Makes the data of a PREPARE, which [`Build::put`] then sends.
-    #[inline]
-    pub(super) fn data(
-        &mut self,
-        plan: &Plan,
-        expires_at_ms: u64,
-        terms: &Terms,
-    ) -> (Header, Proof) {
-        let Plan { kind, flow, sequence, amount, .. } = *plan;
-        let header = Header { kind, flow, run: terms.run, sequence, amount, expires_at_ms };
-        self.data.clear();
-        terms.filling.put_data(&mut self.data, &header, plan.data_len);
-        (header, terms.fulfiller.proof(&self.data))
-    }
-
-    /// Queues a PREPARE with the data that was made last.
+    /// Makes a PREPARE, queues it, and gives back what it must be fulfilled with.
     #[inline]
     pub(super) fn put(
         &mut self,
         output: &mut Output,
         request_id: u32,
-        (header, proof): &(Header, Proof),
+        (header, data_len): (&Header, usize),
         destination: &[u8],
-    ) {
+        terms: &Terms,
+    ) -> [u8; 32] {
+        self.data.clear();
+        terms.filling.put_data(&mut self.data, header, data_len);
+        let proof = terms.fulfiller.proof(&self.data);
         let expires_at = self.times.write(header.expires_at_ms);
         let data = self.data.as_slice();
         let len = prepare_len(destination.len(), data.len());
         output.send(FrameType::Message, request_id, len, |out| {
             put_prepare(out, header.amount, &expires_at, &proof.condition, destination, data);
         });
+        proof.fulfillment
     }
 
     /// Queues a PREPARE that was made before the run, with its own expiry.

@@ -33,7 +33,7 @@ use crate::receiver::{Receiver, Terms};
 use crate::repeat::Bodies;
 use crate::report::{Missed, duration};
 use crate::schedule::Schedule;
-use crate::sender::{InFlight, Sent};
+use crate::sender::InFlight;
 use crate::tally::Tally;
 use crate::workload::Workload;
 use build::Build;
@@ -350,24 +350,20 @@ impl<'a> Engine<'a> {
             return Err(Unsent::InFlightFull);
         }
         let expires_at_ms = now.utc_ms + plan.expiry_ms;
-        let made = match body {
-            Some(body) => (body.header, body.proof),
-            None => self.build.data(&plan, expires_at_ms, &self.terms),
-        };
-        let (header, fulfillment) = (made.0, made.1.fulfillment);
-        let (scheduled_ns, sent_ns) = (due_ns, now.ns);
-        let sent = Sent { header, scheduled_ns, sent_ns, expires_at_ms, fulfillment };
-        let request_id = in_flight.insert(sent);
-        match body {
-            Some(body) => {
-                self.build.put_again(&mut link.output, request_id, body, expires_at_ms);
-            }
-            None => {
-                let destination = workload.destination(&plan);
-                self.build.put(&mut link.output, request_id, &made, destination);
-            }
+        let (request_id, sent) = in_flight.begin();
+        (sent.scheduled_ns, sent.sent_ns, sent.expires_at_ms) = (due_ns, now.ns, expires_at_ms);
+        let (build, output) = (&mut self.build, &mut link.output);
+        if let Some(body) = body {
+            (sent.header, sent.fulfillment) = (body.header, body.proof.fulfillment);
+            build.put_again(output, request_id, body, expires_at_ms);
+        } else {
+            let destination = workload.destination(&plan);
+            let header = plan.header(self.terms.run, expires_at_ms);
+            sent.header = header;
+            let made = (&header, plan.data_len);
+            sent.fulfillment = build.put(output, request_id, made, destination, &self.terms);
         }
-        self.tally.sent(&sent);
+        self.tally.sent(plan.kind, now.ns - due_ns);
         self.last_sent_ns = now.ns;
         Ok(())
     }

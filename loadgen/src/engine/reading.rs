@@ -64,12 +64,11 @@ impl Reading<'_> {
         match receiver.receive(packet, self.now.utc_ms, self.terms, self.times) {
             Reply::Fulfill { fulfillment, data } => {
                 output.send(FrameType::Response, request_id, fulfill_len(data.len()), |out| {
-                    put_fulfill(out, &fulfillment, &data);
+                    put_fulfill(out, &fulfillment, data);
                 });
             }
             Reply::Reject { code, message, data } => {
                 self.scratch.clear();
-                let data = data.as_ref().map_or(&b""[..], |data| data);
                 put_reject(self.scratch, code, receiver.address(), message.as_bytes(), data);
                 output.send(FrameType::Response, request_id, self.scratch.len(), |out| {
                     out.extend_from_slice(self.scratch);

@@ -48,7 +48,7 @@ fn delivered(kind: Kind) -> Delivered {
     }
 }
 
-fn receive(delivered: &Delivered) -> (Reply, Received) {
+fn receive(delivered: &Delivered) -> (Reply<'static>, Received) {
     let (terms, mut data) = (terms(), Vec::new());
     terms.filling.put_data(&mut data, &delivered.header, 50);
     let mut condition = terms.fulfiller.proof(&data).condition;
@@ -61,7 +61,8 @@ fn receive(delivered: &Delivered) -> (Reply, Received) {
     let (amount, destination) = (delivered.amount, delivered.destination);
     put_prepare(&mut packet, amount, &expires_at, &condition, destination, &data);
     let mut receiver = Receiver::new(Some(bob()), 1);
-    let reply = receiver.receive(&packet, NOW_MS, &terms, &mut timestamp::Cache::new());
+    // A reply points into the packet that it answers.
+    let reply = receiver.receive(packet.leak(), NOW_MS, &terms, &mut timestamp::Cache::new());
     (reply, receiver.received)
 }
 
@@ -77,7 +78,7 @@ fn a_fulfilled_packet_is_counted_with_the_amount_received() {
     let (reply, received) = receive(&delivered(Kind::Fulfilled));
     let fulfillment = proof(Kind::Fulfilled).fulfillment;
     let data = delivered(Kind::Fulfilled).header.to_bytes();
-    assert_eq!(reply, Reply::Fulfill { fulfillment, data });
+    assert_eq!(reply, Reply::Fulfill { fulfillment, data: &data });
     assert_eq!((received.fulfilled, received.fulfilled_amounts), (1, vec![27]));
 }
 
@@ -86,7 +87,7 @@ fn the_other_kinds_are_answered_as_the_sender_wished_and_pay_nothing() {
     let (reply, received) = receive(&delivered(Kind::Rejected));
     let Reply::Reject { code, data, .. } = reply else { panic!("{reply:?}") };
     assert_eq!(code, ErrorCode::F99_APPLICATION_ERROR);
-    assert_eq!(data, Some(delivered(Kind::Rejected).header.to_bytes()));
+    assert_eq!(data, delivered(Kind::Rejected).header.to_bytes());
     assert_eq!(received.fulfilled_amounts, [0]);
 
     let (reply, received) = receive(&delivered(Kind::WrongFulfillment));
@@ -120,7 +121,7 @@ fn each_fault_is_named_and_answered_with_f00() {
     ] {
         let (reply, received) = receive(&spoiled);
         let (code, message) = (ErrorCode::F00_BAD_REQUEST, fault.name());
-        assert_eq!(reply, Reply::Reject { code, message, data: None });
+        assert_eq!(reply, Reply::Reject { code, message, data: b"" });
         assert_eq!(received.faults[fault as usize], 1, "{fault:?}");
         assert_eq!(received.fulfilled_amounts, [0]);
     }
@@ -141,7 +142,7 @@ fn packet_of(run: u32) -> Vec<u8> {
     prepare(&data, &terms.fulfiller.proof(&data).condition, 27)
 }
 
-fn give(receiver: &mut Receiver, packet: &[u8]) -> Reply {
+fn give<'p>(receiver: &mut Receiver, packet: &'p [u8]) -> Reply<'p> {
     receiver.receive(packet, NOW_MS, &terms(), &mut timestamp::Cache::new())
 }
 
