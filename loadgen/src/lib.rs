@@ -36,6 +36,7 @@ pub mod interrupt;
 pub mod limits;
 pub mod link;
 pub mod live;
+pub mod named;
 pub mod payload;
 pub mod process;
 pub mod receiver;

@@ -10,6 +10,7 @@ mod check;
 mod destinations;
 mod explain;
 mod file;
+mod target;
 
 use std::fmt;
 use std::io::{self, Read};
@@ -22,11 +23,13 @@ use m2_codec::url::BtpUrl;
 use serde::Deserialize;
 
 use crate::limits;
+use crate::named::{self, Named};
 use crate::payload::{Fulfillment, Kind};
 use crate::schedule::{self, Phase, Process, Schedule};
 use crate::traffic::{Plan, Traffic};
 pub use destinations::Destinations;
 use file::File;
+pub use target::Target;
 
 /// A workload that can be run.
 #[derive(Clone, Debug)]
@@ -150,6 +153,13 @@ pub struct Overrides {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct WorkloadError(String);
 
+impl WorkloadError {
+    /// A sentence of its own.
+    pub(crate) const fn new(sentence: String) -> Self {
+        Self(sentence)
+    }
+}
+
 impl fmt::Display for WorkloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -164,8 +174,8 @@ pub(crate) fn read_at_most(path: &Path, len_max: usize) -> io::Result<String> {
 }
 
 impl Workload {
-    /// Reads the file at `path`. `chosen_seed` is taken where neither file nor command line name
-    /// one.
+    /// Reads the file at `path`, or the workload that ships under this name: a name has neither
+    /// `/` nor `.`. `chosen_seed` is taken where neither file nor command line name one.
     ///
     /// # Errors
     ///
@@ -175,10 +185,15 @@ impl Workload {
         overrides: Overrides,
         chosen_seed: u64,
     ) -> Result<Self, WorkloadError> {
+        if let Some(named) = path.to_str().and_then(Named::find) {
+            return Self::parse(named.text, named.name, overrides, chosen_seed);
+        }
         let refused = |why: &dyn fmt::Display| {
             WorkloadError(format!(
-                "cannot read the workload {}: {why}; give --workload the path of a TOML file",
-                path.display()
+                "cannot read the workload {}: {why}; give --workload the path of a TOML file, or one \
+                 of {}",
+                path.display(),
+                named::names()
             ))
         };
         let len_max = limits::WORKLOAD_LEN_MAX;
