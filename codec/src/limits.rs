@@ -43,9 +43,11 @@ const _: () = assert!(FRAME_LEN_MAX == 66 * 1024);
 
 /// Longest header of a BTP frame: type, request id, and the length prefix of [`FRAME_LEN_MAX`].
 pub const FRAME_HEADER_LEN_MAX: usize = 1 + 4 + 4;
+const _: () = assert!(FRAME_HEADER_LEN_MAX == 9);
 /// Longest run of bytes before the ILP packet in a frame that carries only that packet: the header,
 /// the number of entries, the name `ilp`, the content type, the length prefix of the packet.
 pub const ILP_HEADER_LEN_MAX: usize = FRAME_HEADER_LEN_MAX + 2 + 4 + 1 + 3;
+const _: () = assert!(ILP_HEADER_LEN_MAX == 19);
 const _: () = assert!(PACKET_LEN_MAX < 1 << 16);
 
 /// Longest `data` of a BTP ERROR that we make (IL-RFC 23).
@@ -53,6 +55,7 @@ pub const ERROR_DATA_LEN_MAX: usize = 8192;
 
 /// Longest header of a WebSocket frame: two bytes, a length of eight, a mask of four.
 pub const WS_HEADER_LEN_MAX: usize = 2 + 8 + 4;
+const _: () = assert!(WS_HEADER_LEN_MAX == 14);
 /// Longest payload of a WebSocket control frame (RFC 6455, 5.5).
 pub const WS_CONTROL_LEN_MAX: usize = 125;
 /// Most header lines in a WebSocket handshake.

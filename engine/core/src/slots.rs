@@ -385,6 +385,7 @@ mod tests {
         for _ in 0..10_000 {
             for id in bench.churn(7) {
                 count += 1;
+                assert!(id < 1 << 8, "eight bits were given, and {id} has more");
                 if let Some(before) = used_at.insert(id, bench.now_ns) {
                     assert!(bench.now_ns - before >= 60_000 * MS, "id {id} came round too early");
                 }
@@ -414,6 +415,23 @@ mod tests {
         assert!(!bench.slots.has_room(bench.now_ns));
         release(&mut bench, ids[9]);
         assert!(bench.slots.has_room(bench.now_ns));
+    }
+
+    /// Goal: an id of an earlier run, or one guessed from another slot's, is an id of none. Method:
+    /// the first generation of each slot, for three seeds.
+    #[test]
+    fn generations_start_unlike_from_slot_to_slot_and_from_run_to_run() {
+        let slots = |seed| Slots::new(256, seed, 30_000 * MS);
+        for seed in [0, 1, 99] {
+            let slots = slots(seed);
+            let first = (0..256).map(|index| slots.first_generation(index));
+            let generations: std::collections::HashSet<u32> = first.collect();
+            assert_eq!(generations.len(), 256, "no two slots are alike under seed {seed}");
+            let upper = generations.iter().filter(|&&generation| generation >> 31 == 1).count();
+            assert!((64..192).contains(&upper), "{upper} of 256 in the upper half");
+        }
+        assert_ne!(slots(0).first_generation(0), slots(1).first_generation(0));
+        assert_ne!(slots(1).first_generation(0), slots(99).first_generation(0));
     }
 
     #[test]

@@ -7,12 +7,12 @@ mod support;
 
 use m2_codec::ilp::ErrorCode;
 use m2_core::ledger::{Ledger, PastLimit, Words};
-use m2_core::limits::{IN_FLIGHT_SLOTS_DEFAULT, in_flight_packets_default};
+use m2_core::limits::{BATCH_MAX, IN_FLIGHT_SLOTS_DEFAULT, in_flight_packets_default};
 use m2_core::rates::{ConversionError, RateError};
 use m2_core::routes::RouteError;
 use m2_core::{
     AccountCounters, AccountId, Asset, AssetIndex, ConnectionId, PairTotal, RateEntry, Rates,
-    Refusal, ResponseBody, Routes,
+    Refusal, ResponseBody, Rings, Routes,
 };
 use support::*;
 
@@ -256,5 +256,17 @@ fn names_and_errors_are_told_in_their_own_words() {
     sentences.extend([RouteError::Duplicate, RouteError::TooDeep].map(|error| error.to_string()));
     for (index, sentence) in sentences.iter().enumerate() {
         assert!(sentence.contains(' ') && !sentences[..index].contains(sentence), "{sentence:?}");
+    }
+}
+
+#[test]
+fn rings_for_slots_have_a_place_for_each_packet_and_two_for_its_records() {
+    for slots in [1, 64, 1_024] {
+        let rings = Rings::for_slots(slots);
+        let in_flight = slots as usize + BATCH_MAX;
+        assert_eq!(
+            (rings.forwards, rings.answers, rings.records),
+            (BATCH_MAX, in_flight, in_flight + in_flight)
+        );
     }
 }
