@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::drive::DriveArgs;
 use super::workload::WorkloadArgs;
 use super::{FAILED, UNUSABLE, chosen_seed, complain, status_of, tell};
 use crate::compare::report::{CompareReport, Trial};
@@ -13,7 +14,6 @@ use crate::interrupt::STATUS_INTERRUPTED;
 use crate::limits;
 use crate::live::Live;
 use crate::process::Process;
-use crate::report::OPEN_LOOP;
 use crate::require::Figure;
 use crate::run::{Options, run};
 use crate::workload::Workload;
@@ -42,6 +42,14 @@ pub(super) struct CompareArgs {
     /// Seed of every draw, instead of the files' `seed`.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    #[command(flatten)]
+    drive: DriveArgs,
+    /// Where all ends of A connect, instead of where their urls say, as --target of `run`.
+    #[arg(long, value_name = "URL")]
+    target_a: Option<String>,
+    /// Where all ends of B connect.
+    #[arg(long, value_name = "URL")]
+    target_b: Option<String>,
     /// Control socket of A's switch: books are compared after each trial.
     #[arg(long, value_name = "PATH")]
     control_socket_a: Option<PathBuf>,
@@ -79,7 +87,7 @@ pub(super) fn command(args: &CompareArgs) -> u8 {
     let name = |path: &Path| path.display().to_string();
     let seed = sides[0].workload.traffic.seed;
     let (a, b) = (name(&args.a), name(&args.b));
-    let mut report = CompareReport::new(a, b, seed, args.trials, OPEN_LOOP);
+    let mut report = CompareReport::new(a, b, seed, args.trials, args.drive.method());
     tell(args.json, args.quiet, &report.heading());
     let status = match play(args, &sides, &mut report) {
         Ok(()) => {
@@ -112,9 +120,9 @@ fn check(args: &CompareArgs) -> Result<(), String> {
 }
 
 fn ready(args: &CompareArgs, side: Side, chosen_seed: u64) -> Result<Ready, String> {
-    let (path, control_socket, pid) = match side {
-        Side::A => (&args.a, &args.control_socket_a, args.target_pid_a),
-        Side::B => (&args.b, &args.control_socket_b, args.target_pid_b),
+    let (path, target, control_socket, pid) = match side {
+        Side::A => (&args.a, &args.target_a, &args.control_socket_a, args.target_pid_a),
+        Side::B => (&args.b, &args.target_b, &args.control_socket_b, args.target_pid_b),
     };
     let needs_target = args.measure.iter().any(Figure::is_of_target);
     if needs_target && control_socket.is_none() && pid.is_none() {
@@ -123,13 +131,14 @@ fn ready(args: &CompareArgs, side: Side, chosen_seed: u64) -> Result<Ready, Stri
              its process or its control socket, for both sides"
         ));
     }
-    let workload = WorkloadArgs::of(path.clone(), args.seed);
+    let workload = WorkloadArgs::of(path.clone(), args.seed, target.clone());
     let workload = workload.load(args.rate, args.seconds, chosen_seed);
     Ok(Ready {
         workload: workload.map_err(|error| error.to_string())?,
         options: Options {
             control_socket: control_socket.clone(),
             target_process: pid.map(Process::find).transpose()?,
+            drive: args.drive.drive(),
             ..Options::default()
         },
     })

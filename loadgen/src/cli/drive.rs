@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::engine::{Drive, Pace};
 use crate::limits;
+use crate::report::{CLOSED_LOOP, OPEN_LOOP};
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct DriveArgs {
@@ -22,6 +23,11 @@ pub(super) struct DriveArgs {
 impl DriveArgs {
     pub(super) fn drive(self) -> Drive {
         Drive { pace: self.window.map_or(Pace::Open, Pace::Closed), spin: self.spin }
+    }
+
+    /// What a report says of it.
+    pub(super) fn method(self) -> &'static str {
+        if self.window.is_some() { CLOSED_LOOP } else { OPEN_LOOP }
     }
 }
 

@@ -23,8 +23,8 @@ pub(super) struct WorkloadArgs {
 
 impl WorkloadArgs {
     /// The same from a command line that names workloads in another way.
-    pub(super) fn of(workload: PathBuf, seed: Option<u64>) -> Self {
-        Self { workload, seed, target: None }
+    pub(super) fn of(workload: PathBuf, seed: Option<u64>, target: Option<String>) -> Self {
+        Self { workload, seed, target }
     }
 
     /// Reads the workload. Rate and seconds stand for the file's where they are given, the chosen

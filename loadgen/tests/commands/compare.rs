@@ -62,6 +62,20 @@ fn a_against_a_is_no_difference_and_status_0() {
 }
 
 #[test]
+fn one_workload_is_compared_at_two_targets_in_a_closed_loop() {
+    let a = Peer::start(Transport::Unix, Faults::default());
+    let b = Peer::start(Transport::Unix, Faults { takes_at_most: Some(1), ..Faults::default() });
+    let target = b.url("alice").replace("alice@", "");
+    let arguments = ["--json", "--quiet", "--trials", "6", "--measure", "fulfilled"];
+    let mut command = compare(&a, &a, &arguments);
+    command.args(["--window", "20", "--target-b", &target]);
+    let (_, stdout, stderr) = ended(command);
+    let report = json(&stdout, &stderr);
+    assert!(report["method"].as_str().unwrap().starts_with("closed loop:"), "{report:#}");
+    assert_eq!(report["measures"][0]["finding"], "lower", "{report:#}");
+}
+
+#[test]
 fn a_comparison_that_cannot_be_made_is_a_sentence() {
     let peer = Peer::start(Transport::Unix, Faults::default());
     let few = compare(&peer, &peer, &["--trials", "5"]);
