@@ -101,7 +101,7 @@ pub struct Second {
 }
 
 impl Second {
-    fn new(begin_ns: u64) -> Self {
+    pub(crate) fn new(begin_ns: u64) -> Self {
         let end_ns = begin_ns + SECOND_NS;
         Self { begin_ns, end_ns, latency: histogram(), service: histogram() }
     }

@@ -97,3 +97,38 @@ fn a_target_pid_that_is_none_is_status_2_before_anything_is_connected() {
     let words = ["--target-pid 4194305: there is no such process"];
     assert_complains(&peer, &nobody, &["--target-pid", "4194305"], 2, &words);
 }
+
+#[test]
+fn files_beside_the_report_hold_every_latency_and_one_that_cannot_be_made_is_status_2() {
+    let peer = Peer::start(Transport::Tcp, Faults::default());
+    let path = |name: &str| peer.folder.join(name).to_str().unwrap().to_owned();
+    let files = ["--hgrm", &path("x.hgrm"), "--interval-log", &path("x.hlog")];
+    let (status, report) = finish(start(&peer, "", &files));
+    assert_eq!((status, &report["latency"]["count"]), (0, &2_000.into()), "{report:#}");
+    for name in ["x.hgrm", "x.service.hgrm"] {
+        let text = std::fs::read_to_string(path(name)).unwrap();
+        assert!(text.contains("Total count    =         2000]"), "{text}");
+    }
+    let log = std::fs::read_to_string(path("x.hlog")).unwrap();
+    assert!(log.lines().any(|line| line.starts_with("Tag=scheduled,0.000,")), "{log}");
+    assert!(log.lines().any(|line| line.starts_with("Tag=service,0.000,")), "{log}");
+
+    let nobody = workload(&peer, "").replace(&peer.url("alice"), "btp+tcp://127.0.0.1:9");
+    for option in ["--hgrm", "--interval-log"] {
+        let words = [option, "/nonexistent/x: No such file", "a path that can be written"];
+        assert_complains(&peer, &nobody, &[option, "/nonexistent/x"], 2, &words);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_told_behind_the_report() {
+    let peer = Peer::start(Transport::Tcp, Faults::default());
+    let path = write_workload(&peer.folder, &workload(&peer, ""));
+    let mut command = load();
+    command.arg("--workload").arg(path).args(["--quiet", "--interval-log", "/dev/full"]);
+    let output = command.output().unwrap();
+    let (report, sentence) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(report.unwrap().starts_with("m2-load PASSED: "));
+    assert!(sentence.unwrap().starts_with("m2-load: --interval-log /dev/full: No space left"));
+}

@@ -1,10 +1,15 @@
 //! What every command that measures is told about its figures.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
+use crate::hgrm::HgrmFiles;
+use crate::interval_log::IntervalLog;
+use crate::live::Live;
 use crate::process::Process;
 use crate::require::Requirements;
-use crate::run::Options;
+use crate::run::{Ended, Options};
 
 #[derive(Args, Debug)]
 pub(super) struct NumbersArgs {
@@ -15,6 +20,33 @@ pub(super) struct NumbersArgs {
     /// The target's process on this machine: its CPU time is reported, and that of its threads.
     #[arg(long, value_name = "PID")]
     target_pid: Option<u32>,
+    /// Write the latencies as percentiles in HdrHistogram's text form: those from the scheduled
+    /// time to FILE, service times beside it (x.hgrm and x.service.hgrm).
+    #[arg(long, value_name = "FILE")]
+    hgrm: Option<PathBuf>,
+    /// Write the latencies of each second to HdrHistogram's interval log, tagged `scheduled` and
+    /// `service`.
+    #[arg(long, value_name = "FILE")]
+    interval_log: Option<PathBuf>,
+}
+
+/// Files that a run writes beside its report.
+pub(super) struct Files {
+    hgrm: Option<HgrmFiles>,
+}
+
+impl Files {
+    /// Writes what is written at the end, and waits for what was written on the way.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the file which could not be written.
+    pub(super) fn finish(self, ended: &Ended, live: &mut Live) -> Result<(), String> {
+        if let Some(hgrm) = self.hgrm {
+            hgrm.write(&ended.latency, &ended.service)?;
+        }
+        live.take_log().map_or(Ok(()), IntervalLog::finish)
+    }
 }
 
 impl NumbersArgs {
@@ -33,5 +65,17 @@ impl NumbersArgs {
                 .to_owned());
         }
         Ok(options)
+    }
+
+    /// Creates the files.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names one which cannot be created, before anything was connected.
+    pub(super) fn files(&self, live: &mut Live) -> Result<Files, String> {
+        if let Some(path) = &self.interval_log {
+            live.log_to(IntervalLog::create(path)?);
+        }
+        Ok(Files { hgrm: self.hgrm.as_deref().map(HgrmFiles::create).transpose()? })
     }
 }

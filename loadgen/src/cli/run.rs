@@ -51,8 +51,18 @@ pub(super) fn command(args: &RunArgs) -> u8 {
         Ok(options) => options,
         Err(sentence) => return complain(&sentence, UNUSABLE),
     };
+    let files = match args.numbers.files(&mut live) {
+        Ok(files) => files,
+        Err(sentence) => return complain(&sentence, UNUSABLE),
+    };
     match run(&workload, &options, &mut live) {
-        Ok(ended) => print(&ended.report, args.json),
+        Ok(ended) => {
+            let status = print(&ended.report, args.json);
+            match files.finish(&ended, &mut live) {
+                Err(sentence) => complain(&sentence, status.max(UNUSABLE)),
+                Ok(()) => status,
+            }
+        }
         Err(error) => complain(&error.to_string(), status_of(&error)),
     }
 }

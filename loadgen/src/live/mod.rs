@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering;
 use std::thread::{Builder, Thread};
 use std::time::Duration;
 
+use crate::interval_log::IntervalLog;
 use crate::report::Missed;
 use crate::tally::{Second, Tally};
 use drawer::{Drawer, Slot};
@@ -123,6 +124,7 @@ pub struct Live {
     recent: Option<Recent>,
     slot: Arc<Slot>,
     drawer: Option<Thread>,
+    log: Option<IntervalLog>,
 }
 
 impl Live {
@@ -144,7 +146,7 @@ impl Live {
             thread.ok().map(|handle| handle.thread().clone())
         };
         let drawer = drawer.ok().and_then(start);
-        Self { form, next_ns: 0, recent: None, slot, drawer }
+        Self { form, next_ns: 0, recent: None, slot, drawer, log: None }
     }
 
     /// When the next moment is due, in nanoseconds after the start.
@@ -160,8 +162,21 @@ impl Live {
         self.wake();
     }
 
+    /// Writes each second of the next run to a log as well.
+    pub fn log_to(&mut self, log: IntervalLog) {
+        self.log = Some(log);
+    }
+
+    /// Gives the log back.
+    pub fn take_log(&mut self) -> Option<IntervalLog> {
+        self.log.take()
+    }
+
     /// A second is over, or the run.
     pub fn second(&mut self, second: &Second) {
+        if let Some(log) = &mut self.log {
+            log.second(second);
+        }
         let latency = &second.latency;
         self.recent = (!latency.is_empty()).then(|| Recent {
             p50_ns: latency.value_at_quantile(0.5),

@@ -1,0 +1,106 @@
+// What m2-load writes of its figures, read by tools that none of us wrote: HdrHistogram's in its
+// JavaScript edition, and a validator of JSON Schema.
+
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import test from 'node:test'
+import { promisify } from 'node:util'
+
+import * as hdr from 'hdr-histogram-js'
+
+import { account, startSwitch } from './switch.mjs'
+
+const BINARY = process.env.M2_LOAD ?? '../debug/m2-load'
+const run = promisify(execFile)
+
+/** A run of two seconds through a real switch; its report, and what it wrote beside it. */
+async function load (t, words = []) {
+  const running = await startSwitch(t, { accounts: [account('alice'), account('bob')] })
+  const end = (name, role) => `[[ends]]
+name = "${name}"
+url = "btp+tcp://${name}@${running.listen('tcp')}"
+token = "${running.accounts.find(account => account.name === name).token}"
+role = "${role}"
+asset = "USD/9"
+address = "test.m2m.${name}"
+`
+  const workload = path.join(running.folder, 'workload.toml')
+  await writeFile(workload, `seed = 7
+seconds = 2
+rate_per_s = 2000
+[mix]
+fulfilled = 900
+rejected = 100
+${end('alice', 'send')}
+${end('bob', 'receive')}
+[[flows]]
+from = "alice"
+to = "bob"
+`)
+  const file = name => path.join(running.folder, name)
+  const { stdout } = await run(BINARY, [
+    'run', '--workload', workload, '--control-socket', running.controlSocket, '--json', '--quiet',
+    '--target-pid', String(running.child.pid), '--require', 'loss=0,p99<60s',
+    '--hgrm', file('run.hgrm'), '--interval-log', file('run.hlog'), ...words
+  ])
+  const read = name => readFile(file(name), 'utf8')
+  return {
+    report: JSON.parse(stdout),
+    hgrm: { scheduled: await read('run.hgrm'), service: await read('run.service.hgrm') },
+    log: await read('run.hlog')
+  }
+}
+
+/** All intervals of a log under one tag, in one histogram. */
+function sumOf (log, tag) {
+  const reader = new hdr.HistogramLogReader(log)
+  const sum = hdr.build({ highestTrackableValue: 600e9, numberOfSignificantValueDigits: 3, bitBucketSize: 64 })
+  const intervals = []
+  for (let next; (next = reader.nextIntervalHistogram()) != null;) {
+    if (next.tag !== tag) continue
+    sum.add(next)
+    intervals.push(next)
+  }
+  return { sum, intervals }
+}
+
+/** Rows of a percentile text: value and percentile, as the plotter reads them. */
+const rows = text => text.split('\n')
+  .map(line => line.trim().split(/ +/))
+  .filter(words => words.length >= 3 && words.every(word => !isNaN(word)))
+  .map(([value, percentile, count]) => [Number(value), Number(percentile), Number(count)])
+
+test('HdrHistogram reads the interval log, and finds the counts and percentiles of the report', async t => {
+  const { report, log } = await load(t)
+  for (const [tag, figures] of [['scheduled', report.latency], ['service', report.service]]) {
+    const { sum, intervals } = sumOf(log, tag)
+    assert.equal(sum.totalCount, figures.count)
+    assert.equal(figures.count, 4000)
+    for (const [key, percentile] of [
+      ['p50_ns', 50], ['p90_ns', 90], ['p99_ns', 99], ['p99_9_ns', 99.9], ['p99_99_ns', 99.99],
+      ['p99_999_ns', 99.999], ['max_ns', 100]
+    ]) {
+      assert.equal(sum.getValueAtPercentile(percentile), figures[key], `${tag} ${key}`)
+    }
+    // Two whole seconds, and what was left.
+    assert.ok(intervals.length >= 2, `${intervals.length} intervals`)
+    const began = Date.parse(report.environment.started_at)
+    assert.ok(Math.abs(intervals[0].startTimeStampMsec - began) < 60_000)
+    assert.ok(intervals.every(interval => interval.totalCount <= 4000))
+  }
+})
+
+test('the percentile text is the one that HdrHistogram writes', async t => {
+  const { report, hgrm, log } = await load(t)
+  for (const tag of ['scheduled', 'service']) {
+    const { sum } = sumOf(log, tag)
+    const theirs = sum.outputPercentileDistribution(5, 1000)
+    assert.deepEqual(rows(hgrm[tag]), rows(theirs), tag)
+    assert.ok(rows(theirs).length > 10)
+    const last = rows(hgrm[tag]).at(-1)
+    const figures = tag === 'service' ? report.service : report.latency
+    assert.deepEqual(last, [figures.max_ns / 1000, 1, 4000])
+  }
+})
