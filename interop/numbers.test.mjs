@@ -8,15 +8,17 @@ import path from 'node:path'
 import test from 'node:test'
 import { promisify } from 'node:util'
 
+import Ajv from 'ajv/dist/2020.js'
 import * as hdr from 'hdr-histogram-js'
 
 import { account, startSwitch } from './switch.mjs'
 
 const BINARY = process.env.M2_LOAD ?? '../debug/m2-load'
+const SCHEMAS = path.join(process.env.M2_REPORTS ?? '../../docs/conformance', '../schemas')
 const run = promisify(execFile)
 
-/** A run of two seconds through a real switch; its report, and what it wrote beside it. */
-async function load (t, words = []) {
+/** A real switch, and a workload of two seconds through it. */
+async function start (t) {
   const running = await startSwitch(t, { accounts: [account('alice'), account('bob')] })
   const end = (name, role) => `[[ends]]
 name = "${name}"
@@ -39,11 +41,17 @@ ${end('bob', 'receive')}
 from = "alice"
 to = "bob"
 `)
+  return { running, workload }
+}
+
+/** A run; its report, and what it wrote beside it. */
+async function load (t) {
+  const { running, workload } = await start(t)
   const file = name => path.join(running.folder, name)
   const { stdout } = await run(BINARY, [
     'run', '--workload', workload, '--control-socket', running.controlSocket, '--json', '--quiet',
     '--target-pid', String(running.child.pid), '--require', 'loss=0,p99<60s',
-    '--hgrm', file('run.hgrm'), '--interval-log', file('run.hlog'), ...words
+    '--hgrm', file('run.hgrm'), '--interval-log', file('run.hlog')
   ])
   const read = name => readFile(file(name), 'utf8')
   return {
@@ -102,5 +110,51 @@ test('the percentile text is the one that HdrHistogram writes', async t => {
     const last = rows(hgrm[tag]).at(-1)
     const figures = tag === 'service' ? report.service : report.latency
     assert.deepEqual(last, [figures.max_ns / 1000, 1, 4000])
+  }
+})
+
+/** What a validator says of a report; a key that the schema does not name is a fault too. */
+async function faultsOf (report, name) {
+  const schema = JSON.parse(await readFile(path.join(SCHEMAS, `${name}.json`), 'utf8'))
+  const close = node => {
+    if (node === null || typeof node !== 'object') return
+    if (node.properties) node.additionalProperties ??= false
+    Object.values(node).forEach(close)
+  }
+  close(schema)
+  const formats = { uint: true, uint16: true, uint32: true, uint64: true, int32: true, double: true }
+  const ajv = new Ajv.default({ strict: true, strictTypes: false, allErrors: true, formats })
+  const validate = ajv.compile(schema)
+  return validate(report) ? [] : validate.errors.map(error => `${error.instancePath} ${error.message}`)
+}
+
+test('a real report fits its schema, and one with other keys, types or another name does not', async t => {
+  const { report } = await load(t)
+  assert.deepEqual(await faultsOf(report, 'm2-load.report'), [])
+  assert.ok(report.target_process.threads.length > 0 && report.requirements.length === 2)
+  for (const spoil of [
+    report => { report.schema = 'm2-load.report/1' },
+    report => { report.sent = '4000' },
+    report => { report.sent = -1 },
+    report => { report.latency.p50_us = 1 },
+    report => { report.verdict = 'passed' },
+    report => { delete report.environment.kernel }
+  ]) {
+    const spoilt = structuredClone(report)
+    spoil(spoilt)
+    assert.notDeepEqual(await faultsOf(spoilt, 'm2-load.report'), [], spoil.toString())
+  }
+})
+
+test('the reports of calibrate, search and compare fit their schemas', async t => {
+  const { workload } = await start(t)
+  const reports = {
+    calibrate: ['--transport', 'unix', '--seconds', '1'],
+    search: ['--workload', workload, '--from', '100', '--to', '400', '--trial-seconds', '1', '--final-seconds', '1', '--quiet'],
+    compare: [workload, workload, '--trials', '6', '--seconds', '1', '--rate', '500', '--quiet']
+  }
+  for (const [command, words] of Object.entries(reports)) {
+    const { stdout } = await run(BINARY, [command, '--json', ...words])
+    assert.deepEqual(await faultsOf(JSON.parse(stdout), `m2-load.${command}`), [], command)
   }
 })

@@ -49,6 +49,7 @@ pub struct Setup {
 
 /// What the generator can do on this machine.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Calibration {
     /// [`SCHEMA`]
     pub schema: &'static str,

@@ -20,6 +20,7 @@ pub const SAMPLES_MIN: usize = 6;
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Side {
     /// The one that is compared with.
     A,
@@ -35,6 +36,7 @@ pub fn order(pair: usize) -> [Side; 2] {
 
 /// A median, and an interval that holds the true one with [`CONFIDENCE`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Spread {
     /// The middle sample, or the mean of both that are.
     pub median: f64,
@@ -91,6 +93,7 @@ fn rank(count: usize) -> Option<usize> {
 
 /// What is said of one measure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Finding {
     /// The interval of the ratio holds 1.
@@ -103,6 +106,7 @@ pub enum Finding {
 
 /// Both sides of one measure.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison {
     /// What A had.
     pub a: Spread,

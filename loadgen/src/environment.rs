@@ -20,6 +20,7 @@ const REDACTED: &str = "[token]";
 
 /// Everything around a run that its figures depend on.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Environment {
     /// The command line, with `[token]` where a token stood.
     pub command: Vec<String>,
@@ -46,6 +47,7 @@ pub struct Environment {
 
 /// Links of one kind.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LinkReport {
     /// `ws`, `tcp` or `unix`.
     pub transport: &'static str,

@@ -47,6 +47,8 @@ pub mod report;
 pub mod require;
 pub mod run;
 pub mod schedule;
+#[cfg(test)]
+mod schemas;
 pub mod search;
 pub mod sender;
 pub mod tally;

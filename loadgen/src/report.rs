@@ -27,12 +27,13 @@ pub const CLOSED_LOOP: &str = "closed loop: each packet was sent when an earlier
 
 /// Everything a run found.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
-    /// [`SCHEMA`]
+    /// Names the schema: [`SCHEMA`].
     pub schema: &'static str,
     /// Version of the generator.
     pub version: &'static str,
-    /// [`OPEN_LOOP`] or [`CLOSED_LOOP`].
+    /// How latencies were taken, in words: [`OPEN_LOOP`] or [`CLOSED_LOOP`].
     pub method: &'static str,
     /// What stood around the run.
     pub environment: Environment,
@@ -44,7 +45,7 @@ pub struct Report {
     pub requirements: Vec<RequirementReport>,
     /// Why the run ended early, if it did.
     pub partial: Option<String>,
-    /// Whether that was a signal.
+    /// Whether a signal ended it.
     pub interrupted: bool,
     /// Seed of every draw.
     pub seed: u64,
@@ -113,6 +114,7 @@ pub struct Report {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// All went as the workload said.
@@ -127,6 +129,7 @@ pub enum Verdict {
 
 /// One thing that the run had to reach.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RequirementReport {
     /// As it was written.
     pub requirement: String,
@@ -145,6 +148,7 @@ pub struct RequirementReport {
 
 /// PREPAREs that were never sent, by reason.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Missed {
     /// The link had more unsent bytes than are kept: the target does not read.
     pub link_full: u64,
@@ -164,6 +168,7 @@ impl Missed {
 
 /// Percentiles of one histogram.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Percentiles {
     pub count: u64,
@@ -209,6 +214,7 @@ impl Percentiles {
 
 /// One kind of packet.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KindReport {
     /// Its name.
     pub kind: &'static str,
@@ -224,6 +230,7 @@ pub struct KindReport {
 
 /// One code of rejection.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RejectReport {
     /// The code.
     pub code: String,
@@ -235,6 +242,7 @@ pub struct RejectReport {
 
 /// One way in which packets came back as they should not have.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SurpriseReport {
     /// The kind of packet.
     pub kind: &'static str,
@@ -246,6 +254,7 @@ pub struct SurpriseReport {
 
 /// Answers with something wrong about when they came.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Strays {
     /// A second answer to one PREPARE.
     pub duplicate: u64,
@@ -261,6 +270,7 @@ pub struct Strays {
 
 /// How often receivers found one fault.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FaultReport {
     /// The fault.
     pub fault: &'static str,
@@ -271,6 +281,7 @@ pub struct FaultReport {
 /// CPU time of a process. The sum is exact; its parts are told in ticks, of 10 ms for the most
 /// part, so that one of them, or both, may be 0 where the sum is not.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cpu {
     /// In its own code and in the kernel, in microseconds.
     pub total_us: u64,
@@ -305,6 +316,7 @@ impl Cpu {
 
 /// The target, as its control socket shows it.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Target {
     /// Its version.
     pub version: String,
@@ -314,6 +326,7 @@ pub struct Target {
 
 /// The process that `--target-pid` named.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TargetProcess {
     /// Its id.
     pub pid: i32,
@@ -327,6 +340,7 @@ pub struct TargetProcess {
 
 /// CPU time of one thread.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ThreadCpu {
     /// Its id.
     pub id: i32,
@@ -340,6 +354,7 @@ pub struct ThreadCpu {
 
 /// The books of both sides.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Books {
     /// Whether the target's ledgers were compared with ours.
     pub compared_with_target: bool,
@@ -355,6 +370,7 @@ pub struct Books {
 
 /// One end's book, and the target's ledger of it.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EndReport {
     /// Its name.
     pub name: String,
@@ -372,6 +388,7 @@ pub struct EndReport {
 
 /// One flow's book.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FlowReport {
     /// The sending end.
     pub from: String,

@@ -16,6 +16,7 @@ use phases::Phased;
 
 /// A part of a run: a constant rate, or one that rises or falls evenly.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Phase {
     /// How long.
     pub seconds: u64,

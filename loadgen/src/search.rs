@@ -44,6 +44,7 @@ pub enum Found {
 
 /// Who could not keep up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Limit {
     /// What is being measured.
@@ -54,6 +55,7 @@ pub enum Limit {
 
 /// Which of the two kinds a trial is of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Short: it only says where to look.
@@ -75,6 +77,7 @@ pub struct Ask {
 
 /// A rate, and what the trials that confirm said of it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Bound {
     /// PREPAREs a second.
     pub rate_per_s: u64,

@@ -14,6 +14,7 @@ pub const SCHEMA: &str = "m2-load.compare/1";
 
 /// Everything a comparison found.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CompareReport {
     /// [`SCHEMA`]
     pub schema: &'static str,
@@ -41,6 +42,7 @@ pub struct CompareReport {
 
 /// One measure's result.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Measured {
     /// Its name, as `--require` has it.
     pub measure: &'static str,
@@ -55,6 +57,7 @@ pub struct Measured {
 
 /// One trial.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Trial {
     /// Which pair it belongs to, from 1 on; 0 warms up and is not counted.
     pub pair: usize,

@@ -13,6 +13,7 @@ pub const SCHEMA: &str = "m2-load.search/1";
 
 /// Everything a search found.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SearchReport {
     /// [`SCHEMA`]
     pub schema: &'static str,
@@ -42,6 +43,7 @@ pub struct SearchReport {
 
 /// What was searched for.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GoalReport {
     /// The lowest rate of interest.
     pub from_per_s: u64,

@@ -18,6 +18,7 @@ pub const LATE_SHARE_MAX: f64 = 0.5;
 
 /// What a trial must keep to.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Terms {
     /// Highest share of what was offered that may be lost.
     pub max_loss: f64,
@@ -27,6 +28,7 @@ pub struct Terms {
 
 /// One trial.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Trial {
     /// What it was for.
     pub phase: Phase,
