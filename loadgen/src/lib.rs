@@ -1,4 +1,4 @@
-//! A packet generator for Interledger connectors: sender and receiver in one process.
+//! A packet generator for Interledger connectors: sender and receiver, in one process or in two.
 //!
 //! ```text
 //!  workload.rs --> schedule.rs --> engine.rs <--> link.rs <--> the target
@@ -15,6 +15,7 @@
 //! switch is imported, so that the books it keeps are a second opinion. Latency counts from the
 //! moment a packet was scheduled (open loop): a stall of the target, or of the generator, shows.
 //!
+//! With its ends in two processes, `inband.rs` is how their books are compared.
 //! `search.rs` makes run after run, to find the highest rate without loss; `compare.rs` makes runs of
 //! two workloads in turns, to tell them apart.
 //!

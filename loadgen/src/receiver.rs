@@ -4,6 +4,7 @@
 //! process. Each check has its own count; a packet that fails one is answered with F00, which no
 //! kind of packet expects, so that the sender sees it too.
 
+pub mod report;
 mod served;
 
 use m2_codec::ilp::{ErrorCode, Prepare};

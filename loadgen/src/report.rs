@@ -358,6 +358,8 @@ pub struct ThreadCpu {
 pub struct Books {
     /// Whether the target's ledgers were compared with ours.
     pub compared_with_target: bool,
+    /// Whether the two ends of every flow were compared with each other.
+    pub compared_with_receivers: bool,
     /// Why they were not, or whether all agreed: one sentence.
     pub summary: String,
     /// Every difference, in words.
@@ -398,8 +400,8 @@ pub struct FlowReport {
     pub paid: String,
     /// What the receiver must have been given for it, in its units.
     pub owed: String,
-    /// What the receiver fulfilled, in its units.
-    pub received: String,
+    /// What the receiver fulfilled, in its units, unless it did not say.
+    pub received: Option<String>,
 }
 
 impl Report {

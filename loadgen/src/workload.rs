@@ -40,6 +40,8 @@ pub struct Workload {
     pub process: Process,
     /// What they look like.
     pub traffic: Traffic,
+    /// Whether file or command line name the seed of `traffic`: else it was chosen.
+    pub has_seed: bool,
     /// How a packet's fulfillment follows from it.
     pub fulfillment: Fulfillment,
     /// How many packets are sent over and over; none if each is unique.

@@ -10,11 +10,13 @@
 //!      the process at once, without one
 //! ```
 
+mod apart;
 mod calibrate;
 mod compare;
 mod conformance;
 mod drive;
 mod numbers;
+mod receive;
 mod run;
 mod search;
 mod units;
@@ -26,9 +28,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::conformance::ConformanceArgs;
-use crate::run::RunError;
+use crate::run::{Part, RunError};
 use calibrate::CalibrateArgs;
 use compare::CompareArgs;
+use receive::ReceiveArgs;
 use run::RunArgs;
 use search::SearchArgs;
 
@@ -56,6 +59,17 @@ enum Command {
     /// connection or one that was lost, 4 not what --require asks for, 130 ended by SIGINT or
     /// SIGTERM.
     Run(RunArgs),
+    /// Play the sending ends of a workload; `m2-load receive` plays the others, in another process or
+    /// on another machine, and tells its books through the target.
+    ///
+    /// Exit status: as of `run`; 3 also where no receiver answers.
+    Send(RunArgs),
+    /// Play the receiving ends of a workload, for any number of `m2-load send`, until a signal, or as
+    /// long as --seconds and --runs say.
+    ///
+    /// Exit status: 0 no PREPARE had a fault, 1 one did, 2 bad command line or workload, 3 no
+    /// connection or one that was lost, 130 a signal came before --seconds or --runs were over.
+    Receive(ReceiveArgs),
     /// Find the highest rate that the target takes without loss: short trials narrow, long ones
     /// confirm, and each is printed as it ends.
     ///
@@ -84,7 +98,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     ExitCode::from(match Cli::parse().command {
-        Command::Run(args) => run::command(&args),
+        Command::Run(args) => run::command(&args, Part::Both),
+        Command::Send(args) => run::command(&args, Part::Sending),
+        Command::Receive(args) => receive::command(&args),
         Command::Search(args) => search::command(&args),
         Command::Compare(args) => compare::command(&args),
         Command::Calibrate(args) => calibrate::command(&args),

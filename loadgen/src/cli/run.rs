@@ -1,10 +1,11 @@
-//! `m2-load run`: both ends of a workload in this process.
+//! `m2-load run`: both ends of a workload in this process; `m2-load send`: those that send.
 
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
 
+use super::apart;
 use super::drive::DriveArgs;
 use super::numbers::NumbersArgs;
 use super::workload::WorkloadArgs;
@@ -12,7 +13,7 @@ use super::{FAILED, NO_CONNECTION, NOT_AS_REQUIRED, UNUSABLE, chosen_seed, compl
 use crate::interrupt::STATUS_INTERRUPTED;
 use crate::live::Live;
 use crate::report::{Report, Verdict};
-use crate::run::{Options, run};
+use crate::run::{Options, Part, run};
 
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
@@ -39,14 +40,18 @@ pub(super) struct RunArgs {
     quiet: bool,
 }
 
-pub(super) fn command(args: &RunArgs) -> u8 {
+/// Plays this part of the workload's ends: all of them, or those that send.
+pub(super) fn command(args: &RunArgs, part: Part) -> u8 {
     let workload = match args.workload.load(args.rate, args.seconds, chosen_seed()) {
         Ok(workload) => workload,
         Err(error) => return complain(&error.to_string(), UNUSABLE),
     };
+    if let Err(sentence) = apart::check(&workload, part) {
+        return complain(&sentence, UNUSABLE);
+    }
     let mut live = Live::new(args.quiet);
     let control_socket = args.control_socket.clone();
-    let options = Options { control_socket, drive: args.drive.drive(), ..Options::default() };
+    let options = Options { control_socket, drive: args.drive.drive(), part, ..Options::default() };
     let options = match args.numbers.add_to(options) {
         Ok(options) => options,
         Err(sentence) => return complain(&sentence, UNUSABLE),

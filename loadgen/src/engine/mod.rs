@@ -17,6 +17,7 @@
 mod build;
 mod clock;
 mod reading;
+mod serving;
 
 use std::fmt;
 use std::io;

@@ -205,10 +205,14 @@ impl Report {
     fn write_books(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "books        {}", self.books.summary)?;
         for flow in &self.books.flows {
+            let received = match &flow.received {
+                Some(received) => format!("received {received}"),
+                None => "did not say what it received".to_owned(),
+            };
             writeln!(
                 f,
-                "             {} paid {}; {} was owed {} and received {}",
-                flow.from, flow.paid, flow.to, flow.owed, flow.received
+                "             {} paid {}; {} was owed {} and {received}",
+                flow.from, flow.paid, flow.to, flow.owed
             )?;
         }
         for end in &self.books.ends {

@@ -1,6 +1,8 @@
 //! One run from beginning to end: connect, look at the books, send and receive, look again.
 
+mod ask;
 mod gather;
+pub mod receive;
 mod settle;
 
 use std::fmt;
@@ -13,6 +15,7 @@ use crate::control::{Control, ControlError};
 use crate::cpu::CpuTime;
 use crate::engine::{Cut, Drive, Engine, Player};
 use crate::environment::Environment;
+use crate::inband::Key;
 use crate::interrupt::Interrupt;
 use crate::link::{Link, LinkError};
 use crate::live::Live;
@@ -23,8 +26,9 @@ use crate::report::{Cpu, Report};
 use crate::require::Requirements;
 use crate::sender::InFlight;
 use crate::tally::Tally;
-use crate::workload::Workload;
-use settle::{connected, settle};
+use crate::workload::{Role, Workload};
+use ask::Asker;
+use settle::{Told, connected, settle};
 
 /// What a run is told beside its workload.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +41,30 @@ pub struct Options {
     pub drive: Drive,
     /// What the run must reach.
     pub requirements: Requirements,
+    /// Which ends are played here.
+    pub part: Part,
+}
+
+/// The ends of a workload that one process plays.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Part {
+    /// All.
+    #[default]
+    Both,
+    /// Those that send.
+    Sending,
+    /// Those that receive.
+    Receiving,
+}
+
+impl Part {
+    fn plays(self, role: Role) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Sending => role == Role::Send,
+            Self::Receiving => role == Role::Receive,
+        }
+    }
 }
 
 /// A run that began and ended.
@@ -61,6 +89,8 @@ pub enum RunError {
     Account(String),
     /// The target does not show an end as connected.
     NotConnected(String),
+    /// Nobody in another process receives what is to be sent.
+    NoReceiver(String),
     /// The operating system refused something every program needs.
     System(String),
 }
@@ -79,6 +109,11 @@ impl fmt::Display for RunError {
                 f,
                 "the target took the token of '{name}' and does not show the account as \
                  connected; is another program connected as '{name}'?"
+            ),
+            Self::NoReceiver(why) => write!(
+                f,
+                "no receiver is there: {why}; start `m2-load receive` with the same workload and \
+                 seed first"
             ),
             Self::System(error) => f.write_str(error),
         }
@@ -116,26 +151,24 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
     if options.drive.spin {
         environment.waiting = "spin";
     }
-    let players = connect(workload)?;
+    let mut players = connect(workload, options.part)?;
     let endpoints = workload.ends.iter().map(|end| &end.url.endpoint);
     let links = endpoints.zip(&players);
     let links = links.filter_map(|(endpoint, it)| it.as_ref().map(|it| (endpoint, &it.link)));
     environment.add_links(links);
     environment.waiting = if options.drive.spin { "spin" } else { "block" };
     let run = getrandom::u32().map_err(std::io::Error::from)?;
-    let terms = Terms {
-        run,
-        fulfiller: Fulfiller::new(workload.traffic.seed, workload.fulfillment),
-        filling: Filling::new(workload.traffic.seed),
-        flows: workload.flows.clone(),
-        direct: false,
-    };
     let before = match &mut target {
-        Some(control) => Some(connected(control, workload)?),
+        Some(control) => Some(connected(control, workload, options.part)?),
         None => None,
     };
+    let asker = (options.part == Part::Sending).then(|| Asker::new(workload, run));
+    if let Some(asker) = &asker {
+        asker.hello(&mut players).map_err(RunError::NoReceiver)?;
+    }
     let process_before = options.target_process.as_ref().and_then(Process::times);
-    let mut engine = Engine::new(workload, terms, players, Interrupt::watch()?, options.drive)?;
+    let mut engine =
+        Engine::new(workload, terms(workload, run), players, Interrupt::watch()?, options.drive)?;
     let own_before = CpuTime::now();
     let result = engine.run(live);
     let own_after = CpuTime::now();
@@ -150,20 +183,50 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
     report.target_process = options.target_process.as_ref().map(|process| {
         process.report(process_before.as_ref(), process_after.as_ref(), report.answered)
     });
-    let findings = settle(&mut report, workload, &engine, target.as_mut().zip(before.as_ref()));
+    let told = match &asker {
+        None => Told::Here,
+        Some(_) if report.partial.is_some() && report.unanswered > 0 => {
+            Told::Nothing("the run ended early".to_owned())
+        }
+        Some(asker) => Told::of(asker.books(&mut engine.players)),
+    };
+    let target = target.as_mut().zip(before.as_ref());
+    let findings = settle(&mut report, workload, &engine, &told, target);
     report.conclude(&findings);
     report.require(&options.requirements);
     let Tally { latency, service, .. } = engine.tally;
     Ok(Ended { report, latency, service })
 }
-fn connect(workload: &Workload) -> Result<Vec<Option<Player>>, RunError> {
+
+/// What the ends of a run agree on.
+fn terms(workload: &Workload, run: u32) -> Terms {
+    Terms {
+        run,
+        fulfiller: Fulfiller::new(workload.traffic.seed, workload.fulfillment),
+        filling: Filling::new(workload.traffic.seed),
+        flows: workload.flows.clone(),
+        direct: false,
+    }
+}
+
+fn connect(workload: &Workload, part: Part) -> Result<Vec<Option<Player>>, RunError> {
     let mut players = Vec::with_capacity(workload.ends.len());
     for end in &workload.ends {
+        if !part.plays(end.role) {
+            players.push(None);
+            continue;
+        }
         let mask_seed = getrandom::u64().map_err(std::io::Error::from)?;
         let link = Link::connect(end, mask_seed)?;
         let first_generation = getrandom::u32().map_err(std::io::Error::from)?;
         let in_flight = InFlight::new(first_generation);
-        let receiver = Receiver::new(end.destinations.clone(), workload.flows.len());
+        let (own, flow_count) = (end.destinations.clone(), workload.flows.len());
+        let receiver = match part {
+            Part::Receiving => {
+                Receiver::of_many_runs(own, flow_count, Key::new(workload.traffic.seed))
+            }
+            Part::Both | Part::Sending => Receiver::new(own, flow_count),
+        };
         players.push(Some(Player::new(link, in_flight, receiver)));
     }
     Ok(players)

@@ -2,17 +2,45 @@
 
 use std::time::{Duration, Instant};
 
-use super::RunError;
+use super::{Part, RunError};
 use crate::books::{self, Account, EndBook, Finding, FlowBook};
 use crate::control::{Control, ControlError, Status};
 use crate::cpu::Spent;
 use crate::engine::Engine;
+use crate::inband::Book;
 use crate::limits;
 use crate::report::{Books, Cpu, EndReport, FlowReport, Report, Target};
 use crate::workload::{End, Flow, Workload};
 
 /// Time between two looks at the control socket.
 const POLL: Duration = Duration::from_millis(20);
+
+/// What is known of the receivers' books.
+pub(super) enum Told {
+    /// All: they are played here.
+    Here,
+    /// What another process said, by flow.
+    Books(Vec<Book>),
+    /// Nothing, and why.
+    Nothing(String),
+}
+
+impl Told {
+    pub(super) fn of(asked: Result<Vec<Book>, String>) -> Self {
+        asked.map_or_else(Self::Nothing, Self::Books)
+    }
+
+    /// What the receiver of a flow fulfilled, in its units.
+    fn received(&self, engine: &Engine<'_>, index: usize, flow: &Flow) -> Option<u128> {
+        match self {
+            Self::Here => engine.players[flow.to]
+                .as_ref()
+                .map(|player| player.receiver.received.fulfilled_amounts[index]),
+            Self::Books(books) => Some(books[index].amount),
+            Self::Nothing(_) => None,
+        }
+    }
+}
 
 /// What the control socket shows at one moment.
 pub(super) struct Snapshot {
@@ -28,15 +56,19 @@ impl Snapshot {
 }
 
 /// The books before the first packet, once every end is connected.
-pub(super) fn connected(control: &mut Control, workload: &Workload) -> Result<Snapshot, RunError> {
+pub(super) fn connected(
+    control: &mut Control,
+    workload: &Workload,
+    part: Part,
+) -> Result<Snapshot, RunError> {
     let deadline = Instant::now() + Duration::from_millis(limits::CONNECTED_MS);
     loop {
         let snapshot = Snapshot::take(control)?;
         let mut waiting = None;
-        for End { name, .. } in &workload.ends {
+        for End { name, role, .. } in &workload.ends {
             let account = snapshot.accounts.iter().find(|account| account.name == *name);
             let account = account.ok_or_else(|| RunError::Account(name.clone()))?;
-            if !account.connected {
+            if !account.connected && part.plays(*role) {
                 waiting = Some(name);
             }
         }
@@ -49,18 +81,23 @@ pub(super) fn connected(control: &mut Control, workload: &Workload) -> Result<Sn
         }
     }
 }
+
 /// Fills in the books and the target's CPU time; gives back what does not agree.
 pub(super) fn settle(
     report: &mut Report,
     workload: &Workload,
     engine: &Engine<'_>,
+    told: &Told,
     target: Option<(&mut Control, &Snapshot)>,
 ) -> Vec<Finding> {
-    let flows = flow_books(workload, engine);
-    let ends = end_books(workload, engine);
-    report.books.flows = flows.iter().map(flow_report).collect();
-    report.books.ends =
-        ends.iter().zip(&workload.ends).map(|(book, end)| end_report(book, &end.asset)).collect();
+    let flows = flow_books(workload, engine, told);
+    let ends = end_books(workload, engine, told);
+    report.books.flows = flows.iter().map(|(book, known)| flow_report(book, *known)).collect();
+    report.books.ends = ends
+        .iter()
+        .zip(&workload.ends)
+        .map(|((book, _), end)| end_report(book, &end.asset))
+        .collect();
     if report.partial.is_some() && report.unanswered > 0 {
         report.books.summary = format!(
             "not compared: {} packets were in flight when the run ended",
@@ -68,35 +105,49 @@ pub(super) fn settle(
         );
         return Vec::new();
     }
-    let mut findings = books::compare_flows(&flows);
-    let Some((control, before)) = target else {
-        report.books.summary = summary(
-            &findings,
-            "not compared with the target's: it was given \
-                                                   no --control-socket",
-        );
-        return findings;
+    report.books.compared_with_receivers = !matches!(told, Told::Nothing(_));
+    let known: Vec<FlowBook> =
+        flows.into_iter().filter(|(_, known)| *known).map(|(book, _)| book).collect();
+    let mut findings = books::compare_flows(&known);
+    let with_target = match target {
+        None => "not compared with the target's: it was given no --control-socket".to_owned(),
+        Some((control, before)) => {
+            // Whose book is not known has none to compare.
+            let known = ends.into_iter().filter(|(_, known)| *known).map(|(book, _)| book);
+            settle_with_target(report, &known.collect::<Vec<_>>(), control, before, &mut findings)
+        }
     };
-    match compare_at_rest(control, &ends, before) {
+    report.books.summary = match (findings.len(), told) {
+        (0, Told::Nothing(why)) => {
+            format!("NOT COMPARED with the receivers': {why}; {with_target}")
+        }
+        (0, _) => format!("both ends of every flow agree; {with_target}"),
+        (count, _) => format!("THE BOOKS DIFFER in {count} places"),
+    };
+    findings
+}
+
+/// Compares with the target's books, and says how that went.
+fn settle_with_target(
+    report: &mut Report,
+    ends: &[EndBook],
+    control: &mut Control,
+    before: &Snapshot,
+    findings: &mut Vec<Finding>,
+) -> String {
+    match compare_at_rest(control, ends, before) {
         Ok((after, differences)) => {
             findings.extend(differences);
             report.books.compared_with_target = true;
-            report.books.summary = summary(
-                &findings,
-                &format!(
-                    "{} accounts agree with the switch's to the unit, in every word",
-                    ends.len()
-                ),
-            );
-            add_balances(&mut report.books, &ends, &before.accounts, &after.accounts);
+            add_balances(&mut report.books, ends, &before.accounts, &after.accounts);
             report.target = Some(target_report(&before.status, &after.status, report.answered));
+            format!("{} accounts agree with the switch's to the unit, in every word", ends.len())
         }
         Err(error) => {
-            report.books.summary = format!("not compared with the target's: {error}");
             let _ = report.partial.get_or_insert_with(|| error.to_string());
+            format!("not compared with the target's: {error}")
         }
     }
-    findings
 }
 
 /// Asks for the target's books until they equal ours. A switch publishes them now and then, so
@@ -117,54 +168,48 @@ fn compare_at_rest(
     }
 }
 
-fn summary(findings: &[Finding], good: &str) -> String {
-    match findings.len() {
-        0 => format!("both ends of every flow agree; {good}"),
-        count => format!("THE BOOKS DIFFER in {count} places"),
-    }
-}
-
-fn flow_books(workload: &Workload, engine: &Engine<'_>) -> Vec<FlowBook> {
+/// The book of each flow, and whether what the receiver says is known.
+fn flow_books(workload: &Workload, engine: &Engine<'_>, told: &Told) -> Vec<(FlowBook, bool)> {
     let book = |(index, flow): (usize, &Flow)| {
         let tally = engine.tally.flows[index];
-        FlowBook {
+        let received = told.received(engine, index, flow);
+        let book = FlowBook {
             from: workload.ends[flow.from].name.clone(),
             to: workload.ends[flow.to].name.clone(),
             paid: tally.paid,
             owed: tally.owed,
-            received: fulfilled(engine, flow.to).get(index).copied().unwrap_or(0),
-        }
+            received: received.unwrap_or(0),
+        };
+        (book, received.is_some())
     };
     workload.flows.iter().enumerate().map(book).collect()
 }
 
-/// What an end fulfilled, by flow; nothing if another process plays it.
-fn fulfilled<'a>(engine: &'a Engine<'_>, end: usize) -> &'a [u128] {
-    engine.players[end].as_ref().map_or(&[], |it| &it.receiver.received.fulfilled_amounts)
-}
-
-fn end_books(workload: &Workload, engine: &Engine<'_>) -> Vec<EndBook> {
+/// The book of each end, and whether all of it is known.
+fn end_books(workload: &Workload, engine: &Engine<'_>, told: &Told) -> Vec<(EndBook, bool)> {
     let book = |(index, end): (usize, &End)| {
-        let from_here = workload.flows.iter().zip(&engine.tally.flows);
-        EndBook {
+        let flows = || workload.flows.iter().zip(&engine.tally.flows).enumerate();
+        let sent = flows().filter(|(_, (flow, _))| flow.from == index);
+        let received = flows().filter(|(_, (flow, _))| flow.to == index);
+        let received = received.map(|(number, (flow, _))| told.received(engine, number, flow));
+        let received: Option<u128> = received.sum();
+        let book = EndBook {
             name: end.name.clone(),
-            fulfilled_for_us: from_here
-                .filter(|(flow, _)| flow.from == index)
-                .map(|(_, tally)| tally.paid)
-                .sum(),
-            fulfilled_by_us: fulfilled(engine, index).iter().sum(),
-        }
+            fulfilled_for_us: sent.map(|(_, (_, tally))| tally.paid).sum(),
+            fulfilled_by_us: received.unwrap_or(0),
+        };
+        (book, received.is_some())
     };
     workload.ends.iter().enumerate().map(book).collect()
 }
 
-fn flow_report(book: &FlowBook) -> FlowReport {
+fn flow_report(book: &FlowBook, known: bool) -> FlowReport {
     FlowReport {
         from: book.from.clone(),
         to: book.to.clone(),
         paid: book.paid.to_string(),
         owed: book.owed.to_string(),
-        received: book.received.to_string(),
+        received: known.then(|| book.received.to_string()),
     }
 }
 
@@ -180,7 +225,8 @@ fn end_report(book: &EndBook, asset: &str) -> EndReport {
 }
 
 fn add_balances(books: &mut Books, ends: &[EndBook], before: &[Account], after: &[Account]) {
-    for (report, book) in books.ends.iter_mut().zip(ends) {
+    for report in &mut books.ends {
+        let Some(book) = ends.iter().find(|book| book.name == report.name) else { continue };
         let words = |accounts: &[Account]| {
             accounts.iter().find(|account| account.name == book.name).map(|account| account.words)
         };

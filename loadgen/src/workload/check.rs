@@ -51,7 +51,18 @@ pub(super) fn check(
     let ends = ends.all;
     let unroutable = checked_unroutable(file, source, &ends, &flows)?;
     let (process, fulfillment) = (file.arrivals.process, file.traffic.fulfillment);
-    Ok(Workload { phases, process, traffic, fulfillment, repeat, ends, flows, unroutable })
+    let has_seed = overrides.seed.or(file.seed).is_some();
+    Ok(Workload {
+        phases,
+        process,
+        traffic,
+        has_seed,
+        fulfillment,
+        repeat,
+        ends,
+        flows,
+        unroutable,
+    })
 }
 
 /// Silent packets pile up until they expire; more than there are request ids would stop the run.

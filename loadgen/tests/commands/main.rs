@@ -1,8 +1,8 @@
-//! The commands that make several runs, against a small connector: what they say, and their exit
-//! status.
+//! The commands beside `run`, against a small connector: what they say, and their exit status.
 
 #![allow(clippy::unwrap_used)] // every function here is a test's
 
+mod apart;
 mod compare;
 #[path = "../peer/mod.rs"]
 mod peer;
@@ -46,8 +46,13 @@ den = 2
 
 /// A command of the generator with a workload for this peer.
 fn load(peer: &Peer, command: &str) -> Command {
-    let path = peer.folder.join("workload.toml");
-    std::fs::write(&path, workload(peer)).unwrap();
+    load_with(peer, command, &workload(peer))
+}
+
+/// The same with this workload, in a file of the command's own.
+fn load_with(peer: &Peer, command: &str, text: &str) -> Command {
+    let path = peer.folder.join(format!("{command}.toml"));
+    std::fs::write(&path, text).unwrap();
     let mut load = Command::new(env!("CARGO_BIN_EXE_m2-load"));
     load.arg(command).arg("--workload").arg(path);
     load.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -56,6 +56,8 @@ pub(crate) struct Faults {
     pub(crate) stalls_at: Option<(u64, Duration)>,
     /// Rejects with T02 what alice sends on one connection after so many PREPAREs.
     pub(crate) takes_at_most: Option<u64>,
+    /// Turns a bit of the data of every REJECT that it passes on, from this one on.
+    pub(crate) changes_rejects_from: Option<u64>,
     /// Shows its accounts as not connected.
     pub(crate) shows_nobody_connected: bool,
     /// Shows one unit more in this word of this account, once the run has begun.
@@ -97,6 +99,8 @@ struct Connector {
     /// PREPAREs since alice connected.
     prepares_of_link: u64,
     accounts_asked: u64,
+    rejects_passed: u64,
+    answers: u64,
 }
 
 struct Writer {
@@ -140,6 +144,9 @@ impl Connector {
         if !is_bob && !self.faults.routes_all {
             return self.reject(id, ErrorCode::F02_UNREACHABLE);
         }
+        if self.writers[1].is_none() {
+            return self.reject(id, ErrorCode::T01_PEER_UNREACHABLE);
+        }
         let amount_out = u64::try_from(u128::from(amount) * 5 / 2).unwrap();
         let margin_ms = if self.faults.keeps_expiry { 0 } else { MARGIN_MS };
         let expires_at_ms = prepare.expires_at_ms() - margin_ms;
@@ -162,9 +169,15 @@ impl Connector {
 
     fn answer(&mut self, id: u32, packet: &[u8]) {
         let Some(pending) = self.pending.remove(&id) else { return };
+        self.answers += 1;
         self.free(&pending);
         if packet_type(packet) == Some(PacketType::Reject) {
-            return self.tell_alice(pending.request_id, packet);
+            self.rejects_passed += 1;
+            let mut packet = packet.to_vec();
+            if self.faults.changes_rejects_from.is_some_and(|from| self.rejects_passed >= from) {
+                *packet.last_mut().unwrap() ^= 1;
+            }
+            return self.tell_alice(pending.request_id, &packet);
         }
         let fulfillment = *Fulfill::new_checked(packet).unwrap().fulfillment();
         if digest(&SHA256, &fulfillment).as_ref() != pending.condition {
@@ -288,6 +301,19 @@ impl Peer {
     /// PREPAREs that have arrived so far.
     pub(crate) fn prepares(&self) -> u64 {
         lock(&self.connector).prepares
+    }
+
+    /// Returns once bob has given so many answers.
+    pub(crate) fn wait_for_answers(&self, count: u64) {
+        while lock(&self.connector).answers < count {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends the connection of an account.
+    pub(crate) fn close(&self, name: &str) {
+        let index = NAMES.iter().position(|known| *known == name).unwrap();
+        (lock(&self.connector).writers[index].as_ref().unwrap().close)();
     }
 
     pub(crate) fn control_socket(&self) -> PathBuf {
