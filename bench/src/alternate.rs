@@ -22,7 +22,9 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(mut samples: [f64; RUNS]) -> Self {
+    /// That of so many runs.
+    #[must_use]
+    pub fn of(mut samples: [f64; RUNS]) -> Self {
         samples.sort_by(f64::total_cmp);
         Self { median: samples[7], low: samples[3], high: samples[11] }
     }

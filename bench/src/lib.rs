@@ -9,4 +9,5 @@
 pub mod alternate;
 pub mod bare;
 pub mod driver;
+pub mod pump;
 pub mod workload;
