@@ -164,6 +164,7 @@ fn play(
             if let Some(reason) = &ended.report.partial {
                 return Err((super::NO_CONNECTION, format!("a trial of {side:?}: {reason}")));
             }
+            report.environment.get_or_insert_with(|| ended.report.environment.clone());
             let trial = Trial::of(pair, side, &ended.report, &args.measure);
             let trial = trial.map_err(|sentence| (FAILED, sentence))?;
             tell(args.json, args.quiet, &CompareReport::line(&trial, &args.measure));

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::workload::WorkloadArgs;
 use super::{FAILED, UNUSABLE, chosen_seed, complain, tell, units};
+use crate::engine::{Drive, Pace};
 use crate::interrupt::STATUS_INTERRUPTED;
 use crate::limits;
 use crate::live::Live;
@@ -43,6 +44,9 @@ pub(super) struct SearchArgs {
     /// Highest 99th percentile of the latency, with its unit: 500us, 2ms, 1s.
     #[arg(long, value_name = "TIME", value_parser = crate::require::time_ns)]
     max_p99: Option<u64>,
+    /// Look for work again at once when there is none, rather than sleep: takes a core for itself.
+    #[arg(long)]
+    spin: bool,
     /// The switch's control socket: its books are compared with ours after each trial.
     #[arg(long, value_name = "PATH")]
     control_socket: Option<PathBuf>,
@@ -132,12 +136,16 @@ struct Ended {
     sentence: String,
 }
 
-fn make(args: &SearchArgs, ask: Ask, report: &SearchReport) -> Result<Trial, Ended> {
+fn make(args: &SearchArgs, ask: Ask, report: &mut SearchReport) -> Result<Trial, Ended> {
     let seed = report.seed;
     let workload = args.workload.load(Some(ask.rate_per_s), Some(ask.seconds), seed);
     let workload =
         workload.map_err(|error| Ended { status: UNUSABLE, sentence: error.to_string() })?;
-    let options = Options { control_socket: args.control_socket.clone(), ..Options::default() };
+    let options = Options {
+        control_socket: args.control_socket.clone(),
+        drive: Drive { pace: Pace::Open, spin: args.spin },
+        ..Options::default()
+    };
     let ended = run(&workload, &options, &mut Live::new(true)).map_err(|error| {
         let at = format!("the trial at {} a second could not begin: {error}", ask.rate_per_s);
         Ended { status: super::status_of(&error), sentence: at }
@@ -146,5 +154,6 @@ fn make(args: &SearchArgs, ask: Ask, report: &SearchReport) -> Result<Trial, End
         let sentence = "interrupted by a signal".to_owned();
         return Err(Ended { status: STATUS_INTERRUPTED, sentence });
     }
+    report.environment.get_or_insert_with(|| ended.report.environment.clone());
     Ok(Trial::of(ask, &ended.report, &report.goal.terms))
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{CONFIDENCE, Comparison, Finding, Side, Spread};
+use crate::environment::Environment;
 use crate::report::{Report, Verdict};
 use crate::require::Figure;
 
@@ -36,6 +37,8 @@ pub struct CompareReport {
     pub partial: Option<String>,
     /// Each measure's result.
     pub measures: Vec<Measured>,
+    /// What stood around the first trial.
+    pub environment: Option<Environment>,
     /// Every trial, in the order they were made.
     pub trials: Vec<Trial>,
 }
@@ -121,6 +124,7 @@ impl CompareReport {
             confidence: CONFIDENCE,
             partial: None,
             measures: Vec::new(),
+            environment: None,
             trials: Vec::new(),
         }
     }

@@ -15,6 +15,7 @@ pub const SCHEMA: &str = "m2-load.receive/1";
 
 /// What the receiving ends found in one run.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReceiveReport {
     /// [`SCHEMA`]
     pub schema: &'static str,
@@ -38,6 +39,7 @@ pub struct ReceiveReport {
 
 /// What one flow brought.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FlowReceived {
     /// The sending end.
     pub from: String,

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::trial::{Terms, Trial};
 use super::{Bound, Goal, Limit, Phase, Search};
+use crate::environment::Environment;
 use crate::report::{OPEN_LOOP, duration, grouped};
 
 /// Names the schema; it changes when a key changes its meaning or goes.
@@ -37,6 +38,8 @@ pub struct SearchReport {
     pub limit: Option<Limit>,
     /// Why one of the trials at `bad` was none.
     pub why: Option<String>,
+    /// What stood around the first trial.
+    pub environment: Option<Environment>,
     /// Every trial, in the order they were made.
     pub trials: Vec<Trial>,
 }
@@ -80,6 +83,7 @@ impl SearchReport {
             bad: None,
             limit: None,
             why: None,
+            environment: None,
             trials: Vec::new(),
         }
     }

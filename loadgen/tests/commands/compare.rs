@@ -45,6 +45,7 @@ fn a_peer_that_takes_half_is_lower_and_what_is_the_same_is_no_difference() {
         let failure = trial["failure"].as_str().unwrap_or_default();
         assert_eq!(failure.contains("rejected with T02"), is_b, "{failure}");
     }
+    assert_eq!(report["environment"]["links"][0]["transport"], "unix", "{report:#}");
     let told = stderr.lines().filter(|line| line.contains("   fulfilled ")).count();
     assert_eq!(told, 14, "{stderr}");
     assert!(stderr.lines().nth(1).unwrap().starts_with("open loop:"), "{stderr}");

@@ -43,6 +43,7 @@ fn the_rate_that_the_target_takes_is_found_and_every_loss_is_told() {
     }
     // Trials of two seconds lose at 500/s what one of a second did not.
     assert!(held_up || (report["bad"]["rate_per_s"] == 500 && report["good"].is_null()));
+    assert_eq!(report["environment"]["links"][0]["transport"], "unix", "{report:#}");
     let lines: Vec<&str> = stderr.lines().collect();
     assert!(lines[1].starts_with("open loop:"), "{stderr}");
     let told = lines.iter().filter(|line| line.contains("/s for ")).count();
