@@ -53,5 +53,6 @@ mod schemas;
 pub mod search;
 pub mod sender;
 pub mod tally;
+pub mod target_config;
 pub mod traffic;
 pub mod workload;

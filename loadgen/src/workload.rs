@@ -175,6 +175,30 @@ pub(crate) fn read_at_most(path: &Path, len_max: usize) -> io::Result<String> {
     Ok(text)
 }
 
+/// The text of the file at `path`, or of the workload that ships under this name.
+///
+/// # Errors
+///
+/// When the file cannot be read.
+pub(crate) fn text_at(path: &Path) -> Result<String, WorkloadError> {
+    if let Some(named) = path.to_str().and_then(Named::find) {
+        return Ok(named.text.to_owned());
+    }
+    let refused = |why: &dyn fmt::Display| {
+        WorkloadError(format!(
+            "cannot read the workload {}: {why}; give --workload the path of a TOML file, or one of {}",
+            path.display(),
+            named::names()
+        ))
+    };
+    let len_max = limits::WORKLOAD_LEN_MAX;
+    let text = read_at_most(path, len_max + 1).map_err(|error| refused(&error))?;
+    if text.len() > len_max {
+        return Err(refused(&format_args!("it has more than {len_max} bytes")));
+    }
+    Ok(text)
+}
+
 impl Workload {
     /// Reads the file at `path`, or the workload that ships under this name: a name has neither
     /// `/` nor `.`. `chosen_seed` is taken where neither file nor command line name one.
@@ -187,23 +211,7 @@ impl Workload {
         overrides: Overrides,
         chosen_seed: u64,
     ) -> Result<Self, WorkloadError> {
-        if let Some(named) = path.to_str().and_then(Named::find) {
-            return Self::parse(named.text, named.name, overrides, chosen_seed);
-        }
-        let refused = |why: &dyn fmt::Display| {
-            WorkloadError(format!(
-                "cannot read the workload {}: {why}; give --workload the path of a TOML file, or one \
-                 of {}",
-                path.display(),
-                named::names()
-            ))
-        };
-        let len_max = limits::WORKLOAD_LEN_MAX;
-        let text = read_at_most(path, len_max + 1).map_err(|error| refused(&error))?;
-        if text.len() > len_max {
-            return Err(refused(&format_args!("it has more than {len_max} bytes")));
-        }
-        Self::parse(&text, &path.display().to_string(), overrides, chosen_seed)
+        Self::parse(&text_at(path)?, &path.display().to_string(), overrides, chosen_seed)
     }
 
     /// The same from the file's text; `name` stands in error texts.

@@ -21,6 +21,7 @@ mod run;
 mod search;
 mod units;
 mod workload;
+mod workloads;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ use compare::CompareArgs;
 use receive::ReceiveArgs;
 use run::RunArgs;
 use search::SearchArgs;
+use workloads::WorkloadsArgs;
 
 const FAILED: u8 = 1;
 const UNUSABLE: u8 = 2;
@@ -86,6 +88,11 @@ enum Command {
     ///
     /// Exit status: 0 every packet was fulfilled and the ends agree, 1 not so, 2 it could not run.
     Calibrate(CalibrateArgs),
+    /// List the workloads that ship, print one, or write the configuration of a target that fits one.
+    ///
+    /// Exit status: 0, or 2 where there is no such workload, no target can be configured for it, or
+    /// its files cannot be written.
+    Workloads(WorkloadsArgs),
     /// Play every check that can be seen from outside against a connector, and say by RFC clause
     /// what passed, what failed, and what does not apply.
     ///
@@ -104,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Search(args) => search::command(&args),
         Command::Compare(args) => compare::command(&args),
         Command::Calibrate(args) => calibrate::command(&args),
+        Command::Workloads(args) => workloads::command(&args),
         Command::Conformance(args) => conformance::command(&args),
     })
 }
