@@ -5,6 +5,7 @@ mod support;
 
 use m2_codec::ilp::{ErrorCode, Fulfill};
 use m2_core::ledger::Words;
+use m2_core::limits::NOTICES_MAX;
 use m2_core::{ConnectionId, Notice, RateLimit, Record, ResponseBody, Switch};
 use support::*;
 
@@ -256,6 +257,22 @@ fn an_answer_for_a_lost_sender_commits_is_listed_and_goes_to_no_newer_connection
 }
 
 #[test]
+fn notices_that_nobody_takes_are_counted_once_there_is_no_room_for_more() {
+    let mut world = World::new();
+    let mut alice = world.link(ALICE);
+    for _ in 0..NOTICES_MAX + 2 {
+        let sent = world.request(alice, 41, usual("test.bob", 10));
+        let [Sent::Prepare { to, id, .. }] = sent[..] else { panic!("not forwarded: {sent:?}") };
+        alice = world.switch.link_up(ALICE);
+        assert_eq!(world.response(to, id, ResponseBody::Packet(&fulfill(PREIMAGE))), []);
+        let _ = records(&mut world.switch);
+    }
+    assert_eq!(notices(&mut world.switch).len(), NOTICES_MAX);
+    assert_eq!(world.switch.counters().notices_lost, 2);
+    assert_eq!(world.switch.counters().undelivered_fulfills, NOTICES_MAX as u64 + 2);
+}
+
+#[test]
 fn requests_of_a_replaced_connection_are_not_taken() {
     let mut world = World::new();
     let old = world.link(ALICE);
@@ -414,6 +431,8 @@ fn what_old_rates_rounded_off_is_folded_when_their_last_packet_has_ended() {
     let total = world.switch.pair_total(XRP, USD);
     assert_eq!((total.amount_in, total.amount_out), (27, 9));
     assert_eq!((total.remainder_whole, total.remainder_num, total.fractions_dropped), (1, 0, 1));
+    // Nothing was rounded off the other way, in any of the snapshots.
+    assert_eq!(world.switch.pair_total(USD, XRP).fractions_dropped, 0);
 }
 
 #[test]
