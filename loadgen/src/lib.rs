@@ -9,6 +9,7 @@
 //!                                 tally.rs                  control.rs
 //!                                     +------> books.rs <-------+
 //!                                     +------> report.rs (verdict, text, JSON)
+//!                                     +------> live/ (screen), interval_log.rs, hgrm.rs
 //! ```
 //!
 //! It knows the target by its wire and, if there is one, its control socket; nothing of the

@@ -152,19 +152,17 @@ mod tests {
     fn this_process_is_found_with_its_time_and_its_threads() {
         let process = Process::find(std::process::id()).unwrap();
         let before = process.times().unwrap();
-        let started = std::time::Instant::now();
-        let mut rounds = 0_u64;
-        while started.elapsed().as_millis() < 50 {
-            rounds += 1;
+        let used_us = |now: &Times| now.cpu.since(&before.cpu).total_us;
+        let mut after = process.times().unwrap();
+        // Asking is work enough.
+        while used_us(&after) < 5_000 {
+            after = process.times().unwrap();
         }
-        assert!(rounds > 0);
-        let after = process.times().unwrap();
         let report = process.report(Some(&before), Some(&after), 1_000);
         let cpu = report.cpu.unwrap();
-        // Some of the 50 ms were ours, on any machine.
-        assert!(cpu.total_us > 1_000 && cpu.total_ns_per_pair > 1_000, "{report:?}");
+        assert!(cpu.total_us >= 5_000 && cpu.total_ns_per_pair >= 5_000, "{report:?}");
         let busiest = &report.threads[0];
-        assert!(busiest.total_us > 1_000 && !busiest.name.is_empty(), "{report:?}");
+        assert!(busiest.total_us > 0 && !busiest.name.is_empty(), "{report:?}");
     }
 
     #[test]
