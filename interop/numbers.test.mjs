@@ -14,7 +14,8 @@ import * as hdr from 'hdr-histogram-js'
 import { account, startSwitch } from './switch.mjs'
 
 const BINARY = process.env.M2_LOAD ?? '../debug/m2-load'
-const SCHEMAS = path.join(process.env.M2_REPORTS ?? '../../docs/conformance', '../schemas')
+const REPORTS = process.env.M2_REPORTS ?? '../../docs/conformance'
+const SCHEMAS = path.join(REPORTS, '../schemas')
 const execute = promisify(execFile)
 /** What a command prints: the report is there whatever it says of the run. */
 const run = (binary, words) => execute(binary, words).catch(error => error)
@@ -158,5 +159,12 @@ test('the reports of calibrate, search and compare fit their schemas', async t =
   for (const [command, words] of Object.entries(reports)) {
     const { stdout } = await run(BINARY, [command, '--json', ...words])
     assert.deepEqual(await faultsOf(JSON.parse(stdout), `m2-load.${command}`), [], command)
+  }
+})
+
+test('the reports of conformance that the pages keep fit their schema', async () => {
+  for (const target of ['m2-switch', 'ilp-connector-23']) {
+    const report = JSON.parse(await readFile(path.join(REPORTS, `${target}.json`), 'utf8'))
+    assert.deepEqual(await faultsOf(report, 'm2-load.conformance'), [], target)
   }
 })

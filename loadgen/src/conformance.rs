@@ -27,7 +27,7 @@ use answer::Answer;
 use checks::{Check, Level, Needs, Played};
 use peers::{Peers, Stop};
 pub use plan::{ConformanceArgs, Plan};
-pub use report::{Outcome, Report, Row};
+pub use report::{Outcome, Report, Row, SCHEMA};
 
 /// Plays every check of the plan.
 ///

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::calibrate::{self, Calibration};
 use crate::compare::report::{self as compare, CompareReport};
+use crate::conformance;
 use crate::receiver::report::{self as receive, ReceiveReport};
 use crate::report::{self, Report};
 use crate::search::report::{self as search, SearchReport};
@@ -56,5 +57,6 @@ fn the_schemas_in_the_docs_are_those_of_the_reports() {
     assert_current("m2-load.search.json", &schema::<SearchReport>(search::SCHEMA));
     assert_current("m2-load.compare.json", &schema::<CompareReport>(compare::SCHEMA));
     assert_current("m2-load.receive.json", &schema::<ReceiveReport>(receive::SCHEMA));
+    assert_current("m2-load.conformance.json", &schema::<conformance::Report>(conformance::SCHEMA));
     assert_current("m2-load.calibrate.json", &schema::<Calibration>(calibrate::SCHEMA));
 }

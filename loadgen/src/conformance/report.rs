@@ -8,11 +8,12 @@ use serde::Serialize;
 
 use super::checks::{Check, Level};
 
-/// Version of the JSON.
-const SCHEMA: &str = "m2-load-conformance/1";
+/// Names the schema; it changes when a key changes its meaning or goes.
+pub const SCHEMA: &str = "m2-load-conformance/1";
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// What came is what the clause says.
@@ -27,38 +28,59 @@ pub enum Outcome {
 
 /// One check and what came of it.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Row {
+    /// Its name.
     pub(super) id: &'static str,
+    /// The clause that it is about.
     pub(super) clause: &'static str,
+    /// How strongly the clause asks: `must`, `should` or another of its words.
     pub(super) level: &'static str,
+    /// How it went.
     pub(super) outcome: Outcome,
+    /// What was sent, in words.
     pub(super) sent: &'static str,
+    /// What the clause says must come.
     pub(super) expected: &'static str,
     /// What came, or why the check does not apply.
     pub(super) came: String,
     /// What the target wrote for the eye.
     pub(super) message: Option<String>,
+    /// How long it took, in milliseconds.
     pub(super) duration_ms: u64,
 }
 
 /// A whole run.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
+    /// Names the schema: [`SCHEMA`].
     pub(super) schema: &'static str,
+    /// The generator and its version.
     pub(super) generator: String,
+    /// What the target was called on the command line.
     pub(super) target: String,
+    /// Where the sender connected.
     pub(super) url: String,
+    /// Where the receiver connected, if there was one.
     pub(super) receiver_url: Option<String>,
+    /// The ILP address of the receiver.
     pub(super) receiver_address: Option<String>,
     /// Why the run ended before its last check.
     pub(super) partial: Option<String>,
+    /// Checks that passed.
     pub(super) passed: usize,
+    /// Checks that failed.
     pub(super) failed: usize,
     /// Of those that failed, how many clauses demand what did not come.
     pub(super) failed_must: usize,
+    /// Checks that say nothing about this target.
     pub(super) not_applicable: usize,
+    /// Checks of what the RFCs leave open.
     pub(super) noted: usize,
+    /// How long the run took, in milliseconds.
     pub(super) duration_ms: u64,
+    /// Every check.
     pub(super) checks: Vec<Row>,
 }
 
