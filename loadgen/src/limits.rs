@@ -35,8 +35,8 @@ pub const QUESTION_MS: u64 = 5_000;
 /// How often a question is asked that is not answered, or rejected with a temporary error.
 pub const QUESTION_TRIES: u32 = 3;
 
-/// Time for all questions of a run together, in milliseconds.
-pub const QUESTIONS_MS: u64 = 15_000;
+/// Time for one question with all its tries, in milliseconds.
+pub const QUESTION_WAIT_MS: u64 = 15_000;
 
 /// Trials that confirm one rate of a search: an hour of trials of 10 s for a dozen rates.
 pub const SEARCH_VOTES_MAX: u32 = 31;

@@ -48,12 +48,11 @@ impl<'a> Asker<'a> {
 
     /// Finds out whether every receiver is there, by one flow to each.
     pub(super) fn hello(&self, players: &mut [Option<Player>]) -> Result<(), String> {
-        let deadline = deadline();
         let flows = &self.workload.flows;
         for (index, flow) in flows.iter().enumerate() {
             let is_first = flows[..index].iter().all(|other| other.to != flow.to);
             if is_first {
-                self.ask(players, index, Purpose::Hello, deadline)?;
+                self.ask(players, index, Purpose::Hello)?;
             }
         }
         Ok(())
@@ -61,9 +60,8 @@ impl<'a> Asker<'a> {
 
     /// The books of every flow, in their order.
     pub(super) fn books(&self, players: &mut [Option<Player>]) -> Result<Vec<Book>, String> {
-        let deadline = deadline();
         let flows = 0..self.workload.flows.len();
-        flows.map(|index| self.ask(players, index, Purpose::Books, deadline)).collect()
+        flows.map(|index| self.ask(players, index, Purpose::Books)).collect()
     }
 
     fn ask(
@@ -71,8 +69,10 @@ impl<'a> Asker<'a> {
         players: &mut [Option<Player>],
         index: usize,
         purpose: Purpose,
-        deadline: Instant,
     ) -> Result<Book, String> {
+        // The first question without an answer is the last, so that no more than this is waited for
+        // in vain, however many flows there are.
+        let deadline = Instant::now() + Duration::from_millis(limits::QUESTION_WAIT_MS);
         let flow = &self.workload.flows[index];
         let link = &mut players[flow.from].as_mut().expect("who sends is played here").link;
         let mut last = "no answer came".to_owned();
@@ -176,10 +176,6 @@ impl<'a> Asker<'a> {
         let why = format!("rejected with {code}{name} by {by}, '{message}'");
         Reply::Refused { why, again: code.0[0] == b'T' }
     }
-}
-
-fn deadline() -> Instant {
-    Instant::now() + Duration::from_millis(limits::QUESTIONS_MS)
 }
 
 /// The least amount that leaves the receiver with something: some connectors forward no nothing.
