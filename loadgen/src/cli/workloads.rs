@@ -67,7 +67,8 @@ fn configure(args: &WorkloadsArgs, path: &Path, target: TargetName) -> Result<St
     let files = configuration.write(&folder).map_err(|error| {
         format!("cannot write to {}: {error}; name another --folder", folder.display())
     })?;
-    let mut text = format!("{files} files in {}\n", folder.display());
+    let plural = if files == 1 { "" } else { "s" };
+    let mut text = format!("{files} file{plural} in {}\n", folder.display());
     if path.to_str().and_then(Named::find).is_some() {
         text +=
             "ITS TOKENS ARE PUBLIC, as everybody has this workload: keep the target on loopback.\n";
