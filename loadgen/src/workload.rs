@@ -4,7 +4,7 @@
 //! everything that could make a run senseless is checked, so that a [`Workload`] can be run as it
 //! is. Every error names the line, what is wrong, and what to write instead.
 //!
-//! `docs/m2-load.md` describes the keys.
+//! `docs/m2-load-workloads.md` describes the keys.
 
 mod check;
 mod destinations;

@@ -99,7 +99,9 @@ pub(super) fn misfit_at(text: &str, at: usize) -> String {
         Some(Key { name, takes, example }) => {
             format!("`{name}` takes {takes}; write it like {example}")
         }
-        None => "this key takes another kind of value; docs/m2-load.md shows each".to_owned(),
+        None => {
+            "this key takes another kind of value; docs/m2-load-workloads.md shows each".to_owned()
+        }
     }
 }
 
@@ -182,7 +184,7 @@ mod tests {
 
     #[test]
     fn every_key_of_the_page_has_an_example_that_begins_with_it() {
-        let page = include_str!("../../../docs/m2-load.md");
+        let page = include_str!("../../../docs/m2-load-workloads.md");
         let workload = page.split("```toml").nth(1).unwrap().split("```").next().unwrap();
         for line in workload.lines().map(|line| line.split('#').next().unwrap_or_default().trim()) {
             let name = match line.split_once('=') {

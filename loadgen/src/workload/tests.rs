@@ -72,6 +72,24 @@ fn a_whole_workload_is_read() {
     assert_eq!(workload.expiry_ms_max(), 30_000);
 }
 
+/// The TOML of the page, block by block.
+fn page() -> Vec<&'static str> {
+    let page = include_str!("../../../docs/m2-load-workloads.md");
+    page.split("```toml").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_workloads_of_the_page_can_be_run() {
+    let [whole, phases, groups] = page()[..] else { panic!("three blocks") };
+    let workload = parse(whole).unwrap();
+    assert_eq!(workload.ends[1].destinations.as_ref().unwrap().count(), 10_000);
+    let phased = whole.replace("rate_per_s = 20000", "").replace("seconds = 5", "");
+    let phased = phased.replacen("[arrivals]", &format!("{phases}\n[arrivals]"), 1);
+    assert_eq!(parse(&phased).unwrap().seconds(), 70);
+    let grouped = parse(&format!("seconds = 1\nrate_per_s = 1\n{groups}")).unwrap();
+    assert_eq!((grouped.ends.len(), grouped.flows.len()), (64, 32));
+}
+
 #[test]
 fn the_command_line_wins_over_the_file_and_a_missing_seed_is_chosen() {
     let overrides = Overrides { seconds: Some(2), rate_per_s: Some(7), seed: Some(9) };
