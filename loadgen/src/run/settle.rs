@@ -141,7 +141,11 @@ fn settle_with_target(
             report.books.compared_with_target = true;
             add_balances(&mut report.books, ends, &before.accounts, &after.accounts);
             report.target = Some(target_report(&before.status, &after.status, report.answered));
-            format!("{} accounts agree with the switch's to the unit, in every word", ends.len())
+            let agree = match ends.len() {
+                1 => "1 account agrees".to_owned(),
+                count => format!("{count} accounts agree"),
+            };
+            format!("{agree} with the switch's to the unit, in every word")
         }
         Err(error) => {
             let _ = report.partial.get_or_insert_with(|| error.to_string());

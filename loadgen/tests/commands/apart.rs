@@ -43,7 +43,7 @@ fn sent(peer: &Peer, text: &str, arguments: &[&str]) -> (i32, Value) {
 
 /// Every kind of packet.
 fn mixed(peer: &Peer) -> String {
-    let text = workload(peer).replace("[traffic]", "[traffic]\nsilent_expiry_ms = [1200, 1500]");
+    let text = workload(peer).replace("[traffic]", "[traffic]\nsilent_expiry_ms = [3000, 3500]");
     text.replacen("[[ends]]", &format!("{MIXED}[[ends]]"), 1)
 }
 
@@ -118,7 +118,7 @@ fn an_answer_that_is_changed_or_does_not_come_leaves_the_books_not_compared() {
     assert_eq!(books["flows"][0]["received"], Value::Null);
     let summary = books["summary"].as_str().unwrap();
     let words = "NOT COMPARED with the receivers': 'alice' asked 'bob' for its books: the answer was \
-                 changed on the way; 1 accounts agree with the switch's";
+                 changed on the way; 1 account agrees with the switch's";
     assert!(summary.starts_with(words), "{summary}");
     // The receiver has told its books, as far as it knows.
     assert_eq!(received(child).0, 0);
