@@ -105,6 +105,22 @@ impl Token {
         Self(token)
     }
 
+    /// The token in a file; a line break at its end is dropped.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, when the file cannot be read or holds no token.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let text = read_at_most(path, limits::TOKEN_LEN_MAX + 3)
+            .map_err(|error| format!("{}: {error}; it must hold the token", path.display()))?;
+        let token = text.trim_end_matches(['\r', '\n']);
+        match token.len() {
+            0 => Err(format!("{} is empty; it must hold the token", path.display())),
+            1..=limits::TOKEN_LEN_MAX => Ok(Self(token.to_owned())),
+            _ => Err(format!("{} is too long to be a token", path.display())),
+        }
+    }
+
     /// The token itself, for the one place that sends it.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -296,6 +312,11 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// The folder that holds the file, from which the paths in it start.
+    fn folder(&self) -> &Path {
+        Path::new(self.name).parent().unwrap_or_else(|| Path::new(""))
+    }
+
     fn error(&self, at: Range<usize>, cause_and_fix: &str) -> WorkloadError {
         let before = &self.text.as_bytes()[..at.start.min(self.text.len())];
         let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();

@@ -11,8 +11,7 @@ use m2_codec::address::Address;
 use m2_codec::url::BtpUrl;
 
 use super::checks;
-use crate::limits;
-use crate::workload::{End, Role, Token, read_at_most};
+use crate::workload::{End, Role, Token};
 
 /// The command line of `m2-load conformance`.
 #[derive(Args, Debug)]
@@ -163,8 +162,8 @@ fn end(role: &str, url: &str, token_file: Option<&Path>) -> Result<End, String> 
              btp+tcp://alice:token@127.0.0.1:7769 or btp+unix://alice:token@/run/btp.sock"
         )
     })?;
-    let in_file = token_file.map(read_token).transpose()?;
-    let token = match (url.token.clone(), in_file) {
+    let in_file = token_file.map(Token::read).transpose()?;
+    let token = match (url.token.clone().map(Token::new), in_file) {
         (Some(_), Some(_)) => {
             return Err(format!(
                 "--{role} has a token in its URL and another in a file; leave one out"
@@ -179,19 +178,7 @@ fn end(role: &str, url: &str, token_file: Option<&Path>) -> Result<End, String> 
         }
     };
     let name = url.username.clone().unwrap_or_default();
-    let token = Token::new(token);
     Ok(End { name, url, token, role: Role::Both, asset: String::new(), destinations: None })
-}
-
-fn read_token(path: &Path) -> Result<String, String> {
-    let text = read_at_most(path, limits::TOKEN_LEN_MAX + 3)
-        .map_err(|error| format!("{}: {error}; it must hold the token", path.display()))?;
-    let token = text.trim_end_matches(['\r', '\n']);
-    match token.len() {
-        0 => Err(format!("{} is empty; it must hold the token", path.display())),
-        1..=limits::TOKEN_LEN_MAX => Ok(token.to_owned()),
-        _ => Err(format!("{} is too long to be a token", path.display())),
-    }
 }
 
 fn address(option: &str, text: Option<&str>) -> Result<Option<Address>, String> {

@@ -54,6 +54,7 @@ const KEYS: &[Key] = &[
     key("name", TEXT, "name = \"alice\""),
     key("url", TEXT, "url = \"btp+ws://alice@127.0.0.1:7768/accounts/alice/ilp/btp\""),
     key("token", TEXT, "token = \"...\""),
+    key("token_file", TEXT, "token_file = \"alice.token\""),
     key("role", "\"send\", \"receive\" or \"both\"", "role = \"send\""),
     key("asset", TEXT, "asset = \"USD/9\""),
     key("address", TEXT, "address = \"test.m2m.bob\""),

@@ -107,6 +107,7 @@ pub(super) struct EndTable {
     pub(super) count: Option<Spanned<usize>>,
     pub(super) url: Spanned<String>,
     pub(super) token: Option<Token>,
+    pub(super) token_file: Option<Spanned<String>>,
     pub(super) role: Role,
     #[serde(default)]
     pub(super) asset: String,

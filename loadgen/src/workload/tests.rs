@@ -79,6 +79,38 @@ fn page() -> Vec<&'static str> {
 }
 
 #[test]
+fn tokens_are_read_from_files_beside_the_workload() {
+    let folder = std::env::temp_dir().join(format!("m2-load-tokens-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for number in 1..=3 {
+        std::fs::write(folder.join(format!("{number}.token")), format!("hush-{number}\n")).unwrap();
+    }
+    std::fs::write(folder.join("empty.token"), "\n").unwrap();
+    let path = folder.join("w.toml");
+    let load = |piece: &str, by: &str| {
+        let text = format!("{GROUPS}{}", flow("sender-{n}", "receiver-{n}", ""));
+        assert!(text.contains(piece), "{piece}");
+        std::fs::write(&path, text.replacen(piece, by, 1)).unwrap();
+        Workload::load(&path, Overrides::default(), 1)
+    };
+    let own = "token = \"hush-{n}\"";
+    let tokens = load(own, "token_file = \"{n}.token\"").unwrap();
+    assert_eq!(tokens.ends[2].token.expose(), "hush-3");
+    for (by, words) in [
+        ("token_file = \"absent.token\"", "it must hold the token"),
+        ("token_file = \"empty.token\"", "is empty"),
+        ("token_file = \"/dev/zero\"", "too long to be a token"),
+        ("token_file = \"1.token\"\ntoken = \"hush\"", "leave one out"),
+        ("token_file = 1", "`token_file` takes a text in quotes"),
+    ] {
+        let error = load(own, by).unwrap_err().to_string();
+        assert!(error.contains("w.toml:8: ") && error.contains(words), "{by}: {error}");
+        assert!(!error.contains("hush") && !error.contains('\n'), "{error}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn the_workloads_of_the_page_can_be_run() {
     let [whole, phases, groups] = page()[..] else { panic!("three blocks") };
     let workload = parse(whole).unwrap();

@@ -90,13 +90,24 @@ fn checked_end(
     number: Option<usize>,
     source: &Source<'_>,
 ) -> Result<End, WorkloadError> {
-    let EndTable { name, url, token, role, asset, address, .. } = table.get_ref();
+    let EndTable { name, url, token, token_file, role, asset, address, .. } = table.get_ref();
     let numbered = |text: &str| match number {
         Some(number) => text.replace(NUMBER, &number.to_string()),
         None => text.to_owned(),
     };
     let name = numbered(name.get_ref());
-    let own_token = token.as_ref().map(|token| Token(numbered(token.expose())));
+    let mut own_token = token.as_ref().map(|token| Token(numbered(token.expose())));
+    if let Some(file) = token_file {
+        if own_token.is_some() {
+            let text = format!("end '{name}' has a token and a token_file; leave one out");
+            return Err(source.error(file.span(), &text));
+        }
+        let path = source.folder().join(numbered(file.get_ref()));
+        let token = Token::read(&path).map_err(|why| {
+            source.error(file.span(), &format!("cannot read the token of end '{name}': {why}"))
+        })?;
+        own_token = Some(token);
+    }
     let (url, token) = checked_url(&name, &numbered(url.get_ref()), own_token, source, url.span())?;
     let destinations = match address {
         Some(address) => {
@@ -138,7 +149,7 @@ fn checked_url(
         (Some(token), None) | (None, Some(token)) => token,
         (None, None) => {
             let text = format!(
-                "end '{name}' has no token; add token = \"...\", or write btp+ws://name:token@host"
+                "end '{name}' has no token; add token = \"...\" or token_file, or write btp+ws://name:token@host"
             );
             return Err(source.error(at, &text));
         }
