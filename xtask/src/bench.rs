@@ -1,6 +1,6 @@
 //! `cargo xtask bench NAME`: runs a bench and keeps what it found.
 //!
-//! A bench is a binary of the package m2-bench. It writes its report as it likes and its result as
+//! A bench is a binary of the package m2-bench, but for `peers`, which starts other programs. It writes its report as it likes and its result as
 //! one JSON object on one line of stdout; the result is kept in `bench/results/NAME.json` with
 //! what makes it comparable: machine, toolchain, commit, date and command.
 
@@ -14,12 +14,20 @@ use crate::Result;
 use crate::command::{self, Show};
 use crate::workspace::Workspace;
 
+mod peers;
+
 /// Runs the bench `name` and writes its result.
 ///
 /// # Errors
 ///
 /// When it does not build, fails, or prints no result.
 pub(crate) fn run(workspace: &Workspace, name: &str) -> Result<()> {
+    if name == "peers" {
+        keep(workspace, name, &peers::run(workspace)?)?;
+        peers::write_page(workspace)?;
+        println!("the page of figures is {}", peers::PAGE);
+        return Ok(());
+    }
     let arguments = ["run", "--release", "-p", "m2-bench", "--bin", name];
     let output = command::run(&mut command::cargo(workspace, &arguments), Show::Lines)?;
     if !output.success {
@@ -27,6 +35,11 @@ pub(crate) fn run(workspace: &Workspace, name: &str) -> Result<()> {
     }
     let result = result(&output.lines)
         .ok_or_else(|| format!("the bench {name} printed no JSON object, so nothing is kept"))?;
+    keep(workspace, name, &result)
+}
+
+/// Keeps a result with what makes it comparable.
+fn keep(workspace: &Workspace, name: &str, result: &Value) -> Result<()> {
     let kept = json!({
         "bench": name,
         "command": format!("cargo xtask bench {name}"),

@@ -55,6 +55,16 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Count> {
     Ok(Count { failed: count.failed + usize::from(is_silent_failure), ..count })
 }
 
+/// The folder that npm's packages are installed in.
+///
+/// # Errors
+///
+/// When node is missing, or a package is out of reach.
+pub(crate) fn installed(workspace: &Workspace) -> Result<PathBuf> {
+    need_node()?;
+    install(workspace)
+}
+
 fn need_node() -> Result<()> {
     let (major, minor) = NODE_MIN;
     let advice = format!("Node {major}.{minor} or newer is missing: install it with its npm");
