@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::cpu::Spent;
 use crate::environment::Environment;
 use crate::schedule::Phase;
+pub(crate) use text::cpu_parts;
 pub use text::{duration, grouped};
 
 /// Names the schema; it changes when a key changes its meaning or goes.

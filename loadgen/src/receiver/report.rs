@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Fault;
 use crate::engine::Player;
-use crate::report::{FaultReport, grouped};
+use crate::report::{Cpu, FaultReport, cpu_parts, duration, grouped};
 use crate::workload::Workload;
 
 /// Names the schema; it changes when a key changes its meaning or goes.
@@ -31,6 +31,9 @@ pub struct ReceiveReport {
     pub prepares: u64,
     /// PREPAREs that were fulfilled.
     pub fulfilled: u64,
+    /// CPU time of this process since its last report, or since its ends were connected: that of the
+    /// run, if no other was served meanwhile.
+    pub generator_cpu: Option<Cpu>,
     /// What was wrong with PREPAREs.
     pub faults: Vec<FaultReport>,
     /// What each flow brought.
@@ -77,6 +80,7 @@ impl ReceiveReport {
             asked,
             prepares: books().map(|book| book.prepares).sum(),
             fulfilled: books().map(|book| book.fulfilled).sum(),
+            generator_cpu: None,
             faults: Fault::ALL.into_iter().map(fault).filter(|fault| fault.count > 0).collect(),
             flows: workload.flows.iter().enumerate().map(flow).collect(),
         }
@@ -107,6 +111,10 @@ impl fmt::Display for ReceiveReport {
             let fulfilled = grouped(flow.fulfilled);
             let FlowReceived { from, to, received, .. } = flow;
             writeln!(f, "flow         {from} to {to}: {fulfilled} fulfilled, {received} received")?;
+        }
+        if let Some(cpu) = &self.generator_cpu {
+            let total = duration(cpu.total_ns_per_pair);
+            writeln!(f, "cpu          receiver           {total} a pair: {}", cpu_parts(cpu))?;
         }
         for fault in &self.faults {
             let count = grouped(fault.count);

@@ -290,7 +290,7 @@ fn quoted(word: &str) -> Cow<'_, str> {
 }
 
 /// How CPU time divides. The kernel counts the parts in ticks: one without any is not known to be 0.
-fn cpu_parts(cpu: &Cpu) -> String {
+pub(crate) fn cpu_parts(cpu: &Cpu) -> String {
     let part = |us: u64, ns_per_pair| match us {
         0 => "under 1 tick".to_owned(),
         _ => duration(ns_per_pair),

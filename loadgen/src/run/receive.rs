@@ -7,10 +7,12 @@ use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 
 use super::{Part, RunError, connect, terms};
+use crate::cpu::CpuTime;
 use crate::engine::{Cut, Drive, Engine, Pace, Player};
 use crate::interrupt::Interrupt;
 use crate::limits;
 use crate::receiver::report::ReceiveReport;
+use crate::report::Cpu;
 use crate::workload::Workload;
 
 /// When to end.
@@ -41,7 +43,8 @@ pub fn receive(
     let terms = terms(workload, 0);
     let mut engine = Engine::new(workload, terms, players, Interrupt::watch()?, drive)?;
     ready();
-    let mut told = Told { workload, runs: Vec::new(), count: 0, tell };
+    let cpu = CpuTime::now().unwrap_or_default();
+    let mut told = Told { workload, runs: Vec::new(), count: 0, cpu, tell };
     let until_ns = until.seconds.map(|seconds| seconds * 1_000_000_000);
     let result = engine.serve(until_ns, |players, run| {
         told.asked(players, run);
@@ -60,6 +63,8 @@ struct Told<'a> {
     /// The last ones, so that none is told twice.
     runs: Vec<u32>,
     count: u64,
+    /// CPU time at the last report, or when the ends were connected.
+    cpu: CpuTime,
     tell: &'a mut dyn FnMut(&ReceiveReport),
 }
 
@@ -92,6 +97,11 @@ impl Told<'_> {
             self.runs.remove(0);
         }
         self.runs.push(run);
-        (self.tell)(&ReceiveReport::of(self.workload, players, run, asked));
+        let mut report = ReceiveReport::of(self.workload, players, run, asked);
+        if let Some(now) = CpuTime::now() {
+            report.generator_cpu = Some(Cpu::of(now.since(&self.cpu), report.prepares));
+            self.cpu = now;
+        }
+        (self.tell)(&report);
     }
 }

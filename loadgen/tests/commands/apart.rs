@@ -71,6 +71,7 @@ fn assert_books_are_compared(transport: Transport) {
         assert_eq!(books["flows"][0]["received"], books["flows"][0]["owed"]);
         assert_eq!(run["flows"][0]["received"], books["flows"][0]["received"]);
         assert_eq!((&run["fulfilled"], &run["asked"]), (&report["fulfilled"], &Value::from(true)));
+        assert!(run["generator_cpu"]["total_ns_per_pair"].as_u64().unwrap() > 0, "{run:#}");
         assert!(run["faults"].as_array().unwrap().is_empty(), "{run:#}");
     }
 }
