@@ -1,7 +1,7 @@
 //! The run itself: one thread, both ends, one epoll.
 //!
 //! ```text
-//!  +-> send what is due (64 at most) -> flush -> read each readable link once -> flush -+
+//!  +-> send what is due (256 at most) -> flush -> read each readable link once -> flush -+
 //!  |                                                                                    |
 //!  +-- sleep until the next packet is due, a socket wakes us, or the live line is due <-+
 //! ```
