@@ -51,7 +51,7 @@ fn send(mut socket: impl Socket, window: u64, time: Duration) -> (u64, f64) {
             return (answered, start.elapsed().as_secs_f64());
         }
         let len = usize::try_from(until - written).expect("a window fits").min(BLOCK);
-        written += count(socket.write(&block[..len]));
+        written += write(&mut socket, &block[..len]);
         read += count(socket.read(&mut block));
     }
 }
@@ -66,8 +66,13 @@ fn answer(mut socket: impl Socket) -> u64 {
         }
         let owed = read / PREPARE_LEN as u64 * ANSWER_LEN as u64 - written;
         let len = usize::try_from(owed).expect("a window fits").min(BLOCK);
-        written += count(socket.write(&block[..len]));
+        written += write(&mut socket, &block[..len]);
     }
+}
+
+/// Nothing is not written: the other end may be gone by then, as all was answered.
+fn write(socket: &mut impl Socket, bytes: &[u8]) -> u64 {
+    if bytes.is_empty() { 0 } else { count(socket.write(bytes)) }
 }
 
 /// Bytes that went through; a socket that is full or empty is asked again.
