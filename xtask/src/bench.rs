@@ -1,6 +1,7 @@
 //! `cargo xtask bench NAME`: runs a bench and keeps what it found.
 //!
-//! A bench is a binary of the package m2-bench, but for `peers`, which starts other programs. It writes its report as it likes and its result as
+//! A bench is a binary of the package m2-bench, but for `peers`, which starts
+//! other programs; `figures` makes the page of its figures anew. It writes its report as it likes and its result as
 //! one JSON object on one line of stdout; the result is kept in `bench/results/NAME.json` with
 //! what makes it comparable: machine, toolchain, commit, date and command.
 
@@ -24,9 +25,10 @@ mod peers;
 pub(crate) fn run(workspace: &Workspace, name: &str) -> Result<()> {
     if name == "peers" {
         keep(workspace, name, &peers::run(workspace)?)?;
-        peers::write_page(workspace)?;
+    }
+    if matches!(name, "peers" | "figures") {
         println!("the page of figures is {}", peers::PAGE);
-        return Ok(());
+        return peers::write_page(workspace);
     }
     let arguments = ["run", "--release", "-p", "m2-bench", "--bin", name];
     let output = command::run(&mut command::cargo(workspace, &arguments), Show::Lines)?;

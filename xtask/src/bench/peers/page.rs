@@ -95,10 +95,16 @@ fn write_row(page: &mut String, name: &str, read: &dyn Fn(&str) -> Result<Value>
     let rate = read(&format!("rate-{name}"))?;
     let search = read(&format!("search-{name}"))?;
     let found = match search["good"]["rate_per_s"].as_u64() {
+        Some(rate) if search["bad"].is_null() => {
+            format!("{}, the highest asked for", grouped(rate))
+        }
         Some(rate) => format!("{} a second", grouped(rate)),
         None => "none".to_owned(),
     };
-    let limit = if search["limit"].is_null() { "" } else { ", THE GENERATOR'S OWN LIMIT" };
+    let limit = match search["limit"].as_str() {
+        Some("generator") => ", THE GENERATOR'S OWN LIMIT",
+        _ => "",
+    };
     writeln!(
         page,
         "| {name} | {} pairs/s | {} / {} | {} / {} / {} | {} | {found}{limit} |",
