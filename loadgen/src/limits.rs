@@ -155,3 +155,13 @@ pub const THREADS_MAX: usize = 1 << 12;
 
 /// Threads of the target that a report tells of, the busiest.
 pub const THREADS_TOLD_MAX: usize = 32;
+
+/// Longest sleep of a run, in nanoseconds: a generator that was stopped in its sleep is known by one
+/// that lasts longer than it was to.
+pub const SLEEP_NS_MAX: u64 = 100_000_000;
+
+/// A look that comes this much later than it was to, in nanoseconds, counts as an absence.
+pub const ABSENCE_NS_MIN: u64 = 1_000_000;
+
+/// A receiver of many runs reads the wall clock this often, in nanoseconds.
+pub const WALL_CLOCK_NS: u64 = 1_000_000_000;

@@ -74,8 +74,14 @@ pub struct Report {
     pub sent_late: u64,
     /// The longest that one was sent after it was due.
     pub send_lag_max_ns: u64,
+    /// How long the generator did not look at its links though it was to, in nanoseconds: the sum of
+    /// all absences longer than a millisecond.
+    pub absent_ns: u64,
+    /// The longest of them.
+    pub absent_max_ns: u64,
     /// Whether the generator was slower than what it measured: it missed a send that nobody else
-    /// held up, or sent more than one in a hundred late.
+    /// held up, or sent more than one in a hundred late. In a closed loop, which knows no late sends:
+    /// it was absent for more than a hundredth of the time, or computed for all but a twentieth.
     pub generator_was_limit: bool,
     /// PREPAREs that got their answer.
     pub answered: u64,

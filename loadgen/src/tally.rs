@@ -59,6 +59,13 @@ pub struct Tally {
     pub sent_late: u64,
     /// The longest that one was sent after its time.
     pub send_lag_max_ns: u64,
+    /// How long the generator did not look at its links though it was to, in nanoseconds: the sum of
+    /// all absences longer than [`limits::ABSENCE_NS_MIN`].
+    pub absent_ns: u64,
+    /// The longest of them.
+    pub absent_max_ns: u64,
+    /// When it looks again at the latest.
+    looks_ns: u64,
     /// PREPAREs sent.
     pub sent: u64,
     /// PREPAREs answered.
@@ -122,6 +129,9 @@ impl Tally {
             missed: Missed::default(),
             sent_late: 0,
             send_lag_max_ns: 0,
+            absent_ns: 0,
+            absent_max_ns: 0,
+            looks_ns: 0,
             sent: 0,
             answered: 0,
             fulfilled: 0,
@@ -145,6 +155,17 @@ impl Tally {
         self.kinds[kind.index()].sent += 1;
         self.send_lag_max_ns = self.send_lag_max_ns.max(lag_ns);
         self.sent_late += u64::from(lag_ns > limits::SEND_LATE_NS);
+    }
+
+    /// The generator looked at everything, and goes to sleep for so long at most.
+    #[inline]
+    pub fn looked(&mut self, now_ns: u64, sleep_ns: u64) {
+        let absent_ns = now_ns.saturating_sub(self.looks_ns);
+        if absent_ns >= limits::ABSENCE_NS_MIN {
+            self.absent_ns += absent_ns;
+            self.absent_max_ns = self.absent_max_ns.max(absent_ns);
+        }
+        self.looks_ns = now_ns + sleep_ns;
     }
 
     /// An answer belongs to no PREPARE in flight.
@@ -295,6 +316,17 @@ mod tests {
         tally.finish(9_000_000);
         assert_eq!((tally.latency.len(), tally.service.len()), (0, 0));
         assert_eq!(tally.kinds[Kind::Expired.index()].as_expected, 1);
+    }
+
+    #[test]
+    fn a_look_that_comes_late_is_an_absence_and_a_sleep_is_none() {
+        let mut tally = Tally::new(2);
+        let ms = 1_000_000;
+        for (now_ns, sleep_ns) in [(0, 50), (40, 0), (40, 100), (140, 0), (141, 30), (1_171, 0)] {
+            tally.looked(now_ns * ms, sleep_ns * ms);
+        }
+        // Woken after 40 of 50, then slept 100 of 100, was busy for 1, and slept 1,030 where it was 30.
+        assert_eq!((tally.absent_ns, tally.absent_max_ns), (1_001 * ms, 1_000 * ms));
     }
 
     #[test]

@@ -400,3 +400,59 @@ fn a_calibration_is_checked_on_every_transport() {
         }
     }
 }
+
+#[test]
+fn a_generator_that_stands_still_in_a_closed_loop_is_known_too() {
+    let peer = Peer::start(Transport::Tcp, Faults::default());
+    let child = start(&peer, "", &["--seconds", "3", "--window", "20"]);
+    let pid = Pid::from_child(&child);
+    peer.wait_for_prepares(1_000);
+    kill_process(pid, Signal::STOP).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    kill_process(pid, Signal::CONT).unwrap();
+    let (status, report) = finish(child);
+    assert_eq!((status, &report["generator_was_limit"]), (0, &Value::from(true)), "{report:#}");
+    assert!(report["absent_max_ns"].as_u64().unwrap() >= 850_000_000, "{report:#}");
+}
+
+/// Goal: who sends and does not read cannot make the generator keep answers without end. Method: a
+/// server that takes any token, then sends MESSAGEs as fast as it can; the generator's memory.
+#[test]
+fn a_target_that_sends_and_does_not_read_gets_no_more_memory_than_its_bound() {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut arrived = [0; 4096];
+                let len = stream.read(&mut arrived).unwrap();
+                let frame = m2_codec::btp::Frame::new_checked(&arrived[..len]).unwrap();
+                let (mut response, mut flood) = (Vec::new(), Vec::new());
+                m2_codec::btp::put_response(&mut response, frame.request_id(), &[]);
+                (0..10_000).for_each(|id| m2_codec::btp::put_message(&mut flood, id, &[]));
+                stream.write_all(&response).unwrap();
+                while stream.write_all(&flood).is_ok() {}
+            });
+        }
+    });
+    let peer = Peer::start(Transport::Tcp, Faults::default());
+    let url = |name: &str| format!("btp+tcp://{name}@{address}");
+    let text = workload(&peer, "").replace(&peer.url("alice"), &url("alice"));
+    let path = write_workload(&peer.folder, &text.replace(&peer.url("bob"), &url("bob")));
+    let mut command = load();
+    let child = command.args(["--quiet", "--workload"]).arg(path).spawn().unwrap();
+    let mut most_kib = 0;
+    for _ in 0..30 {
+        std::thread::sleep(Duration::from_millis(100));
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or("VmRSS: 0 kB");
+        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        most_kib = most_kib.max(kib);
+    }
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    drop(child.wait_with_output());
+    // Two links with 16 MiB each, their growth, and the histograms.
+    assert!((10_000..200_000).contains(&most_kib), "{most_kib} KiB");
+}

@@ -77,6 +77,12 @@ pub struct Player {
 }
 
 impl Player {
+    /// Whether there may be something to read, and room for the answers to it. Who sends and does not
+    /// read gets no more of our memory than [`limits::EGRESS_BYTES_MAX`] and one buffer's answers.
+    fn reads(&self) -> bool {
+        self.readable && self.link.output.unsent() <= limits::EGRESS_BYTES_MAX
+    }
+
     /// An end at rest.
     #[must_use]
     pub fn new(link: Link, in_flight: InFlight, receiver: Receiver) -> Self {
@@ -211,9 +217,11 @@ impl<'a> Engine<'a> {
                 live.show(&self.moment(now_ns));
             }
             let Some(wake_ns) = self.wake_ns(now_ns) else { break Ok(()) };
-            let idle = !self.drive.spin && !self.players.iter().flatten().any(|it| it.readable);
+            let idle = !self.drive.spin && !self.players.iter().flatten().any(Player::reads);
             let until_ns = if idle { wake_ns.min(live.next_ns()) } else { now_ns };
-            self.sleep(&mut events, until_ns.saturating_sub(now_ns));
+            let sleep_ns = until_ns.saturating_sub(now_ns).min(limits::SLEEP_NS_MAX);
+            self.tally.looked(now_ns, sleep_ns);
+            self.sleep(&mut events, sleep_ns);
         };
         let end_ns = self.clock.now().ns;
         self.tally.finish(end_ns);
@@ -243,7 +251,7 @@ impl<'a> Engine<'a> {
         self.send_due();
         self.flush()?;
         for index in 0..self.players.len() {
-            if self.players[index].as_ref().is_some_and(|player| player.readable) {
+            if self.players[index].as_ref().is_some_and(Player::reads) {
                 self.receive(index)?;
             }
         }

@@ -18,6 +18,8 @@ impl Engine<'_> {
         mut asked: impl FnMut(&[Option<Player>], u32) -> ControlFlow<()>,
     ) -> Result<(), Cut> {
         let until_ns = until_ns.unwrap_or(u64::MAX);
+        // Who serves for days must not go by what the wall clock was on the first.
+        let mut wall_clock_ns = limits::WALL_CLOCK_NS;
         let mut events = Vec::with_capacity((self.players.len() + 1).max(16));
         loop {
             let now_ns = self.clock.now().ns;
@@ -27,6 +29,10 @@ impl Engine<'_> {
             if now_ns >= until_ns {
                 return Ok(());
             }
+            if now_ns >= wall_clock_ns {
+                self.clock.read_wall_clock();
+                wall_clock_ns = now_ns + limits::WALL_CLOCK_NS;
+            }
             self.turn()?;
             for index in 0..self.players.len() {
                 let receiver = self.players[index].as_mut().map(|player| &mut player.receiver);
@@ -35,7 +41,7 @@ impl Engine<'_> {
                     return Ok(());
                 }
             }
-            let idle = !self.drive.spin && !self.players.iter().flatten().any(|it| it.readable);
+            let idle = !self.drive.spin && !self.players.iter().flatten().any(Player::reads);
             let sleep_ns = if idle { until_ns - now_ns } else { 0 };
             self.sleep(&mut events, sleep_ns.min(limits::SECONDS_MAX * 1_000_000_000));
         }

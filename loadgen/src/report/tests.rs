@@ -60,6 +60,8 @@ pub(crate) fn passing() -> Report {
         missed: Missed::default(),
         sent_late: 0,
         send_lag_max_ns: 0,
+        absent_ns: 0,
+        absent_max_ns: 0,
         generator_was_limit: false,
         answered: 1_000,
         unanswered: 0,
@@ -309,5 +311,27 @@ fn what_stands_around_a_run_is_in_the_text_and_the_command_can_be_run_again() {
             "             2026-11-21T18:40:00.123Z, seed 1",
             "             m2-load run --require 'p99<1ms' --workload 'it'\\''s.toml'",
         ]
+    );
+}
+
+#[test]
+fn a_closed_loop_whose_generator_was_away_or_had_no_time_left_says_so() {
+    let limit = |spoil: fn(&mut Report)| {
+        let report = concluded(|report| {
+            (report.window, report.seconds) = (Some(20), 10);
+            spoil(report);
+        });
+        (report.generator_was_limit, report.to_string().contains("THE GENERATOR WAS THE LIMIT"))
+    };
+    assert_eq!(limit(|_| ()), (false, false));
+    assert_eq!(limit(|report| report.absent_ns = 100_000_000), (false, false));
+    assert_eq!(limit(|report| report.absent_ns = 100_000_001), (true, true));
+    assert_eq!(
+        limit(|it| it.generator_cpu = Some(Cpu::of(Spent { total_us: 9_499_999, ..SPENT }, 1))),
+        (false, false)
+    );
+    assert_eq!(
+        limit(|it| it.generator_cpu = Some(Cpu::of(Spent { total_us: 9_500_000, ..SPENT }, 1))),
+        (true, true)
     );
 }

@@ -126,6 +126,18 @@ impl Report {
         if !self.generator_was_limit {
             return Ok(());
         }
+        if self.window.is_some() {
+            let cpu_us = self.generator_cpu.map_or(0, |cpu| cpu.total_us);
+            return writeln!(
+                f,
+                "THE GENERATOR WAS THE LIMIT: in {} s it computed for {}, and did not look at its \
+                 links for {} when it was to.\nThe rate and the latencies below are its own: give it \
+                 more of the machine.",
+                self.seconds,
+                duration(cpu_us.saturating_mul(1_000)),
+                duration(self.absent_ns)
+            );
+        }
         writeln!(
             f,
             "THE GENERATOR WAS THE LIMIT: {} packets that were due it did not send, and {} of {} \

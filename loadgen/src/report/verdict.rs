@@ -11,13 +11,25 @@ impl Report {
     /// Draws the verdict from everything else in the report.
     pub fn conclude(&mut self, findings: &[Finding]) {
         self.books.differences = findings.iter().map(ToString::to_string).collect();
-        self.generator_was_limit = self.missed.too_late > 0 || self.sent_late * 100 > self.sent;
+        self.generator_was_limit = self.limits_itself();
         self.failures = self.failures_found();
         self.verdict = match (&self.partial, self.failures.is_empty()) {
             (Some(_), _) => Verdict::Partial,
             (None, true) => Verdict::Pass,
             (None, false) => Verdict::Fail,
         };
+    }
+
+    fn limits_itself(&self) -> bool {
+        if self.window.is_none() {
+            return self.missed.too_late > 0 || self.sent_late * 100 > self.sent;
+        }
+        let sending_us = self.seconds.saturating_mul(1_000_000);
+        // Who spins computes all the time, whatever there is to do.
+        let spins = self.environment.waiting == "spin";
+        let cpu_us = self.generator_cpu.filter(|_| !spins).map_or(0, |cpu| cpu.total_us);
+        self.absent_ns > sending_us.saturating_mul(10)
+            || cpu_us.saturating_mul(20) >= sending_us * 19
     }
 
     /// Holds the report against what was required of the run. It says nothing of a run that failed

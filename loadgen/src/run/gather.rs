@@ -43,6 +43,8 @@ pub(super) fn report(workload: &Workload, engine: &Engine<'_>, environment: Envi
         missed: tally.missed,
         sent_late: tally.sent_late,
         send_lag_max_ns: tally.send_lag_max_ns,
+        absent_ns: tally.absent_ns,
+        absent_max_ns: tally.absent_max_ns,
         generator_was_limit: false,
         answered: tally.answered,
         unanswered: engine.unanswered(),
