@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 use m2_codec::address::{Address, AddressError, Prefix, check};
 use m2_codec::btp::{self, Frame, FrameType};
+use m2_codec::url::{BtpUrl, UrlError};
+use m2_codec::ws::{self, CloseReason, handshake};
 use m2_codec::{ildcp, ilp, oer};
 
 /// All differ, and none is a word or less.
@@ -55,6 +57,103 @@ fn every_error_has_a_sentence_of_its_own() {
         Ilp::DataTooLong,
         Ilp::BadCode,
     ]);
+}
+
+#[test]
+fn every_reason_to_refuse_a_link_has_a_sentence_of_its_own() {
+    use btp::auth::AuthError;
+    assert_sentences([
+        AuthError::NotMessage,
+        AuthError::NotAuth,
+        AuthError::NoToken,
+        AuthError::Repeated,
+        AuthError::NotText,
+    ]);
+    assert_sentences([
+        UrlError::UnknownScheme,
+        UrlError::Tls,
+        UrlError::NoHost,
+        UrlError::BadPort,
+        UrlError::BadPath,
+        UrlError::BadCharacter,
+    ]);
+    let reasons = [
+        CloseReason::ReservedBits,
+        CloseReason::UnknownOpcode,
+        CloseReason::Unmasked,
+        CloseReason::Masked,
+        CloseReason::ControlTooLong,
+        CloseReason::ControlFragmented,
+        CloseReason::BadLength,
+        CloseReason::UnexpectedContinuation,
+        CloseReason::MissingContinuation,
+        CloseReason::MessageTooBig,
+        CloseReason::BadCloseCode,
+        CloseReason::BadCloseText,
+    ];
+    assert_sentences(reasons);
+    assert!(reasons.iter().all(|reason| reason.as_str() == reason.to_string()));
+    use handshake::HandshakeError as Refused;
+    assert_sentences([
+        Refused::BadHttp,
+        Refused::TooManyHeaders,
+        Refused::BadMethod,
+        Refused::BadHttpVersion,
+        Refused::NoHost,
+        Refused::NoUpgrade,
+        Refused::NoConnectionUpgrade,
+        Refused::BadVersion,
+        Refused::BadKey,
+        Refused::Refused(503),
+        Refused::BadAccept,
+        Refused::NotOffered,
+    ]);
+}
+
+#[test]
+fn a_refusal_names_its_status_as_http_does_and_what_else_its_status_asks_for() {
+    for (status, phrase) in [
+        (400, "Bad Request"),
+        (401, "Unauthorized"),
+        (403, "Forbidden"),
+        (404, "Not Found"),
+        (405, "Method Not Allowed"),
+        (408, "Request Timeout"),
+        (426, "Upgrade Required"),
+        (429, "Too Many Requests"),
+        (431, "Request Header Fields Too Large"),
+        (503, "Service Unavailable"),
+        (505, "HTTP Version Not Supported"),
+        (599, "Refused"),
+    ] {
+        let mut answer = Vec::new();
+        handshake::put_refusal(&mut answer, status, "why");
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} {phrase}\r\n")), "{answer}");
+        assert_eq!(answer.contains("Allow: GET\r\n"), status == 405);
+        assert_eq!(answer.contains("Sec-WebSocket-Version: 13\r\n"), status == 426);
+        assert!(answer.ends_with("Content-Length: 4\r\n\r\nwhy\n"), "{answer}");
+    }
+}
+
+#[test]
+fn a_protocol_without_a_name_or_with_a_blank_in_it_is_not_chosen() {
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
+                   Sec-WebSocket-Protocol: , b t p, btp\r\n\r\n";
+    let request = handshake::parse_request(request.as_bytes()).unwrap().unwrap();
+    assert_eq!(request.protocol.as_deref(), Some("btp"));
+}
+
+#[test]
+fn a_unix_address_is_more_than_the_root_and_a_code_is_told_in_debug_texts() {
+    assert_eq!("btp+unix:///".parse::<BtpUrl>().unwrap_err(), UrlError::BadPath);
+    assert!("btp+unix:///s".parse::<BtpUrl>().is_ok());
+    let code = ilp::ErrorCode::F02_UNREACHABLE;
+    assert_eq!(format!("{code:?}"), "ErrorCode(F02)");
+    let mut header = Vec::new();
+    ws::put_binary_header(&mut header, 1, None);
+    assert_eq!(header, [0x82, 1]);
 }
 
 #[test]
