@@ -168,6 +168,13 @@ impl Receiver {
         self.served.as_ref()?.book(run, &self.received)
     }
 
+    /// Of a receiver of many runs: the PREPAREs of no run that was known when they came. All had a
+    /// fault.
+    #[must_use]
+    pub fn outside(&self) -> Option<&Received> {
+        self.served.as_ref().map(|served| &served.outside)
+    }
+
     /// Whether the book of this flow was asked for.
     #[must_use]
     pub fn was_asked(&self, run: u32, flow: u16) -> bool {
@@ -199,7 +206,7 @@ impl Receiver {
             None => Some(terms.run),
         };
         let checked = match self.check(packet, utc_ms, terms, times, run) {
-            Err(Fault::Stranger) if self.served.is_some() => {
+            Err(Fault::Stranger | Fault::Malformed) if self.served.is_some() => {
                 match self.stranger(packet, utc_ms, terms, times) {
                     Ok(checked) => checked,
                     Err(reply) => return reply,
@@ -217,8 +224,8 @@ impl Receiver {
         }
     }
 
-    /// A packet that is not of the run whose book is open: of another run, whose book is opened, or
-    /// a question for one.
+    /// A packet that is not of the run whose book is open: of another run, whose book is opened, a
+    /// question for one, or of no run that is known.
     #[cold]
     fn stranger<'p>(
         &mut self,
@@ -227,19 +234,26 @@ impl Receiver {
         terms: &Terms,
         times: &mut timestamp::Cache,
     ) -> Result<Result<Accepted<'p>, Fault>, Reply<'p>> {
-        let Ok(prepare) = Prepare::new_checked(packet) else { return Ok(Err(Fault::Malformed)) };
-        let data = prepare.data();
-        let run = Header::read(data).map(|header| header.run);
+        let prepare = Prepare::new_checked(packet).ok();
+        let run = prepare.as_ref().and_then(|it| Header::read(it.data())).map(|header| header.run);
         let checked = self.check(packet, utc_ms, terms, times, run);
         let served = self.served.as_mut().expect("the caller has looked");
-        match (run, &checked) {
-            (Some(run), Ok(_)) => served.turn_to(run, &mut self.received),
-            (None, _) => match served.answer(data, &mut self.received) {
+        if let (None, Some(prepare)) = (run, &prepare) {
+            match served.answer(prepare.data(), &mut self.received) {
                 Ok(answer) => return Err(Reply::Books(Box::new(answer.to_bytes(&served.key)))),
                 Err(NoQuestion::OtherSeed) => return Err(Self::refusal(OTHER_SEED)),
                 Err(NoQuestion::Other) => {}
-            },
-            _ => {}
+            }
+        }
+        match (run, &checked) {
+            (Some(run), Ok(_)) => served.turn_to(run, &mut self.received),
+            (Some(run), Err(_)) if served.knows(run) => served.turn_to(run, &mut self.received),
+            (_, Err(fault)) => {
+                served.outside.prepares += 1;
+                served.outside.faults[*fault as usize] += 1;
+                return Err(Self::refusal(fault.name()));
+            }
+            (None, Ok(_)) => unreachable!("check() finds fault with what has no run"),
         }
         Ok(checked)
     }

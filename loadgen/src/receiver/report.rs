@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Fault;
+use super::{Fault, Received};
 use crate::engine::Player;
 use crate::report::{Cpu, FaultReport, cpu_parts, duration, grouped};
 use crate::workload::Workload;
@@ -21,8 +21,9 @@ pub struct ReceiveReport {
     pub schema: &'static str,
     /// Version of the generator.
     pub version: &'static str,
-    /// Number of the run, in every packet of it.
-    pub run: u32,
+    /// Number of the run, in every packet of it; null for the packets of no run that was known when
+    /// they came, which stand together at the end.
+    pub run: Option<u32>,
     /// Seed of every draw.
     pub seed: u64,
     /// Whether the sender asked for the books of every flow: it has all its answers then.
@@ -58,11 +59,7 @@ impl ReceiveReport {
     /// What these ends know of a run.
     #[must_use]
     pub fn of(workload: &Workload, players: &[Option<Player>], run: u32, asked: bool) -> Self {
-        let books = || players.iter().flatten().filter_map(|player| player.receiver.book(run));
-        let fault = |fault: Fault| FaultReport {
-            fault: fault.name(),
-            count: books().map(|book| book.faults[fault as usize]).sum(),
-        };
+        let books = players.iter().flatten().filter_map(|player| player.receiver.book(run));
         let flow = |(index, flow): (usize, &crate::workload::Flow)| {
             let book = players[flow.to].as_ref().and_then(|player| player.receiver.book(run));
             FlowReceived {
@@ -72,17 +69,40 @@ impl ReceiveReport {
                 received: book.map_or(0, |book| book.fulfilled_amounts[index]).to_string(),
             }
         };
+        let flows = workload.flows.iter().enumerate().map(flow).collect();
+        Self {
+            run: Some(run),
+            asked,
+            flows,
+            ..Self::of_books(workload, &books.collect::<Vec<_>>())
+        }
+    }
+
+    /// What came and belongs to no run that was known, if anything did.
+    #[must_use]
+    pub fn of_no_run(workload: &Workload, players: &[Option<Player>]) -> Option<Self> {
+        let books = players.iter().flatten().filter_map(|player| player.receiver.outside());
+        let report = Self::of_books(workload, &books.collect::<Vec<_>>());
+        (report.prepares > 0).then_some(report)
+    }
+
+    /// The sums of some books, as if they were of no run.
+    fn of_books(workload: &Workload, books: &[&Received]) -> Self {
+        let fault = |fault: Fault| FaultReport {
+            fault: fault.name(),
+            count: books.iter().map(|book| book.faults[fault as usize]).sum(),
+        };
         Self {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
-            run,
+            run: None,
             seed: workload.traffic.seed,
-            asked,
-            prepares: books().map(|book| book.prepares).sum(),
-            fulfilled: books().map(|book| book.fulfilled).sum(),
+            asked: false,
+            prepares: books.iter().map(|book| book.prepares).sum(),
+            fulfilled: books.iter().map(|book| book.fulfilled).sum(),
             generator_cpu: None,
             faults: Fault::ALL.into_iter().map(fault).filter(|fault| fault.count > 0).collect(),
-            flows: workload.flows.iter().enumerate().map(flow).collect(),
+            flows: Vec::new(),
         }
     }
 
@@ -95,18 +115,20 @@ impl ReceiveReport {
 
 impl fmt::Display for ReceiveReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "m2-load receive: run {:08x}, {} PREPAREs arrived, {} fulfilled; {}",
-            self.run,
-            grouped(self.prepares),
-            grouped(self.fulfilled),
-            if self.asked {
-                "its sender was told the books"
-            } else {
-                "its sender did not ask for the books of every flow"
-            }
-        )?;
+        let prepares = grouped(self.prepares);
+        match self.run {
+            None => writeln!(f, "m2-load receive: {prepares} PREPAREs of no run that was known")?,
+            Some(run) => writeln!(
+                f,
+                "m2-load receive: run {run:08x}, {prepares} PREPAREs arrived, {} fulfilled; {}",
+                grouped(self.fulfilled),
+                if self.asked {
+                    "its sender was told the books"
+                } else {
+                    "its sender did not ask for the books of every flow"
+                }
+            )?,
+        }
         for flow in &self.flows {
             let fulfilled = grouped(flow.fulfilled);
             let FlowReceived { from, to, received, .. } = flow;

@@ -2,8 +2,10 @@
 //! asks for it.
 //!
 //! Invariant: a book belongs to one run, and at most [`limits::RUNS_KEPT_MAX`] are kept: the one that
-//! was opened first goes. A run gets a book when a packet of it passed every check, or when it is
-//! asked for under the seed; a stranger cannot make us open any.
+//! was opened first goes. A run gets a book when a packet of it passed every check, when it is asked
+//! for under the seed, or when a packet of it has a fault and its sender said under the seed that it
+//! comes. A stranger cannot make us open any; every fault is in one book, if only in the one for
+//! what belongs to no run.
 
 use super::Received;
 use crate::inband::{Answer, Book, Key, NoQuestion, Purpose, Question};
@@ -19,13 +21,30 @@ pub(super) struct Served {
     parked: Vec<(u32, Received)>,
     /// Runs in the order in which their books were first opened, with the flows asked for.
     runs: Vec<(u32, Vec<u16>)>,
+    /// Runs whose sender has asked whether we are here, the last ones.
+    announced: Vec<u32>,
+    /// PREPAREs of no run that was known when they came.
+    pub(super) outside: Received,
     /// The run whose books were asked for last, until somebody looks.
     pub(super) asked_now: Option<u32>,
 }
 
 impl Served {
     pub(super) fn new(key: Key) -> Self {
-        Self { key, open: None, parked: Vec::new(), runs: Vec::new(), asked_now: None }
+        Self {
+            key,
+            open: None,
+            parked: Vec::new(),
+            runs: Vec::new(),
+            announced: Vec::new(),
+            outside: Received::default(),
+            asked_now: None,
+        }
+    }
+
+    /// Whether a run has a book, or was announced by who has the seed.
+    pub(super) fn knows(&self, run: u32) -> bool {
+        self.runs().any(|known| known == run) || self.announced.contains(&run)
     }
 
     /// Opens the book of this run in place of the one that is open.
@@ -64,9 +83,12 @@ impl Served {
         if usize::from(question.flow) >= received.fulfilled_amounts.len() {
             return Err(NoQuestion::Other);
         }
-        if question.purpose == Purpose::Books {
-            self.turn_to(question.run, received);
-            self.note_asked(&question);
+        match question.purpose {
+            Purpose::Hello => self.announce(question.run),
+            Purpose::Books => {
+                self.turn_to(question.run, received);
+                self.note_asked(&question);
+            }
         }
         let flow = usize::from(question.flow);
         let book = self.book(question.run, received).map(|received| Book {
@@ -84,6 +106,16 @@ impl Served {
     /// Whether the book of this flow was asked for.
     pub(super) fn was_asked(&self, run: u32, flow: u16) -> bool {
         self.runs.iter().any(|(known, flows)| *known == run && flows.contains(&flow))
+    }
+
+    fn announce(&mut self, run: u32) {
+        if self.announced.contains(&run) {
+            return;
+        }
+        if self.announced.len() == limits::RUNS_KEPT_MAX {
+            self.announced.remove(0);
+        }
+        self.announced.push(run);
     }
 
     fn note_asked(&mut self, question: &Question) {

@@ -196,9 +196,9 @@ fn a_stranger_opens_no_book_and_a_question_of_another_seed_says_so() {
     *changed.last_mut().unwrap() ^= 1;
     let _ = give(&mut receiver, &changed);
     let _ = give(&mut receiver, &prepare(b"no header", &[7; 32], 1));
+    let _ = give(&mut receiver, b"\x0d\x00");
     assert_eq!(receiver.runs().count(), 0);
-    assert_eq!(receiver.received.faults[Fault::DataOrCondition as usize], 1);
-    assert_eq!(receiver.received.faults[Fault::Stranger as usize], 1);
+    assert_eq!(faults_outside(&receiver), [(Fault::Malformed, 1), (Fault::Stranger, 1), CHANGED]);
 
     let question = Question { purpose: Purpose::Books, flow: 0, run: 77, nonce: 5 };
     let other = prepare(&question.to_bytes(&Key::new(2)), &[7; 32], 1);
@@ -208,6 +208,75 @@ fn a_stranger_opens_no_book_and_a_question_of_another_seed_says_so() {
     let no_flow = prepare(&no_flow.to_bytes(&Key::new(1)), &[7; 32], 1);
     assert!(matches!(give(&mut receiver, &no_flow), Reply::Reject { .. }));
     assert_eq!(receiver.runs().count(), 0);
+}
+
+/// One packet with changed data.
+const CHANGED: (Fault, u64) = (Fault::DataOrCondition, 1);
+
+/// A packet of this run whose data changed on the way.
+fn changed_packet_of(run: u32) -> Vec<u8> {
+    let mut packet = packet_of(run);
+    *packet.last_mut().unwrap() ^= 1;
+    packet
+}
+
+fn faults_in(book: &Received) -> Vec<(Fault, u64)> {
+    let count = |fault: Fault| (fault, book.faults[fault as usize]);
+    Fault::ALL.into_iter().map(count).filter(|(_, count)| *count > 0).collect()
+}
+
+fn faults_outside(receiver: &Receiver) -> Vec<(Fault, u64)> {
+    faults_in(receiver.outside().unwrap())
+}
+
+#[test]
+fn a_fault_before_the_first_packet_that_is_accepted_stays_counted() {
+    let mut receiver = Receiver::of_many_runs(Some(bob()), 1, Key::new(1));
+    let _ = give(&mut receiver, &changed_packet_of(77));
+    for _ in 0..3 {
+        assert!(matches!(give(&mut receiver, &packet_of(77)), Reply::Fulfill { .. }));
+    }
+    assert_eq!(
+        (faults_outside(&receiver), receiver.outside().unwrap().prepares),
+        (vec![CHANGED], 1)
+    );
+    assert_eq!(receiver.book(77).map(|book| (book.prepares, book.fulfilled)), Some((3, 3)));
+    assert_eq!(faults_in(receiver.book(77).unwrap()), []);
+}
+
+#[test]
+fn a_run_of_faults_only_has_a_book_where_its_sender_had_asked_for_us() {
+    let mut receiver = Receiver::of_many_runs(Some(bob()), 1, Key::new(1));
+    assert_eq!(ask(&mut receiver, Purpose::Hello, 77), Some(Book::default()));
+    for run in [77, 78, 77] {
+        let Reply::Reject { code, .. } = give(&mut receiver, &changed_packet_of(run)) else {
+            panic!()
+        };
+        assert_eq!(code, ErrorCode::F00_BAD_REQUEST);
+    }
+    assert_eq!(receiver.runs().collect::<Vec<_>>(), [77]);
+    assert_eq!(ask(&mut receiver, Purpose::Books, 77), Some(Book::default()));
+    assert_eq!(faults_in(receiver.book(77).unwrap()), [(Fault::DataOrCondition, 2)]);
+    assert_eq!(faults_outside(&receiver), [CHANGED]);
+}
+
+#[test]
+fn a_fault_is_in_the_book_of_its_own_run_whichever_is_open() {
+    let mut receiver = Receiver::of_many_runs(Some(bob()), 1, Key::new(1));
+    for run in [77, 78] {
+        let _ = give(&mut receiver, &packet_of(run));
+    }
+    // The book of 78 is open.
+    let _ = give(&mut receiver, &changed_packet_of(77));
+    for run in [78, 77, 78, 78] {
+        let _ = give(&mut receiver, &packet_of(run));
+    }
+    let _ = give(&mut receiver, b"\x0d\x00");
+    assert_eq!(faults_in(receiver.book(77).unwrap()), [CHANGED]);
+    assert_eq!(faults_in(receiver.book(78).unwrap()), []);
+    assert_eq!(receiver.book(77).map(|book| (book.prepares, book.fulfilled)), Some((3, 2)));
+    assert_eq!(receiver.book(78).map(|book| (book.prepares, book.fulfilled)), Some((4, 4)));
+    assert_eq!(faults_outside(&receiver), [(Fault::Malformed, 1)]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The receiving ends of a workload, for senders in other processes.
 //!
 //! Invariant: each run is reported once: when the books of all its flows were asked for, or at the
-//! end if they never were.
+//! end if they never were. What belongs to no run is reported at the end.
 
 use std::num::NonZeroU64;
 use std::ops::ControlFlow;
@@ -81,7 +81,7 @@ impl Told<'_> {
         }
     }
 
-    /// The runs that nobody asked about, or not about every flow.
+    /// The runs that nobody asked about, or not about every flow, and what is of none.
     fn rest(&mut self, players: &[Option<Player>]) {
         let mut runs: Vec<u32> = Vec::new();
         for run in players.iter().flatten().flat_map(|player| player.receiver.runs()) {
@@ -90,6 +90,9 @@ impl Told<'_> {
             }
         }
         runs.into_iter().for_each(|run| self.report(players, run, false));
+        if let Some(report) = ReceiveReport::of_no_run(self.workload, players) {
+            (self.tell)(&report);
+        }
     }
 
     fn report(&mut self, players: &[Option<Player>], run: u32, asked: bool) {

@@ -1,8 +1,12 @@
 //! `m2-load send` and `m2-load receive` in two processes, with a peer between them.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
 use std::process::Child;
 
+use m2_codec::btp::{self, FrameType};
+use m2_codec::ilp::put_prepare;
+use m2_codec::timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -104,6 +108,41 @@ fn money_that_the_receiver_has_and_the_sender_did_not_pay_is_found() {
          difference of +{received}"
     );
     assert_eq!((status, &report["books"]["differences"][0]), (1, &Value::from(difference)));
+}
+
+#[test]
+fn a_run_of_which_every_packet_has_a_fault_is_told_and_fails() {
+    let peer = peer(Faults::default());
+    let text = workload(&peer);
+    let other_rate = text.replace("den = 2", "den = 3");
+    let child = receiver(&peer, &other_rate, &["--json", "--runs", "1"]);
+    let (sender, report) = sent(&peer, &text, &[]);
+    let (status, runs) = received(child);
+    assert_eq!((sender, status, runs.len()), (1, 1, 1), "{runs:#?}");
+    assert_eq!((&runs[0]["prepares"], &runs[0]["fulfilled"]), (&report["sent"], &Value::from(0)));
+    let fault = &runs[0]["faults"][0];
+    assert_eq!(fault["fault"], "amount is not floor(sent x num / den)");
+    assert_eq!(fault["count"], report["sent"]);
+}
+
+#[test]
+fn what_belongs_to_no_run_is_told_at_the_end_and_fails() {
+    let peer = peer(Faults::default());
+    let child = receiver(&peer, &workload(&peer), &["--json"]);
+    let (mut frames, mut packet) = (Vec::new(), Vec::new());
+    btp::auth::put(&mut frames, 1, Some("alice"), "token-of-alice");
+    let expires_at = timestamp::write(4_000_000_000_000);
+    put_prepare(&mut packet, 10, &expires_at, &[7; 32], b"test.peer.bob", b"no header");
+    btp::put_ilp(&mut frames, FrameType::Message, 2, &packet);
+    let url = peer.url("alice");
+    let mut alice = UnixStream::connect(url.strip_prefix("btp+unix://alice@").unwrap()).unwrap();
+    alice.write_all(&frames).unwrap();
+    peer.wait_for_answers(1);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let (status, runs) = received(child);
+    assert_eq!((status, runs.len()), (1, 1), "{runs:#?}");
+    assert_eq!((&runs[0]["run"], &runs[0]["prepares"]), (&Value::Null, &Value::from(1)));
+    assert_eq!(runs[0]["faults"][0]["fault"], "not a packet of this run");
 }
 
 #[test]
