@@ -146,6 +146,11 @@ pub enum Finding {
         /// By what the receiver fulfilled.
         received: u128,
     },
+    /// What a receiver told of its book did not arrive as it was written.
+    Unreadable {
+        /// Who asked whom, and what came.
+        why: String,
+    },
 }
 
 impl fmt::Display for Finding {
@@ -170,6 +175,7 @@ impl fmt::Display for Finding {
                 if received < owed { '-' } else { '+' },
                 received.abs_diff(*owed)
             ),
+            Self::Unreadable { why } => f.write_str(why),
         }
     }
 }

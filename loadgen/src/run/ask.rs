@@ -31,14 +31,31 @@ pub(super) struct Asker<'a> {
     run: u32,
 }
 
+/// Why a book is not known, a sentence each.
+pub(super) enum NoBook {
+    /// Nobody told it.
+    Missing(String),
+    /// What came back is not what the receiver wrote, or what nobody can have written.
+    Changed(String),
+}
+
+impl NoBook {
+    fn sentence(self) -> String {
+        let (Self::Missing(why) | Self::Changed(why)) = self;
+        why
+    }
+}
+
 /// What came back for one question.
 enum Reply {
     Book(Book),
-    /// A REJECT of somebody else, or an answer that is none.
+    /// A REJECT of somebody else.
     Refused {
         why: String,
         again: bool,
     },
+    /// An answer that is none.
+    Changed(&'static str),
 }
 
 impl<'a> Asker<'a> {
@@ -52,14 +69,14 @@ impl<'a> Asker<'a> {
         for (index, flow) in flows.iter().enumerate() {
             let is_first = flows[..index].iter().all(|other| other.to != flow.to);
             if is_first {
-                self.ask(players, index, Purpose::Hello)?;
+                self.ask(players, index, Purpose::Hello).map_err(NoBook::sentence)?;
             }
         }
         Ok(())
     }
 
     /// The books of every flow, in their order.
-    pub(super) fn books(&self, players: &mut [Option<Player>]) -> Result<Vec<Book>, String> {
+    pub(super) fn books(&self, players: &mut [Option<Player>]) -> Result<Vec<Book>, NoBook> {
         let flows = 0..self.workload.flows.len();
         flows.map(|index| self.ask(players, index, Purpose::Books)).collect()
     }
@@ -69,37 +86,47 @@ impl<'a> Asker<'a> {
         players: &mut [Option<Player>],
         index: usize,
         purpose: Purpose,
-    ) -> Result<Book, String> {
+    ) -> Result<Book, NoBook> {
+        let flow = &self.workload.flows[index];
+        let name = |end: usize| &self.workload.ends[end].name;
+        let asked = format!("'{}' asked '{}' for its books", name(flow.from), name(flow.to));
+        let link = &mut players[flow.from].as_mut().expect("who sends is played here").link;
+        match self.ask_on(link, index, purpose) {
+            Ok(Reply::Book(book)) => Ok(book),
+            Ok(Reply::Changed(why)) => Err(NoBook::Changed(format!("{asked}: {why}"))),
+            Ok(Reply::Refused { why, .. }) | Err(why) => {
+                Err(NoBook::Missing(format!("{asked}: {why}")))
+            }
+        }
+    }
+
+    /// Asks until there is an answer, or no time for another try.
+    fn ask_on(&self, link: &mut Link, index: usize, purpose: Purpose) -> Result<Reply, String> {
         // The first question without an answer is the last, so that no more than this is waited for
         // in vain, however many flows there are.
         let deadline = Instant::now() + Duration::from_millis(limits::QUESTION_WAIT_MS);
         let flow = &self.workload.flows[index];
-        let link = &mut players[flow.from].as_mut().expect("who sends is played here").link;
-        let mut last = "no answer came".to_owned();
+        let mut last = Err("no answer came".to_owned());
         for _ in 0..limits::QUESTION_TRIES {
             let nonce = u64::from_be_bytes(random()?);
             // Nobody knows what hashes to random bytes.
             let condition = random()?;
             let number = u16::try_from(index).expect("flows are fewer than 2^16");
             let question = Question { purpose, flow: number, run: self.run, nonce };
-            match self.try_once(link, flow, &question, &condition, deadline) {
-                Ok(Some(Reply::Book(book))) => return Ok(book),
-                Ok(Some(Reply::Refused { why, again })) => {
-                    last = why;
-                    if !again {
-                        break;
-                    }
+            let reply = self.try_once(link, flow, &question, &condition, deadline);
+            match reply.map_err(|error| error.to_string())? {
+                Some(reply @ Reply::Refused { again: true, .. }) => {
+                    last = Ok(reply);
                     std::thread::sleep(PAUSE);
                 }
-                Ok(None) => {}
-                Err(error) => return Err(error.to_string()),
+                Some(reply) => return Ok(reply),
+                None => {}
             }
             if Instant::now() >= deadline {
                 break;
             }
         }
-        let name = |end: usize| &self.workload.ends[end].name;
-        Err(format!("'{}' asked '{}' for its books: {last}", name(flow.from), name(flow.to)))
+        last
     }
 
     /// Sends one question and waits for what comes back; `None` if nothing does.
@@ -159,16 +186,15 @@ impl<'a> Asker<'a> {
     }
 
     fn judge(&self, packet: Option<&[u8]>, question: &Question) -> Reply {
-        let refused = |why: &str| Reply::Refused { why: why.to_owned(), again: false };
         let Some(Ok(reject)) = packet.map(Reject::new_checked) else {
-            return refused("what came back is no REJECT");
+            return Reply::Changed("what came back is no REJECT");
         };
         if let Some(answer) = Answer::read(reject.data(), &self.key, question) {
             return Reply::Book(answer.book);
         }
         let code = reject.code();
         if code == ErrorCode::F99_APPLICATION_ERROR {
-            return refused("the answer was changed on the way");
+            return Reply::Changed("the answer was changed on the way");
         }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
         let name = code.name().map_or_else(String::new, |name| format!(" {name}"));

@@ -27,7 +27,7 @@ use crate::require::Requirements;
 use crate::sender::InFlight;
 use crate::tally::Tally;
 use crate::workload::{Role, Workload};
-use ask::Asker;
+use ask::{Asker, NoBook};
 use settle::{Told, connected, settle};
 
 /// What a run is told beside its workload.
@@ -186,7 +186,7 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
     let told = match &asker {
         None => Told::Here,
         Some(_) if report.partial.is_some() && report.unanswered > 0 => {
-            Told::Nothing("the run ended early".to_owned())
+            Told::Nothing(NoBook::Missing("the run ended early".to_owned()))
         }
         Some(asker) => Told::of(asker.books(&mut engine.players)),
     };

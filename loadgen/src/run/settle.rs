@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::ask::NoBook;
 use super::{Part, RunError};
 use crate::books::{self, Account, EndBook, Finding, FlowBook};
 use crate::control::{Control, ControlError, Status};
@@ -22,11 +23,11 @@ pub(super) enum Told {
     /// What another process said, by flow.
     Books(Vec<Book>),
     /// Nothing, and why.
-    Nothing(String),
+    Nothing(NoBook),
 }
 
 impl Told {
-    pub(super) fn of(asked: Result<Vec<Book>, String>) -> Self {
+    pub(super) fn of(asked: Result<Vec<Book>, NoBook>) -> Self {
         asked.map_or_else(Self::Nothing, Self::Books)
     }
 
@@ -118,13 +119,28 @@ pub(super) fn settle(
         }
     };
     report.books.summary = match (findings.len(), told) {
-        (0, Told::Nothing(why)) => {
+        (0, Told::Nothing(NoBook::Missing(why) | NoBook::Changed(why))) => {
             format!("NOT COMPARED with the receivers': {why}; {with_target}")
         }
         (0, _) => format!("both ends of every flow agree; {with_target}"),
         (count, _) => format!("THE BOOKS DIFFER in {count} places"),
     };
+    if let Told::Nothing(why) = told {
+        not_compared(report, why, &mut findings);
+    }
     findings
+}
+
+/// Whose books were not compared has not passed: a changed answer is a fault of who changed it, and
+/// without one the run is not finished.
+fn not_compared(report: &mut Report, why: &NoBook, findings: &mut Vec<Finding>) {
+    match why {
+        NoBook::Changed(why) => findings.push(Finding::Unreadable { why: why.clone() }),
+        NoBook::Missing(why) => {
+            let reason = || format!("the books were not compared with the receivers': {why}");
+            let _ = report.partial.get_or_insert_with(reason);
+        }
+    }
 }
 
 /// Compares with the target's books, and says how that went.

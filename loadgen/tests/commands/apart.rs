@@ -146,21 +146,39 @@ fn what_belongs_to_no_run_is_told_at_the_end_and_fails() {
 }
 
 #[test]
-fn an_answer_that_is_changed_or_does_not_come_leaves_the_books_not_compared() {
+fn an_answer_that_is_changed_fails_the_run_and_leaves_the_books_not_compared() {
     let peer = peer(Faults { changes_rejects_from: Some(2), ..Faults::default() });
     let text = workload(&peer);
     let child = receiver(&peer, &text, &["--json", "--runs", "1"]);
     let control = peer.control_socket();
     let (status, report) = sent(&peer, &text, &["--control-socket", control.to_str().unwrap()]);
-    assert_eq!(status, 0, "{report:#}");
+    assert_eq!((status, report["verdict"].as_str()), (1, Some("fail")), "{report:#}");
     let books = &report["books"];
     assert_eq!(books["compared_with_receivers"], false);
     assert_eq!(books["flows"][0]["received"], Value::Null);
+    let why = "'alice' asked 'bob' for its books: the answer was changed on the way";
     let summary = books["summary"].as_str().unwrap();
-    let words = "NOT COMPARED with the receivers': 'alice' asked 'bob' for its books: the answer was \
-                 changed on the way; 1 account agrees with the switch's";
-    assert!(summary.starts_with(words), "{summary}");
+    let words =
+        format!("NOT COMPARED with the receivers': {why}; 1 account agrees with the switch's");
+    assert!(summary.starts_with(&words), "{summary}");
+    assert_eq!(report["failures"], serde_json::json!([why]));
     // The receiver has told its books, as far as it knows.
+    assert_eq!(received(child).0, 0);
+}
+
+#[test]
+fn a_run_whose_receiver_does_not_tell_its_books_is_not_finished() {
+    // The first question, the packets, and then no other question.
+    let peer = peer(Faults { takes_at_most: Some(501), ..Faults::default() });
+    let text = workload(&peer);
+    let child = receiver(&peer, &text, &["--json"]);
+    let (status, report) = sent(&peer, &text, &[]);
+    assert_eq!((status, report["verdict"].as_str()), (3, Some("partial")), "{report:#}");
+    assert_eq!((&report["fulfilled"], &report["failures"]), (&500.into(), &Value::Array(vec![])));
+    let why = report["partial"].as_str().unwrap();
+    assert!(why.starts_with("the books were not compared with the receivers': 'alice'"), "{why}");
+    assert!(why.contains("T02 Peer Busy"), "{why}");
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     assert_eq!(received(child).0, 0);
 }
 
