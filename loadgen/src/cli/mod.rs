@@ -75,8 +75,9 @@ enum Command {
     /// Find the highest rate that the target takes without loss: short trials narrow, long ones
     /// confirm, and each is printed as it ends.
     ///
-    /// Exit status: 0 a rate was found, 1 even the lowest was too high, 2 bad command line or
-    /// workload, 3 a trial could not begin, 130 ended by SIGINT or SIGTERM.
+    /// Exit status: 0 a rate was found, 1 even the lowest was too high, or a trial had a fault that no
+    /// rate excuses, 2 bad command line or workload, 3 a trial could not begin, 130 ended by SIGINT or
+    /// SIGTERM.
     Search(SearchArgs),
     /// Measure two workloads in turns, AB BA AB ..., and say whether they differ.
     ///

@@ -127,7 +127,7 @@ fn play(args: &SearchArgs, goal: Goal, report: &mut SearchReport) -> u8 {
         report.trials.push(trial);
     }
     report.conclude(&search, None);
-    if report.good.is_some() { 0 } else { FAILED }
+    if report.good.is_some() && report.failures.is_empty() { 0 } else { FAILED }
 }
 
 /// Why the search cannot go on.

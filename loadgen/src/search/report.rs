@@ -38,6 +38,9 @@ pub struct SearchReport {
     pub limit: Option<Limit>,
     /// Why one of the trials at `bad` was none.
     pub why: Option<String>,
+    /// What went wrong in any trial that no rate excuses, a sentence for each such trial. Empty when
+    /// the search passed.
+    pub failures: Vec<String>,
     /// What stood around the first trial.
     pub environment: Option<Environment>,
     /// Every trial, in the order they were made.
@@ -83,6 +86,7 @@ impl SearchReport {
             bad: None,
             limit: None,
             why: None,
+            failures: Vec::new(),
             environment: None,
             trials: Vec::new(),
         }
@@ -108,6 +112,7 @@ impl SearchReport {
         (self.good, self.bad, self.partial) = (search.good(), search.bad(), partial);
         self.limit = self.bad.map(|bad| bad.limit(self.goal.votes));
         self.why = self.bad.and_then(|bad| self.why_bad(&bad));
+        self.failures = self.trials.iter().filter_map(Trial::failure).collect();
         self.summary = self.summarise();
     }
 
@@ -172,7 +177,23 @@ impl fmt::Display for SearchReport {
                  the generator a core of its own, or spread the workload over several"
             )?;
         }
-        Ok(())
+        match self.failures.as_slice() {
+            [] => Ok(()),
+            [why] => writeln!(f, "FAILED       {why}"),
+            [why, others @ ..] => {
+                let trials = grouped(others.len() as u64);
+                writeln!(f, "FAILED       {why}; and so on: other trials with a fault: {trials}")
+            }
+        }
+    }
+}
+
+impl Trial {
+    /// The sentence about its fault, if it has one.
+    fn failure(&self) -> Option<String> {
+        let (rate, seconds) = (grouped(self.rate_per_s), self.seconds);
+        let fault = self.fault.as_ref()?;
+        Some(format!("the trial at {rate} a second for {seconds} s: {fault}"))
     }
 }
 
@@ -286,6 +307,27 @@ mod tests {
         assert!(text.contains("4,000 PREPAREs") && text.contains("raise --to"), "{text}");
         let text = searched(0, Limit::Target).to_string();
         assert!(text.contains("even 1,000") && text.contains("lower --from"), "{text}");
+    }
+
+    #[test]
+    fn a_fault_fails_the_search_though_other_trials_of_its_rate_were_good() {
+        let mut search = Search::new(GOAL);
+        let mut report = SearchReport::new(&GOAL, TERMS, 7);
+        while let Some(ask) = search.ask() {
+            let mut run = passing();
+            // One of the three that confirm the highest rate.
+            let is_faulty = ask.phase == Phase::Confirm && report.trials.len() == 3;
+            run.strays.duplicate = u64::from(is_faulty);
+            let trial = Trial::of(ask, &run, &TERMS);
+            search.answer(trial.found());
+            report.trials.push(trial);
+        }
+        report.conclude(&search, None);
+        assert_eq!(report.good.map(|it| (it.rate_per_s, it.good, it.trials())), Some((4_000, 2, 3)));
+        let why = "the trial at 4,000 a second for 10 s: 1 answers came twice";
+        assert_eq!(report.failures, [why]);
+        assert!(report.to_string().ends_with(&format!("\nFAILED       {why}\n")), "{report}");
+        assert!(searched(2_500, Limit::Target).failures.is_empty());
     }
 
     #[test]

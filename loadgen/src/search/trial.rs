@@ -63,6 +63,9 @@ pub struct Trial {
     pub limit: Option<Limit>,
     /// Why, in words.
     pub why: Option<String>,
+    /// What went wrong that no rate excuses, if something did: it fails the search, whatever other
+    /// trials say.
+    pub fault: Option<String>,
 }
 
 impl Trial {
@@ -89,6 +92,7 @@ impl Trial {
             good: true,
             limit: None,
             why: None,
+            fault: fault(report),
         };
         if let Some((limit, why)) = trial.complaint(report, terms) {
             (trial.good, trial.limit, trial.why) = (false, Some(limit), Some(why));
@@ -116,8 +120,8 @@ impl Trial {
             let why = format!("THE GENERATOR sent {late} of them more than 1 ms late");
             return Some((Limit::Generator, why));
         }
-        if let Some(fault) = fault(report) {
-            return Some((Limit::Target, fault));
+        if let Some(fault) = &self.fault {
+            return Some((Limit::Target, fault.clone()));
         }
         if self.loss_ratio > terms.max_loss {
             return Some((Limit::Target, losses(report)));
@@ -135,7 +139,8 @@ impl Trial {
     }
 }
 
-/// What no rate excuses.
+/// What no rate excuses: answers that are too many or too late, packets that were delivered and are
+/// not what was sent, and money.
 fn fault(report: &Report) -> Option<String> {
     let strays = &report.strays;
     let counted = [

@@ -71,6 +71,24 @@ fn trials_are_printed_and_the_last_line_names_the_rate_and_what_was_too_many() {
 }
 
 #[test]
+fn a_fault_that_no_rate_excuses_fails_the_search_in_any_trial() {
+    // Of every trial the target takes all, and in the first it answers twice.
+    let faults = Faults { answers_twice_up_to: Some(50), ..Faults::default() };
+    let peer = Peer::start(Transport::Unix, faults);
+    let mut command = load(&peer, "search");
+    command.args(["--json", "--from", "100", "--to", "100", "--final-seconds", "1"]);
+    let (status, stdout, stderr) = ended(command);
+    let report = json(&stdout, &stderr);
+    assert_eq!(status, 1, "{stderr}");
+    let trials = report["trials"].as_array().unwrap();
+    let faults: Vec<bool> = trials.iter().map(|trial| trial["fault"].is_string()).collect();
+    assert!(faults[0] && faults[1..].iter().all(|fault| !fault), "{report:#}");
+    let why = "the trial at 100 a second for 1 s: 50 answers came twice";
+    assert_eq!(report["failures"], serde_json::json!([why]));
+    assert!(stderr.ends_with(&format!("\nFAILED       {why}\n")), "{stderr}");
+}
+
+#[test]
 fn a_signal_ends_the_search_with_what_was_found_until_then() {
     let peer = limited();
     let mut command = load(&peer, "search");

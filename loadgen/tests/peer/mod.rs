@@ -36,6 +36,8 @@ pub(crate) struct Faults {
     pub(crate) changes_fulfillments: bool,
     /// Sends every answer twice.
     pub(crate) answers_twice: bool,
+    /// Sends its first answers twice, so many.
+    pub(crate) answers_twice_up_to: Option<u64>,
     /// Answers an id that nobody used, after each answer.
     pub(crate) answers_strangers: bool,
     /// Units that it adds to what it forwards.
@@ -220,7 +222,7 @@ impl Connector {
         let faults = self.faults.clone();
         let writer = self.writers[0].as_mut().unwrap();
         writer.packet(FrameType::Response, id, packet);
-        if faults.answers_twice {
+        if faults.answers_twice || faults.answers_twice_up_to.is_some_and(|to| self.answers <= to) {
             writer.packet(FrameType::Response, id, packet);
         }
         if faults.answers_strangers {
