@@ -106,27 +106,36 @@ impl Trial {
         self.limit.map_or(Found::Good, Found::Bad)
     }
 
+    /// A fault is the target's, however slow the generator was; both are told.
     fn complaint(&self, report: &Report, terms: &Terms) -> Option<(Limit, String)> {
+        let slow = self.too_slow();
+        if let Some(fault) = &self.fault {
+            let why = [Some(fault.clone()), report.partial.clone(), slow];
+            return Some((Limit::Target, why.into_iter().flatten().collect::<Vec<_>>().join("; ")));
+        }
         if let Some(reason) = &report.partial {
             return Some((Limit::Target, reason.clone()));
         }
-        if self.missed_by_generator > 0 {
-            let missed = grouped(self.missed_by_generator);
-            let why = format!("THE GENERATOR was too slow to send {missed} of them");
-            return Some((Limit::Generator, why));
-        }
-        if share(self.sent_late, self.sent) > LATE_SHARE_MAX {
-            let late = grouped(self.sent_late);
-            let why = format!("THE GENERATOR sent {late} of them more than 1 ms late");
-            return Some((Limit::Generator, why));
-        }
-        if let Some(fault) = &self.fault {
-            return Some((Limit::Target, fault.clone()));
+        if let Some(slow) = slow {
+            return Some((Limit::Generator, slow));
         }
         if self.loss_ratio > terms.max_loss {
             return Some((Limit::Target, losses(report)));
         }
         self.too_long(terms.max_p99_ns?)
+    }
+
+    /// Why the trial says nothing of what the target can do.
+    fn too_slow(&self) -> Option<String> {
+        if self.missed_by_generator > 0 {
+            let missed = grouped(self.missed_by_generator);
+            return Some(format!("THE GENERATOR was too slow to send {missed} of them"));
+        }
+        (share(self.sent_late, self.sent) > LATE_SHARE_MAX).then(|| self.late())
+    }
+
+    fn late(&self) -> String {
+        format!("THE GENERATOR sent {} of them more than 1 ms late", grouped(self.sent_late))
     }
 
     fn too_long(&self, max_p99_ns: u64) -> Option<(Limit, String)> {
@@ -251,6 +260,23 @@ mod tests {
             report.missed.too_late = 7;
         });
         assert_bad(&trial, Limit::Generator, "too slow");
+    }
+
+    #[test]
+    fn a_slow_generator_hides_no_fault_and_both_are_told() {
+        for (too_late, sent_late) in [(7, 0), (0, 999)] {
+            let trial = judged(&STRICT, |report| {
+                report.strays.duplicate = 3;
+                (report.missed.too_late, report.sent_late) = (too_late, sent_late);
+            });
+            assert_bad(&trial, Limit::Target, "3 answers came twice; THE GENERATOR");
+            assert_eq!(trial.fault.as_deref(), Some("3 answers came twice"));
+        }
+        let trial = judged(&STRICT, |report| {
+            report.strays.duplicate = 3;
+            report.partial = Some("it closed".to_owned());
+        });
+        assert_bad(&trial, Limit::Target, "3 answers came twice; it closed");
     }
 
     #[test]
