@@ -97,8 +97,8 @@ pub const SEND_GRACE_NS: u64 = 2_000_000_000;
 pub const ANSWER_MARGIN_NS: u64 = 2_000_000_000;
 
 /// The links are read this long after the last answer, so that a second one is seen, in
-/// nanoseconds.
-pub const LINGER_NS: u64 = 50_000_000;
+/// nanoseconds. Every run is that much longer.
+pub const LINGER_NS: u64 = 200_000_000;
 
 /// A run that a signal ended waits this long for the answers that are out, in nanoseconds: a second
 /// or two is what somebody at a terminal grants, and all but silent receivers have answered by then.

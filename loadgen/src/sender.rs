@@ -138,6 +138,17 @@ impl InFlight {
         Ok(slot.sent)
     }
 
+    /// Why an answer with this id belongs to no PREPARE in flight; `None` if it does.
+    #[must_use]
+    pub fn stray(&self, request_id: u32) -> Option<Stray> {
+        match self.slots.get((request_id & INDEX_MASK) as usize) {
+            Some(slot) if slot.request_id == request_id => {
+                (!slot.in_flight).then_some(Stray::Duplicate)
+            }
+            _ => Some(Stray::Unexpected),
+        }
+    }
+
     #[cold]
     fn begin_new(&mut self) -> (u32, &mut Sent) {
         assert!(!self.is_full());

@@ -131,6 +131,15 @@ fn an_answer_that_comes_twice_is_counted_once() {
 }
 
 #[test]
+fn an_answer_that_comes_twice_while_the_books_settle_is_counted() {
+    let faults = Faults { repeats_late: true, ..Faults::default() };
+    let (status, report) = run(Transport::Unix, faults, "");
+    assert_eq!((status, &report["strays"]["duplicate"]), (1, &Value::from(1)), "{report:#}");
+    assert_eq!(report["books"]["compared_with_target"], true);
+    assert!(failures(&report).contains("came twice"), "{report:#}");
+}
+
+#[test]
 fn an_answer_to_nothing_is_counted_as_unexpected() {
     let faults = Faults { answers_strangers: true, ..Faults::default() };
     assert_caught(faults, &["\"2,000 answers belong to no PREPARE\""]);

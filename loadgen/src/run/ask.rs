@@ -1,7 +1,7 @@
 //! Asking receivers in another process for their books, through the target.
 //!
 //! One question at a time, blocking: nothing else happens on the links before the first packet and
-//! after the last answer. What else arrives meanwhile (an answer that comes late) is passed over.
+//! after the last answer. What else arrives meanwhile is counted as a stray if it is one.
 //!
 //! Invariant: no money moves. Nobody knows a preimage of a question's condition.
 
@@ -12,6 +12,7 @@ use m2_codec::ilp::{ErrorCode, Reject, prepare_len, put_prepare};
 use m2_codec::timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::late::Late;
 use crate::engine::Player;
 use crate::inband::{Answer, Book, Key, Purpose, Question};
 use crate::limits;
@@ -29,6 +30,8 @@ pub(super) struct Asker<'a> {
     workload: &'a Workload,
     key: Key,
     run: u32,
+    /// What else came.
+    pub(super) late: Late,
 }
 
 /// Why a book is not known, a sentence each.
@@ -60,12 +63,13 @@ enum Reply {
 
 impl<'a> Asker<'a> {
     pub(super) fn new(workload: &'a Workload, run: u32) -> Self {
-        Self { workload, key: Key::new(workload.traffic.seed), run }
+        Self { workload, key: Key::new(workload.traffic.seed), run, late: Late::default() }
     }
 
     /// Finds out whether every receiver is there, by one flow to each.
-    pub(super) fn hello(&self, players: &mut [Option<Player>]) -> Result<(), String> {
-        let flows = &self.workload.flows;
+    pub(super) fn hello(&mut self, players: &mut [Option<Player>]) -> Result<(), String> {
+        let workload = self.workload;
+        let flows = &workload.flows;
         for (index, flow) in flows.iter().enumerate() {
             let is_first = flows[..index].iter().all(|other| other.to != flow.to);
             if is_first {
@@ -76,22 +80,23 @@ impl<'a> Asker<'a> {
     }
 
     /// The books of every flow, in their order.
-    pub(super) fn books(&self, players: &mut [Option<Player>]) -> Result<Vec<Book>, NoBook> {
+    pub(super) fn books(&mut self, players: &mut [Option<Player>]) -> Result<Vec<Book>, NoBook> {
         let flows = 0..self.workload.flows.len();
         flows.map(|index| self.ask(players, index, Purpose::Books)).collect()
     }
 
     fn ask(
-        &self,
+        &mut self,
         players: &mut [Option<Player>],
         index: usize,
         purpose: Purpose,
     ) -> Result<Book, NoBook> {
-        let flow = &self.workload.flows[index];
-        let name = |end: usize| &self.workload.ends[end].name;
+        let workload = self.workload;
+        let flow = &workload.flows[index];
+        let name = |end: usize| &workload.ends[end].name;
         let asked = format!("'{}' asked '{}' for its books", name(flow.from), name(flow.to));
-        let link = &mut players[flow.from].as_mut().expect("who sends is played here").link;
-        match self.ask_on(link, index, purpose) {
+        let player = players[flow.from].as_mut().expect("who sends is played here");
+        match self.ask_on(player, index, purpose) {
             Ok(Reply::Book(book)) => Ok(book),
             Ok(Reply::Changed(why)) => Err(NoBook::Changed(format!("{asked}: {why}"))),
             Ok(Reply::Refused { why, .. }) | Err(why) => {
@@ -101,11 +106,17 @@ impl<'a> Asker<'a> {
     }
 
     /// Asks until there is an answer, or no time for another try.
-    fn ask_on(&self, link: &mut Link, index: usize, purpose: Purpose) -> Result<Reply, String> {
+    fn ask_on(
+        &mut self,
+        player: &mut Player,
+        index: usize,
+        purpose: Purpose,
+    ) -> Result<Reply, String> {
         // The first question without an answer is the last, so that no more than this is waited for
         // in vain, however many flows there are.
         let deadline = Instant::now() + Duration::from_millis(limits::QUESTION_WAIT_MS);
-        let flow = &self.workload.flows[index];
+        let workload = self.workload;
+        let flow = &workload.flows[index];
         let mut last = Err("no answer came".to_owned());
         for _ in 0..limits::QUESTION_TRIES {
             let nonce = u64::from_be_bytes(random()?);
@@ -113,7 +124,7 @@ impl<'a> Asker<'a> {
             let condition = random()?;
             let number = u16::try_from(index).expect("flows are fewer than 2^16");
             let question = Question { purpose, flow: number, run: self.run, nonce };
-            let reply = self.try_once(link, flow, &question, &condition, deadline);
+            let reply = self.try_once(player, flow, &question, &condition, deadline);
             match reply.map_err(|error| error.to_string())? {
                 Some(reply @ Reply::Refused { again: true, .. }) => {
                     last = Ok(reply);
@@ -131,8 +142,8 @@ impl<'a> Asker<'a> {
 
     /// Sends one question and waits for what comes back; `None` if nothing does.
     fn try_once(
-        &self,
-        link: &mut Link,
+        &mut self,
+        player: &mut Player,
         flow: &Flow,
         question: &Question,
         condition: &[u8; 32],
@@ -146,16 +157,18 @@ impl<'a> Asker<'a> {
         let expires_at = timestamp::write(utc_ms() + limits::QUESTION_MS);
         let len = prepare_len(destination.len(), data.len());
         let amount = least(flow);
-        link.output.send(FrameType::Message, request_id, len, |out| {
+        self.late.questions.push(request_id);
+        player.link.output.send(FrameType::Message, request_id, len, |out| {
             put_prepare(out, amount, &expires_at, condition, destination, &data);
         });
         let margin_ms = limits::ANSWER_MARGIN_NS / 1_000_000;
         let until = Instant::now() + Duration::from_millis(limits::QUESTION_MS + margin_ms);
         while Instant::now() < until.min(deadline) {
-            link.flush()?;
-            wait(link);
-            let _ = link.receive()?;
-            if let Some(reply) = self.read(link, request_id, question)? {
+            player.link.flush()?;
+            wait(&player.link);
+            let _ = player.link.receive()?;
+            if let Some(reply) = self.read(player, request_id, question)? {
+                self.late.questions.retain(|&question| question != request_id);
                 return Ok(Some(reply));
             }
         }
@@ -164,23 +177,25 @@ impl<'a> Asker<'a> {
 
     /// Reads what has arrived, up to the answer.
     fn read(
-        &self,
-        link: &mut Link,
+        &mut self,
+        player: &mut Player,
         request_id: u32,
         question: &Question,
     ) -> Result<Option<Reply>, LinkError> {
+        let Player { link, in_flight, .. } = player;
         loop {
-            let found = match link.input.next(&mut link.output) {
+            let bytes = match link.input.next(&mut link.output) {
                 Ok(None) => return Ok(None),
-                Ok(Some(bytes)) => Frame::new_checked(bytes).ok().and_then(|frame| {
-                    let is_it = frame.request_id() == request_id
-                        && matches!(frame.frame_type(), FrameType::Response | FrameType::Error);
-                    is_it.then(|| self.judge(frame.ilp(), question))
-                }),
+                Ok(Some(bytes)) => bytes,
                 Err(nonsense) => return Err(link.nonsense(&nonsense)),
             };
-            if found.is_some() {
-                return Ok(found);
+            let is_it = |frame: &Frame<'_>| {
+                frame.request_id() == request_id
+                    && matches!(frame.frame_type(), FrameType::Response | FrameType::Error)
+            };
+            match Frame::new_checked(bytes).ok().filter(is_it) {
+                Some(frame) => return Ok(Some(self.judge(frame.ilp(), question))),
+                None => self.late.count(bytes, in_flight),
             }
         }
     }

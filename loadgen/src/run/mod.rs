@@ -2,6 +2,7 @@
 
 mod ask;
 mod gather;
+mod late;
 pub mod receive;
 mod settle;
 
@@ -28,6 +29,7 @@ use crate::sender::InFlight;
 use crate::tally::Tally;
 use crate::workload::{Role, Workload};
 use ask::{Asker, NoBook};
+use late::Late;
 use settle::{Told, connected, settle};
 
 /// What a run is told beside its workload.
@@ -162,8 +164,8 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
         Some(control) => Some(connected(control, workload, options.part)?),
         None => None,
     };
-    let asker = (options.part == Part::Sending).then(|| Asker::new(workload, run));
-    if let Some(asker) = &asker {
+    let mut asker = (options.part == Part::Sending).then(|| Asker::new(workload, run));
+    if let Some(asker) = &mut asker {
         asker.hello(&mut players).map_err(RunError::NoReceiver)?;
     }
     let process_before = options.target_process.as_ref().and_then(Process::times);
@@ -183,7 +185,7 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
     report.target_process = options.target_process.as_ref().map(|process| {
         process.report(process_before.as_ref(), process_after.as_ref(), report.answered)
     });
-    let told = match &asker {
+    let told = match &mut asker {
         None => Told::Here,
         Some(_) if report.partial.is_some() && report.unanswered > 0 => {
             Told::Nothing(NoBook::Missing("the run ended early".to_owned()))
@@ -192,6 +194,9 @@ pub fn run(workload: &Workload, options: &Options, live: &mut Live) -> Result<En
     };
     let target = target.as_mut().zip(before.as_ref());
     let findings = settle(&mut report, workload, &engine, &told, target);
+    let mut late = asker.map_or_else(Late::default, |asker| asker.late);
+    late.drain(&mut engine.players);
+    late.add_to(&mut report.strays);
     report.conclude(&findings);
     report.require(&options.requirements);
     let Tally { latency, service, .. } = engine.tally;

@@ -183,6 +183,18 @@ fn a_run_whose_receiver_does_not_tell_its_books_is_not_finished() {
 }
 
 #[test]
+fn an_answer_that_comes_twice_while_books_are_asked_for_is_a_duplicate() {
+    let peer = peer(Faults { repeats_late: true, ..Faults::default() });
+    let text = workload(&peer);
+    let child = receiver(&peer, &text, &["--json", "--runs", "1"]);
+    let (status, report) = sent(&peer, &text, &[]);
+    assert_eq!((status, &report["strays"]["duplicate"]), (1, &Value::from(1)), "{report:#}");
+    assert_eq!(report["strays"]["unexpected"], 0);
+    assert_eq!(report["books"]["compared_with_receivers"], true);
+    assert_eq!(received(child).0, 0);
+}
+
+#[test]
 fn a_sender_without_a_receiver_sends_nothing_and_says_what_to_start() {
     let nobody = peer(Faults::default());
     let words = ["no receiver is there", "T01 Peer Unreachable", "start `m2-load receive`"];

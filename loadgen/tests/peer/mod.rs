@@ -38,6 +38,9 @@ pub(crate) struct Faults {
     pub(crate) answers_twice: bool,
     /// Sends its first answers twice, so many.
     pub(crate) answers_twice_up_to: Option<u64>,
+    /// Repeats its last FULFILL when no answer is due any more: before each REJECT that it passes on,
+    /// and when it is asked for its accounts after the first time.
+    pub(crate) repeats_late: bool,
     /// Answers an id that nobody used, after each answer.
     pub(crate) answers_strangers: bool,
     /// Units that it adds to what it forwards.
@@ -103,6 +106,7 @@ struct Connector {
     accounts_asked: u64,
     rejects_passed: u64,
     answers: u64,
+    last_fulfill: Option<(u32, Vec<u8>)>,
 }
 
 struct Writer {
@@ -175,6 +179,7 @@ impl Connector {
         self.free(&pending);
         if packet_type(packet) == Some(PacketType::Reject) {
             self.rejects_passed += 1;
+            self.repeat_late();
             let mut packet = packet.to_vec();
             if self.faults.changes_rejects_from.is_some_and(|from| self.rejects_passed >= from) {
                 *packet.last_mut().unwrap() ^= 1;
@@ -190,6 +195,13 @@ impl Connector {
         let mut packet = packet.to_vec();
         packet[10] ^= u8::from(self.faults.changes_fulfillments);
         self.tell_alice(pending.request_id, &packet);
+        self.last_fulfill = Some((pending.request_id, packet));
+    }
+
+    fn repeat_late(&mut self) {
+        if let Some((id, packet)) = self.last_fulfill.take_if(|_| self.faults.repeats_late) {
+            self.tell_alice(id, &packet);
+        }
     }
 
     fn expire(&mut self) {
@@ -250,6 +262,9 @@ impl Connector {
             return r#"{"ok":true,"version":"0.9-test","cpu_user_us":5,"cpu_system_us":6}"#.into();
         }
         self.accounts_asked += 1;
+        if self.accounts_asked > 1 {
+            self.repeat_late();
+        }
         let mut accounts = Vec::new();
         for (name, ledger) in NAMES.iter().zip(&self.ledgers) {
             let mut account = serde_json::json!({ "name": name, "connected": true });
