@@ -13,7 +13,7 @@ use crate::limits;
 use crate::live::Live;
 use crate::run::{Options, run};
 use crate::search::report::SearchReport;
-use crate::search::trial::{Terms, Trial};
+use crate::search::trial::{Terms, Trial, WithLost};
 use crate::search::{Ask, Goal, Search};
 
 #[derive(Args, Debug)]
@@ -155,5 +155,6 @@ fn make(args: &SearchArgs, ask: Ask, report: &mut SearchReport) -> Result<Trial,
         return Err(Ended { status: STATUS_INTERRUPTED, sentence });
     }
     report.environment.get_or_insert_with(|| ended.report.environment.clone());
-    Ok(Trial::of(ask, &ended.report, &report.goal.terms))
+    let p99 = WithLost::of(&ended.report, &ended.latency, &ended.service);
+    Ok(Trial::of(ask, &ended.report, p99, &report.goal.terms))
 }

@@ -133,6 +133,15 @@ impl SearchReport {
         self.trials.iter().find(of_bad)?.why.clone()
     }
 
+    /// How many of the long trials at the rate that was found are marked.
+    fn behind(&self) -> u64 {
+        let Some(good) = self.good else { return 0 };
+        let is_it =
+            |trial: &&Trial| trial.phase == Phase::Confirm && trial.rate_per_s == good.rate_per_s;
+        let trials = self.trials.iter().filter(is_it);
+        trials.map(|trial| u64::from(trial.generator_was_limit)).sum()
+    }
+
     fn summarise(&self) -> String {
         if let Some(reason) = &self.partial {
             return format!("PARTIAL: {reason}; what was found until then is no result");
@@ -175,6 +184,15 @@ impl fmt::Display for SearchReport {
                 f,
                 "             THE GENERATOR WAS THE LIMIT: this is no figure of the target; give \
                  the generator a core of its own, or spread the workload over several"
+            )?;
+        }
+        let behind = self.behind();
+        if behind > 0 {
+            writeln!(
+                f,
+                "             THE GENERATOR WAS BEHIND in {} of the long trials at this rate: their \
+                 latencies are its own",
+                grouped(behind)
             )?;
         }
         match self.failures.as_slice() {
@@ -225,7 +243,8 @@ impl fmt::Display for Trial {
         if self.lost > 0 {
             write!(f, " ({} %)", percent(self.loss_ratio))?;
         }
-        write!(f, ", p99 {}; generator: ", duration(self.p99_ns))?;
+        let who = if self.generator_was_limit { "THE GENERATOR WAS BEHIND" } else { "generator" };
+        write!(f, ", p99 {}; {who}: ", duration(self.p99_ns))?;
         let (missed, late) = (grouped(self.missed_by_generator), grouped(self.sent_late));
         write!(f, "{missed} missed, {late} late")?;
         match &self.why {
@@ -250,9 +269,10 @@ fn percent(ratio: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trial::WithLost;
     use super::super::{Ask, Found};
     use super::*;
-    use crate::report::passing;
+    use crate::report::{Report, passing};
 
     const GOAL: Goal = Goal {
         from_per_s: 1_000,
@@ -264,12 +284,16 @@ mod tests {
     };
     const TERMS: Terms = Terms { max_loss: 0.0, max_p99_ns: None };
 
+    fn trial_of(ask: Ask, run: &Report) -> Trial {
+        Trial::of(ask, run, WithLost { latency_ns: None, service_ns: None }, &TERMS)
+    }
+
     /// A search in which rates above `capacity` are bad for this reason.
     fn searched(capacity: u64, limit: Limit) -> SearchReport {
         let mut search = Search::new(GOAL);
         let mut report = SearchReport::new(&GOAL, TERMS, 7);
         while let Some(ask) = search.ask() {
-            let mut trial = Trial::of(ask, &passing(), &TERMS);
+            let mut trial = trial_of(ask, &passing());
             if ask.rate_per_s > capacity {
                 let why = format!("{} s were not enough", ask.seconds);
                 (trial.good, trial.limit, trial.why) = (false, Some(limit), Some(why));
@@ -302,6 +326,20 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_in_which_the_generator_was_behind_is_marked_and_so_is_the_result() {
+        let mut report = searched(4_000, Limit::Target);
+        assert!(!report.to_string().contains("BEHIND"), "{report}");
+        let marked = report.trials.last_mut().unwrap();
+        (marked.generator_was_limit, marked.sent_late) = (true, 12);
+        let words = "; THE GENERATOR WAS BEHIND: 0 missed, 12 late";
+        assert!(marked.to_string().ends_with(words), "{marked}");
+        assert!(
+            report.to_string().contains("BEHIND in 1 of the long trials at this rate"),
+            "{report}"
+        );
+    }
+
+    #[test]
     fn a_limit_outside_of_the_rates_is_said_with_what_to_do() {
         let text = searched(4_000, Limit::Target).to_string();
         assert!(text.contains("4,000 PREPAREs") && text.contains("raise --to"), "{text}");
@@ -318,12 +356,15 @@ mod tests {
             // One of the three that confirm the highest rate.
             let is_faulty = ask.phase == Phase::Confirm && report.trials.len() == 3;
             run.strays.duplicate = u64::from(is_faulty);
-            let trial = Trial::of(ask, &run, &TERMS);
+            let trial = trial_of(ask, &run);
             search.answer(trial.found());
             report.trials.push(trial);
         }
         report.conclude(&search, None);
-        assert_eq!(report.good.map(|it| (it.rate_per_s, it.good, it.trials())), Some((4_000, 2, 3)));
+        assert_eq!(
+            report.good.map(|it| (it.rate_per_s, it.good, it.trials())),
+            Some((4_000, 2, 3))
+        );
         let why = "the trial at 4,000 a second for 10 s: 1 answers came twice";
         assert_eq!(report.failures, [why]);
         assert!(report.to_string().ends_with(&format!("\nFAILED       {why}\n")), "{report}");
@@ -343,7 +384,7 @@ mod tests {
     #[test]
     fn a_line_says_what_was_lost_and_why() {
         let ask = Ask { phase: Phase::Narrow, rate_per_s: 64_000, seconds: 1 };
-        let mut trial = Trial::of(ask, &passing(), &TERMS);
+        let mut trial = trial_of(ask, &passing());
         let line = "narrow       64,000/s for  1 s  good  0 of 1,000 lost, p99 0 ns; generator: 0 \
                     missed, 0 late";
         assert_eq!(trial.to_string(), line);

@@ -4,9 +4,11 @@
 //! became of it. PREPAREs that the generator itself was too slow to send are apart: a trial with
 //! some says nothing of the target, also where it lost others.
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{Ask, Found, Limit, Phase};
+use crate::payload::Kind;
 use crate::receiver::Fault;
 use crate::report::{FaultReport, Report, duration, grouped};
 
@@ -15,6 +17,50 @@ use crate::report::{FaultReport, Report, duration, grouped};
 /// there: nine of ten are late in a trial of a second, more in a longer one. One that shares its
 /// cores is late now and then, and catches up: on two cores with three compilers beside it, 27 %.
 pub const LATE_SHARE_MAX: f64 = 0.5;
+
+/// Share from which on a trial is marked, as a run is: what was lost or slow in it is not put down to
+/// the target alone.
+pub const LATE_SHARE_MARKED: f64 = 0.01;
+
+/// 99th percentiles in which a packet that was lost is slower than any that was not. `None` where that
+/// makes it one that never came.
+#[derive(Clone, Copy, Debug)]
+pub struct WithLost {
+    /// From the scheduled time, in nanoseconds.
+    pub latency_ns: Option<u64>,
+    /// From the time of sending, in nanoseconds.
+    pub service_ns: Option<u64>,
+}
+
+impl WithLost {
+    /// Of a run with these latencies.
+    #[must_use]
+    pub fn of(report: &Report, latency: &Histogram<u64>, service: &Histogram<u64>) -> Self {
+        let timed = report.kinds.iter().filter(|kind| kind.kind != Kind::Expired.name());
+        let came: u64 = timed.map(|kind| kind.as_expected).sum();
+        let p99 = |of: &Histogram<u64>| p99_with_lost(of, came, lost(report));
+        Self { latency_ns: p99(latency), service_ns: p99(service) }
+    }
+}
+
+/// `came` of the samples are of packets that came back as they should. The histogram does not say
+/// which: the others are taken for the fastest, so that none makes this percentile look better.
+fn p99_with_lost(histogram: &Histogram<u64>, came: u64, lost: u64) -> Option<u64> {
+    let rank = ((came + lost) * 99).div_ceil(100);
+    if rank == 0 || rank > came {
+        return None;
+    }
+    let others = histogram.len().saturating_sub(came);
+    #[expect(clippy::cast_precision_loss)] // counts of packets are below 2^52
+    let quantile = ((rank + others) as f64 - 0.5) / histogram.len() as f64;
+    Some(histogram.value_at_quantile(quantile))
+}
+
+/// PREPAREs that did not come back as their kind should, without those that the generator missed.
+fn lost(report: &Report) -> u64 {
+    let as_expected: u64 = report.kinds.iter().map(|kind| kind.as_expected).sum();
+    report.offered.saturating_sub(as_expected + report.missed.too_late)
+}
 
 /// What a trial must keep to.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -49,6 +95,9 @@ pub struct Trial {
     pub missed_by_generator: u64,
     /// PREPAREs sent more than a millisecond late.
     pub sent_late: u64,
+    /// Whether the generator missed some, or sent more than one in a hundred late: the same as in the
+    /// report of a run.
+    pub generator_was_limit: bool,
     /// Median latency from the scheduled time.
     pub p50_ns: u64,
     /// 99th percentile of it.
@@ -57,6 +106,11 @@ pub struct Trial {
     pub max_ns: u64,
     /// 99th percentile from the time of sending.
     pub service_p99_ns: u64,
+    /// 99th percentile from the scheduled time, with a lost packet slower than any other: what
+    /// `--max-p99` is held against. Null where that is one that never came.
+    pub p99_with_lost_ns: Option<u64>,
+    /// The same from the time of sending.
+    pub service_p99_with_lost_ns: Option<u64>,
     /// Whether it kept to its terms.
     pub good: bool,
     /// Who was the limit, where it did not.
@@ -71,10 +125,10 @@ pub struct Trial {
 impl Trial {
     /// Judges the report of the trial that was asked for.
     #[must_use]
-    pub fn of(ask: Ask, report: &Report, terms: &Terms) -> Self {
-        let as_expected: u64 = report.kinds.iter().map(|kind| kind.as_expected).sum();
+    pub fn of(ask: Ask, report: &Report, p99: WithLost, terms: &Terms) -> Self {
         let missed_by_generator = report.missed.too_late;
-        let lost = report.offered.saturating_sub(as_expected + missed_by_generator);
+        let is_late = share(report.sent_late, report.sent) > LATE_SHARE_MARKED;
+        let lost = lost(report);
         let mut trial = Self {
             phase: ask.phase,
             rate_per_s: ask.rate_per_s,
@@ -85,10 +139,13 @@ impl Trial {
             loss_ratio: share(lost, report.offered),
             missed_by_generator,
             sent_late: report.sent_late,
+            generator_was_limit: missed_by_generator > 0 || is_late,
             p50_ns: report.latency.p50_ns,
             p99_ns: report.latency.p99_ns,
             max_ns: report.latency.max_ns,
             service_p99_ns: report.service.p99_ns,
+            p99_with_lost_ns: p99.latency_ns,
+            service_p99_with_lost_ns: p99.service_ns,
             good: true,
             limit: None,
             why: None,
@@ -120,9 +177,17 @@ impl Trial {
             return Some((Limit::Generator, slow));
         }
         if self.loss_ratio > terms.max_loss {
-            return Some((Limit::Target, losses(report)));
+            return Some(self.blame(losses(report)));
         }
         self.too_long(terms.max_p99_ns?)
+    }
+
+    /// What was lost or slow is not put down to the target where the generator was behind.
+    fn blame(&self, why: String) -> (Limit, String) {
+        if self.generator_was_limit {
+            return (Limit::Generator, format!("{why}; {}", self.late()));
+        }
+        (Limit::Target, why)
     }
 
     /// Why the trial says nothing of what the target can do.
@@ -140,11 +205,14 @@ impl Trial {
 
     fn too_long(&self, max_p99_ns: u64) -> Option<(Limit, String)> {
         let allowed = duration(max_p99_ns);
-        if self.service_p99_ns > max_p99_ns {
-            return Some((Limit::Target, format!("p99 is above {allowed}")));
+        let is_above = |p99: Option<u64>| p99.is_none_or(|ns| ns > max_p99_ns);
+        if is_above(self.service_p99_with_lost_ns) {
+            let what =
+                if self.lost > 0 { "p99, with what was lost as the slowest," } else { "p99" };
+            return Some(self.blame(format!("{what} is above {allowed}")));
         }
         let why = || format!("THE GENERATOR sent late: p99 is above {allowed} only by its delay");
-        (self.p99_ns > max_p99_ns).then(|| (Limit::Generator, why()))
+        is_above(self.p99_with_lost_ns).then(|| (Limit::Generator, why()))
     }
 }
 
@@ -202,10 +270,16 @@ mod tests {
 
     /// The trial of a run in which all went well, but for one thing. A thousand were offered.
     fn judged(terms: &Terms, spoil: impl FnOnce(&mut Report)) -> Trial {
+        timed(terms, [Some(0), Some(0)], spoil)
+    }
+
+    /// The same with these 99th percentiles.
+    fn timed(terms: &Terms, p99: [Option<u64>; 2], spoil: impl FnOnce(&mut Report)) -> Trial {
         let mut report = passing();
         report.failures.clear();
         spoil(&mut report);
-        Trial::of(ASK, &report, terms)
+        let [latency_ns, service_ns] = p99;
+        Trial::of(ASK, &report, WithLost { latency_ns, service_ns }, terms)
     }
 
     #[track_caller]
@@ -289,14 +363,56 @@ mod tests {
     #[test]
     fn latency_is_the_targets_where_its_service_time_is_and_else_the_generators() {
         let terms = Terms { max_p99_ns: Some(500_000), ..STRICT };
-        let slow = |scheduled, service| {
-            judged(&terms, |report| {
-                (report.latency.p99_ns, report.service.p99_ns) = (scheduled, service);
-            })
-        };
+        let slow = |scheduled, service| timed(&terms, [Some(scheduled), Some(service)], |_| ());
         assert!(slow(500_000, 500_000).good);
         assert_bad(&slow(500_001, 500_001), Limit::Target, "p99 is above 500.0 us");
         assert_bad(&slow(500_001, 500_000), Limit::Generator, "THE GENERATOR sent late");
+        // A packet that never came is slower than any time.
+        let lost = timed(&terms, [None, None], |_| ());
+        assert_bad(&lost, Limit::Target, "p99 is above 500.0 us");
+    }
+
+    #[test]
+    fn more_than_one_in_a_hundred_late_marks_the_trial_and_the_target_is_not_blamed_alone() {
+        let lose = |late| {
+            judged(&STRICT, |report| {
+                (report.kinds[0].as_expected, report.unanswered) = (499, 1);
+                report.sent_late = late;
+            })
+        };
+        assert_bad(&lose(10), Limit::Target, "1 never answered");
+        assert!(!lose(10).generator_was_limit);
+        let words = "1 never answered; THE GENERATOR sent 11 of them more than 1 ms late";
+        assert_bad(&lose(11), Limit::Generator, words);
+        assert!(lose(11).generator_was_limit);
+        // It is only marked where nothing was lost or slow.
+        let good = judged(&STRICT, |report| report.sent_late = 11);
+        assert_eq!((good.good, good.generator_was_limit), (true, true));
+        let terms = Terms { max_p99_ns: Some(5), ..STRICT };
+        let slow = timed(&terms, [Some(6), Some(6)], |report| report.sent_late = 11);
+        assert_bad(&slow, Limit::Generator, "p99 is above 5 ns; THE GENERATOR");
+    }
+
+    /// A thousand samples of 1, 2, 3 ... us.
+    fn samples() -> Histogram<u64> {
+        let mut histogram = Histogram::new_with_bounds(1, 1 << 30, 4).unwrap();
+        (1..=1_000).for_each(|us| histogram.record(us * 1_000).unwrap());
+        histogram
+    }
+
+    #[test]
+    fn a_lost_packet_is_slower_than_any_that_came() {
+        let p99_us =
+            |came, lost| p99_with_lost(&samples(), came, lost).map(|ns| (ns + 500) / 1_000);
+        assert_eq!(p99_us(1_000, 0), Some(990));
+        // Never answered, so that they are not among the samples: of 1,010 the 1,000th.
+        assert_eq!(p99_us(1_000, 10), Some(1_000));
+        assert_eq!(p99_us(1_000, 11), None);
+        // Rejected at once: the fastest ten of the thousand.
+        assert_eq!(p99_us(990, 10), Some(1_000));
+        assert_eq!(p99_us(995, 5), Some(995));
+        assert_eq!(p99_us(989, 11), None);
+        assert_eq!(p99_us(0, 0), None);
     }
 
     #[test]
