@@ -85,9 +85,9 @@ pub(super) fn command(args: &CompareArgs) -> u8 {
         Err(sentence) => return complain(&sentence, UNUSABLE),
     };
     let name = |path: &Path| path.display().to_string();
-    let seed = sides[0].workload.traffic.seed;
-    let (a, b) = (name(&args.a), name(&args.b));
-    let mut report = CompareReport::new(a, b, seed, args.trials, args.drive.method());
+    let seeds = [0, 1].map(|side: usize| sides[side].workload.traffic.seed);
+    let names = [name(&args.a), name(&args.b)];
+    let mut report = CompareReport::new(names, seeds, args.trials, args.drive.method());
     tell(args.json, args.quiet, &report.heading());
     let status = match play(args, &sides, &mut report) {
         Ok(()) => {

@@ -27,8 +27,10 @@ pub struct CompareReport {
     pub a: String,
     /// What stands for B.
     pub b: String,
-    /// Seed of every draw, where the workloads name none.
+    /// Seed of every draw of A.
     pub seed: u64,
+    /// Seed of every draw of B: the same, unless the workloads name others.
+    pub seed_b: u64,
     /// Pairs of trials that were asked for, without the one that warms up.
     pub pairs: usize,
     /// Share of cases in which an interval holds the true median, at least.
@@ -112,14 +114,15 @@ impl Trial {
 impl CompareReport {
     /// The report before the first trial.
     #[must_use]
-    pub fn new(a: String, b: String, seed: u64, pairs: usize, method: &str) -> Self {
+    pub fn new([a, b]: [String; 2], seeds: [u64; 2], pairs: usize, method: &str) -> Self {
         Self {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
             method: method.to_owned(),
             a,
             b,
-            seed,
+            seed: seeds[0],
+            seed_b: seeds[1],
             pairs,
             confidence: CONFIDENCE,
             partial: None,
@@ -132,10 +135,12 @@ impl CompareReport {
     /// The first lines, before any trial.
     #[must_use]
     pub fn heading(&self) -> String {
+        let (a, b) = (self.seed, self.seed_b);
+        let seeds = if a == b { format!("seed {a}") } else { format!("seeds {a} of A, {b} of B") };
         format!(
-            "m2-load compare: {} pairs of trials in turns after one that warms up, seed {}\n\
+            "m2-load compare: {} pairs of trials in turns after one that warms up, {seeds}\n\
              {}.\nA            {}\nB            {}\n",
-            self.pairs, self.seed, self.method, self.a, self.b
+            self.pairs, self.method, self.a, self.b
         )
     }
 
@@ -243,6 +248,7 @@ mod tests {
     use crate::report::{OPEN_LOOP, passing};
 
     const NAMES: [&str; 2] = ["p99", "fulfilled_per_s"];
+    const NAMES_AB: [&str; 2] = ["a.toml", "b.toml"];
 
     fn figures() -> Vec<Figure> {
         NAMES.iter().map(|name| Figure::named(name).unwrap()).collect()
@@ -250,7 +256,7 @@ mod tests {
 
     /// Eight pairs in which B's p99 is `factor` times that of A, after a warm-up far off.
     fn compared(factor: u64, spoil: impl Fn(usize, Side, &mut Report)) -> CompareReport {
-        let mut compare = CompareReport::new("a.toml".into(), "b.toml".into(), 7, 8, OPEN_LOOP);
+        let mut compare = CompareReport::new(NAMES_AB.map(str::to_owned), [7, 7], 8, OPEN_LOOP);
         for pair in 0..=8 {
             for side in super::super::order(pair) {
                 let mut report = passing();
@@ -282,6 +288,14 @@ mod tests {
         assert!(lines[2].starts_with("fulfilled_per_s "), "{text}");
         assert!(lines[2].ends_with("B / A = 1.000 (1.000 to 1.000): no difference"), "{text}");
         assert_eq!(lines.len(), 3, "{text}");
+    }
+
+    #[test]
+    fn the_heading_tells_both_seeds_where_they_differ() {
+        let heading =
+            |seeds| CompareReport::new(NAMES_AB.map(str::to_owned), seeds, 8, OPEN_LOOP).heading();
+        assert!(heading([7, 7]).contains(" warms up, seed 7\n"), "{}", heading([7, 7]));
+        assert!(heading([7, 8]).contains(" warms up, seeds 7 of A, 8 of B\n"));
     }
 
     #[test]

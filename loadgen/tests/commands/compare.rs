@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::peer::{Faults, Peer, Transport};
 use crate::{assert_complains, ended, json, workload};
 
@@ -60,6 +62,23 @@ fn a_against_a_is_no_difference_and_status_0() {
     let (status, stdout, stderr) = ended(compare(&peer, &peer, &arguments));
     assert_eq!((status, stderr.as_str()), (0, ""), "{stdout}");
     assert!(stdout.contains(": no difference\n"), "{stdout}");
+}
+
+#[test]
+fn the_seeds_of_both_workloads_are_told() {
+    let a = Peer::start(Transport::Unix, Faults::default());
+    let b = Peer::start(Transport::Unix, Faults::default());
+    let mut command = compare(&a, &b, &["--json", "--trials", "6", "--measure", "sent"]);
+    let other = workload(&b).replace("seed = 7", "seed = 8");
+    std::fs::write(b.folder.join("workload.toml"), other).unwrap();
+    let child = command.spawn().unwrap();
+    a.wait_for_prepares(1);
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let report = json(std::str::from_utf8(&output.stdout).unwrap(), &stderr);
+    assert_eq!((&report["seed"], &report["seed_b"]), (&7.into(), &8.into()), "{report:#}");
+    assert!(stderr.lines().next().unwrap().ends_with("seeds 7 of A, 8 of B"), "{stderr}");
 }
 
 #[test]
