@@ -225,3 +225,14 @@ fn what_is_appended_has_the_length_that_was_foretold() {
         }
     }
 }
+
+#[test]
+fn a_message_that_came_in_pieces_can_be_read_and_changed_where_it_stands() {
+    let mut reader = ws::Reader::new(ws::Role::Client, 100);
+    let mut arrived = [0x02, 1, b'a', 0x80, 2, b'b', b'c'];
+    assert_eq!(reader.next(&mut arrived), Ok(Some((3, ws::Event::Fragment))));
+    assert_eq!(reader.next(&mut arrived[3..]), Ok(Some((4, ws::Event::Assembled))));
+    assert_eq!(reader.assembled_mut(), b"abc");
+    reader.assembled_mut()[1] = b'x';
+    assert_eq!(reader.assembled(), b"axc");
+}
