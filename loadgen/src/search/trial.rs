@@ -2,7 +2,8 @@
 //!
 //! Every PREPARE that was offered must come back as its kind should; what did not is lost, whatever
 //! became of it. PREPAREs that the generator itself was too slow to send are apart: a trial with
-//! some says nothing of the target, also where it lost others.
+//! some says nothing of the target's rate, also where it lost others. A fault that no rate excuses is
+//! the target's in any trial.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
