@@ -236,3 +236,17 @@ fn a_message_that_came_in_pieces_can_be_read_and_changed_where_it_stands() {
     reader.assembled_mut()[1] = b'x';
     assert_eq!(reader.assembled(), b"axc");
 }
+
+#[test]
+fn the_longest_message_is_taken_and_one_byte_more_is_not() {
+    let mut whole = [0x82, 3, 1, 2, 3];
+    let event = ws::Reader::new(ws::Role::Client, 3).next(&mut whole);
+    assert_eq!(event, Ok(Some((5, ws::Event::Message(2..5)))));
+    let refused = ws::Reader::new(ws::Role::Client, 2).next(&mut whole);
+    assert_eq!(refused, Err(CloseReason::MessageTooBig));
+    // A control frame has its own bound.
+    let mut ping = [0x89; 127];
+    ping[1] = 125;
+    let event = ws::Reader::new(ws::Role::Client, 2).next(&mut ping);
+    assert_eq!(event, Ok(Some((127, ws::Event::Ping(2..127)))));
+}
