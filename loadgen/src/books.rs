@@ -184,7 +184,8 @@ impl fmt::Display for Finding {
 ///
 /// # Panics
 ///
-/// If a sum passes 2^127, which takes more packets than 2^63.
+/// If a sum passes 2^127, which takes more packets than 2^63, or `before` holds an amount near it,
+/// which [`limits::UNITS_MAX`](crate::limits::UNITS_MAX) excludes where it is read.
 #[must_use]
 pub fn expected(before: &Words, book: &EndBook) -> Words {
     let signed = |sum: u128| i128::try_from(sum).expect("2^63 packets of 2^64 - 1 at least");

@@ -57,11 +57,12 @@ struct AccountReply {
     held_in: Units,
     held_out: Units,
     frozen: Units,
-    prepaid: Units,
+    prepaid: PaidAhead,
     connected: bool,
 }
 
-/// An amount as a decimal string: JSON numbers lose digits above 2^53.
+/// An amount as a decimal string: JSON numbers lose digits above 2^53. It lies within
+/// [`limits::UNITS_MAX`] of 0, so that sums with what a run moves cannot overflow.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
 struct Units(i128);
@@ -70,7 +71,32 @@ impl TryFrom<String> for Units {
     type Error = String;
 
     fn try_from(digits: String) -> Result<Self, String> {
-        digits.parse().map(Self).map_err(|_| format!("'{digits}' is not a whole number"))
+        let shown = || digits.chars().take(limits::UNITS_SHOWN_LEN_MAX).collect::<String>();
+        let is_number = digits.strip_prefix(['-', '+']).unwrap_or(&digits);
+        if is_number.is_empty() || !is_number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(format!("'{}' is not a whole number", shown().escape_debug()));
+        }
+        let units = digits.parse().ok();
+        units
+            .filter(|units: &i128| units.unsigned_abs() <= limits::UNITS_MAX)
+            .map(Self)
+            .ok_or_else(|| format!("'{}' is more than 2^120 units, which no ledger holds", shown()))
+    }
+}
+
+/// What was paid ahead: [`Units`] that are not negative.
+#[derive(Deserialize)]
+#[serde(try_from = "Units")]
+struct PaidAhead(i128);
+
+impl TryFrom<Units> for PaidAhead {
+    type Error = String;
+
+    fn try_from(Units(units): Units) -> Result<Self, String> {
+        match units {
+            0.. => Ok(Self(units)),
+            _ => Err(format!("prepaid is '{units}', and nobody pays less than nothing ahead")),
+        }
     }
 }
 
@@ -227,10 +253,10 @@ mod tests {
     fn every_word_is_read_into_its_own_place() {
         let read = accounts(
             r#"{"ok":true,"accounts":[{"name":"alice","asset_code":"USD","connected":true,
-               "balance":"-170141183460469231731687303715884105728","held_in":"2","held_out":"3",
+               "balance":"-1329227995784915872903807060280344576","held_in":"2","held_out":"3",
                "frozen":"4","prepaid":"5"}]}"#,
         );
-        let words = Words { balance: i128::MIN, held_in: 2, held_out: 3, frozen: 4, prepaid: 5 };
+        let words = Words { balance: -(1 << 120), held_in: 2, held_out: 3, frozen: 4, prepaid: 5 };
         assert_eq!(read.unwrap(), [Account { name: "alice".to_owned(), connected: true, words }]);
     }
 
@@ -244,6 +270,37 @@ mod tests {
         }
         let error = accounts(&whole.replace("\"3\"", "\"3.5\"")).unwrap_err().to_string();
         assert!(error.contains("'3.5' is not a whole number"), "{error}");
+    }
+
+    #[test]
+    fn an_amount_that_no_ledger_holds_is_refused() {
+        let with = |word: &str, digits: &str| {
+            let words = ["balance", "held_in", "held_out", "frozen", "prepaid"];
+            let words =
+                words.map(|it| format!("\"{it}\":\"{}\"", if it == word { digits } else { "1" }));
+            accounts(&format!(
+                "{{\"accounts\":[{{\"name\":\"a\",\"connected\":true,{}}}]}}",
+                words.join(",")
+            ))
+        };
+        let most = (1_i128 << 120).to_string();
+        let many = "9".repeat(1_000_000);
+        for word in ["balance", "held_in", "held_out", "frozen", "prepaid"] {
+            assert!(with(word, &most).is_ok(), "{word}");
+            for digits in [((1_i128 << 120) + 1).to_string(), i128::MIN.to_string(), many.clone()] {
+                let error = with(word, &digits).unwrap_err().to_string();
+                assert!(error.contains("is more than 2^120 units"), "{error}");
+                assert!(error.len() < 200, "{error}");
+            }
+            for digits in ["", "-", "+-1", "\\u001b[2J", "one"] {
+                let error = with(word, digits).unwrap_err().to_string();
+                assert!(error.contains("is not a whole number"), "{error}");
+                assert!(!error.contains('\x1b'), "{error}");
+            }
+        }
+        assert!(with("balance", &format!("-{most}")).is_ok());
+        let error = with("prepaid", "-1").unwrap_err().to_string();
+        assert!(error.contains("prepaid is '-1', and nobody pays less than nothing"), "{error}");
     }
 
     /// What is said of a socket where `answer` comes to a question.

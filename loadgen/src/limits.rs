@@ -120,6 +120,13 @@ pub const CONNECTED_MS: u64 = 5_000;
 /// Bytes of one answer of the control socket: 16 MiB are some 30,000 accounts.
 pub const CONTROL_LINE_LEN_MAX: u64 = 16 << 20;
 
+/// Largest amount that a control socket may show. A day at the highest rate moves less than 2^105
+/// units, so that sums of both stay within an i128.
+pub const UNITS_MAX: u128 = 1 << 120;
+
+/// Characters that are shown of an amount that is none.
+pub const UNITS_SHOWN_LEN_MAX: usize = 48;
+
 /// The control socket may show an older state than the last answer, for this long, in
 /// milliseconds: a switch publishes its ledgers now and then, not at every packet.
 pub const BOOKS_SETTLE_MS: u64 = 3_000;
