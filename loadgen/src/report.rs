@@ -42,6 +42,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// What the verdict rests on, a sentence each. Empty when it passed.
     pub failures: Vec<String>,
+    /// What the run says nothing about, a sentence each: kinds of packet that none was sent of.
+    pub notes: Vec<String>,
     /// Each thing that `--require` asked for, and what came of it.
     pub requirements: Vec<RequirementReport>,
     /// Why the run ended early, if it did.

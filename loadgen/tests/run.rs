@@ -66,6 +66,18 @@ fn every_kind_of_packet_comes_back_as_it_should_over_a_unix_socket() {
 }
 
 #[test]
+fn a_run_too_short_for_every_kind_passes_and_notes_what_it_did_not_try() {
+    let peer = Peer::start(Transport::Unix, Faults::default());
+    // One packet: it is of one kind, and four of the mix are not tried.
+    let (status, report) = finish(start(&peer, MIXED, &["--rate", "1"]));
+    assert_eq!((status, failures(&report).as_str()), (0, "[]"), "{report:#}");
+    let notes = report["notes"].as_array().unwrap();
+    assert_eq!(notes.len(), 4, "{notes:?}");
+    let why = "was not tried: fewer than 1,000 packets were sent";
+    assert!(notes.iter().all(|note| note.as_str().unwrap().ends_with(why)), "{notes:?}");
+}
+
+#[test]
 fn a_second_run_on_the_same_target_starts_from_its_balances() {
     let peer = Peer::start(Transport::Unix, Faults::default());
     let (first, before) = finish(start(&peer, "", &["--rate", "500"]));

@@ -72,6 +72,8 @@ pub struct Trial {
     pub values: BTreeMap<&'static str, f64>,
     /// What went wrong first, if something did.
     pub failure: Option<String>,
+    /// What it says nothing about, if there is such a thing: a kind of packet that it had none of.
+    pub note: Option<String>,
     /// Whether the generator was slower than what it measured.
     pub generator_was_limit: bool,
 }
@@ -106,6 +108,7 @@ impl Trial {
                 Verdict::Fail => report.failures.first().cloned(),
                 _ => None,
             },
+            note: report.notes.first().cloned(),
             generator_was_limit: report.generator_was_limit,
         })
     }
@@ -215,6 +218,10 @@ impl fmt::Display for CompareReport {
                      are no figures of the target"
                 )?;
             }
+            let noted = |trial: &&Trial| trial.side == side && trial.note.is_some();
+            if let Some(note) = self.trials.iter().find(noted).and_then(|it| it.note.as_ref()) {
+                writeln!(f, "note         a trial of {side:?}: {note}")?;
+            }
             let failed = self.count(side, |trial| trial.failure.is_some());
             let first = |trial: &&Trial| trial.side == side && trial.failure.is_some();
             if let Some(why) = self.trials.iter().find(first).and_then(|it| it.failure.as_ref()) {
@@ -313,6 +320,19 @@ mod tests {
         assert!(text.contains("THE GENERATOR WAS THE LIMIT in 1 trials of A"), "{text}");
         let line = CompareReport::line(&compare.trials[0], &figures());
         assert_eq!(line, "warm-up A    p99 1.00 s, fulfilled_per_s 50\n");
+    }
+
+    #[test]
+    fn what_no_trial_of_a_side_tried_is_noted_once_and_fails_nothing() {
+        let compare = compared(1, |_, side, report| {
+            if side == Side::B {
+                report.notes.push("kind x was not tried: why".to_owned());
+            }
+        });
+        assert!(compare.all_passed());
+        let text = compare.to_string();
+        let notes: Vec<_> = text.lines().filter(|line| line.starts_with("note ")).collect();
+        assert_eq!(notes, ["note         a trial of B: kind x was not tried: why"]);
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub(crate) fn passing() -> Report {
         environment: environment(),
         verdict: Verdict::Fail,
         failures: vec!["not yet concluded".to_owned()],
+        notes: Vec::new(),
         requirements: Vec::new(),
         partial: None,
         interrupted: false,
@@ -137,6 +138,23 @@ fn a_kind_without_a_share_need_not_occur() {
         report.kinds[1].as_expected = 0;
     });
     assert_eq!(report.verdict, Verdict::Pass);
+}
+
+#[test]
+fn a_kind_that_none_was_sent_of_is_a_note_and_no_failure() {
+    let untried = |sent| {
+        concluded(|report| {
+            report.sent = sent;
+            (report.kinds[1].sent, report.kinds[1].as_expected) = (0, 0);
+        })
+    };
+    let report = untried(999);
+    assert_eq!((report.verdict, report.failures.len()), (Verdict::Pass, 0));
+    let note = "kind rejected was not tried: fewer than 1,000 packets were sent";
+    assert_eq!(report.notes, [note]);
+    assert!(report.to_string().contains(&format!("\nnote         {note}\n")), "{report}");
+    assert_eq!(untried(1_000).notes, ["kind rejected was not tried: none of them was sent"]);
+    assert!(concluded(|_| ()).notes.is_empty());
 }
 
 #[test]

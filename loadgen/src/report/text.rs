@@ -43,6 +43,9 @@ impl fmt::Display for Report {
         self.write_books(f)?;
         self.write_environment(f)?;
         self.write_requirements(f)?;
+        for note in &self.notes {
+            writeln!(f, "note         {note}")?;
+        }
         for failure in &self.failures {
             writeln!(f, "FAILED       {failure}")?;
         }

@@ -6,6 +6,7 @@
 use super::{Report, Verdict, grouped};
 use crate::books::Finding;
 use crate::require::Requirements;
+use crate::traffic::PER_MILLE;
 
 impl Report {
     /// Draws the verdict from everything else in the report.
@@ -13,6 +14,7 @@ impl Report {
         self.books.differences = findings.iter().map(ToString::to_string).collect();
         self.generator_was_limit = self.limits_itself();
         self.failures = self.failures_found();
+        self.notes = self.kinds_not_tried();
         self.verdict = match (&self.partial, self.failures.is_empty()) {
             (Some(_), _) => Verdict::Partial,
             (None, true) => Verdict::Pass,
@@ -70,7 +72,8 @@ impl Report {
             fail_if(fault.count, &format!("PREPAREs were delivered with a fault: {}", fault.fault));
         }
         for kind in &self.kinds {
-            if kind.share_per_mille > 0 && kind.as_expected == 0 && !self.interrupted {
+            let is_meant = kind.share_per_mille > 0 && kind.sent > 0;
+            if is_meant && kind.as_expected == 0 && !self.interrupted {
                 failures.push(format!(
                     "no packet of kind {} came back as it should ({} were sent)",
                     kind.kind,
@@ -80,5 +83,17 @@ impl Report {
         }
         failures.extend(self.books.differences.iter().cloned());
         failures
+    }
+
+    /// Kinds of the mix that none was sent of: nothing is known of them, and nothing speaks against
+    /// them either. In every thousand packets each kind has its share.
+    fn kinds_not_tried(&self) -> Vec<String> {
+        let why = if self.sent < u64::from(PER_MILLE) {
+            "fewer than 1,000 packets were sent"
+        } else {
+            "none of them was sent"
+        };
+        let untried = self.kinds.iter().filter(|kind| kind.share_per_mille > 0 && kind.sent == 0);
+        untried.map(|kind| format!("kind {} was not tried: {why}", kind.kind)).collect()
     }
 }

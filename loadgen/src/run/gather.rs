@@ -27,6 +27,7 @@ pub(super) fn report(workload: &Workload, engine: &Engine<'_>, environment: Envi
         environment,
         verdict: Verdict::Partial,
         failures: Vec::new(),
+        notes: Vec::new(),
         requirements: Vec::new(),
         partial: None,
         interrupted: false,
