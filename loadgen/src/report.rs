@@ -66,8 +66,11 @@ pub struct Report {
     pub offered_per_s: Option<u64>,
     /// Seconds that were asked for.
     pub seconds: u64,
-    /// PREPAREs that were due; of a closed loop, those that were sent.
+    /// PREPAREs that were due, until the cut where a run was cut; of a closed loop, those that were
+    /// sent.
     pub offered: u64,
+    /// PREPAREs that would have been due after the cut of a run that was cut.
+    pub not_due: u64,
     /// PREPAREs that were sent.
     pub sent: u64,
     /// PREPAREs that were never sent.
@@ -151,8 +154,8 @@ pub struct RequirementReport {
     /// The same for the eye.
     #[serde(skip)]
     pub actual_text: String,
-    /// Whether it was reached.
-    pub met: bool,
+    /// Whether it was reached; null in a run that ended early, of which nothing is judged.
+    pub met: Option<bool>,
 }
 
 /// PREPAREs that were never sent, by reason.

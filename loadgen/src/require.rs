@@ -304,7 +304,7 @@ impl Requirements {
         self.0.iter().any(|requirement| requirement.metric.name == TARGET_CPU)
     }
 
-    /// Holds each against a report.
+    /// Holds each against a report. Of a run that ended early it says what each figure came to.
     #[must_use]
     pub fn judge(&self, report: &Report) -> Vec<RequirementReport> {
         self.0.iter().map(|requirement| requirement.judge(report)).collect()
@@ -329,6 +329,7 @@ impl Requirement {
 
     fn judge(&self, report: &Report) -> RequirementReport {
         let actual = (self.metric.of)(report);
+        let met = actual.is_some_and(|value| self.operator.holds(value, self.limit));
         RequirementReport {
             requirement: self.text.clone(),
             unit: self.metric.unit.name(),
@@ -336,7 +337,7 @@ impl Requirement {
             actual,
             actual_text: actual
                 .map_or_else(|| "not measured".to_owned(), |value| self.metric.unit.show(value)),
-            met: actual.is_some_and(|value| self.operator.holds(value, self.limit)),
+            met: report.partial.is_none().then_some(met),
         }
     }
 }

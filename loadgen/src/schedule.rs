@@ -159,6 +159,15 @@ impl Schedule {
         }
     }
 
+    /// The run is cut: nothing more is due. Gives back how many packets would have been due after
+    /// `now_ns`; those before it were due, sent or not.
+    pub fn cut(&mut self, now_ns: u64) -> u64 {
+        while self.due_ns().is_some_and(|due_ns| due_ns <= now_ns) {
+            self.advance();
+        }
+        self.stop()
+    }
+
     /// Nothing more is due; gives back how many packets that takes away.
     pub fn stop(&mut self) -> u64 {
         let left = self.count - self.sequence;

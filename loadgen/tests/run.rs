@@ -194,12 +194,23 @@ fn a_target_that_closes_in_the_middle_leaves_a_partial_report() {
         assert!(reason.contains("end 'alice'") && reason.contains("the run"), "{reason}");
         let sent = report["sent"].as_u64().unwrap();
         assert!((700..2_000).contains(&sent), "{sent}");
+        assert_cut(&report, 2_000);
         let answered = report["answered"].as_u64().unwrap();
         assert_eq!(answered + report["unanswered"].as_u64().unwrap(), sent);
         // The rate is that of the part of a second that packets were sent in.
         let answered_per_s = report["answered_per_s"].as_f64().unwrap();
         assert!(answered_per_s > 1.2 * answered as f64, "{answered_per_s}");
     }
+}
+
+/// Only what was due before the cut of a run of so many packets was offered, and nothing fails for
+/// what it did not get to.
+#[track_caller]
+fn assert_cut(report: &Value, count: u64) {
+    let number = |key: &str| report[key].as_u64().unwrap();
+    assert_eq!(number("offered") + number("not_due"), count, "{report:#}");
+    assert!((number("sent")..count).contains(&number("offered")), "{report:#}");
+    assert!(!failures(report).contains("no packet of kind"), "{report:#}");
 }
 
 /// A run of a minute that gets `signal` once packets flow.
@@ -219,11 +230,24 @@ fn a_signal_ends_the_sending_and_the_report_of_what_was_sent_is_partial() {
         assert!(report["partial"].as_str().unwrap().starts_with("interrupted by a signal"));
         let sent = report["sent"].as_u64().unwrap();
         assert!((200..60_000).contains(&sent), "{sent}");
+        assert_cut(&report, 120_000);
         // All were answered, so that the books of what was sent could be compared.
         assert_eq!((&report["answered"], failures(&report).as_str()), (&report["sent"], "[]"));
         assert_eq!(report["books"]["compared_with_target"], true, "{report:#}");
         // The rate is that of the time that packets were sent in.
         assert!(report["answered_per_s"].as_f64().unwrap() > 500.0, "{report:#}");
+    }
+}
+
+#[test]
+fn of_a_run_that_was_cut_no_requirement_is_judged() {
+    let faults = Faults { closes_at: Some(300), ..Faults::default() };
+    let peer = Peer::start(Transport::Tcp, faults);
+    let (status, report) = finish(start(&peer, "", &["--require", "loss<0.9,sent>1000000"]));
+    assert_eq!(status, 3, "{report:#}");
+    for row in report["requirements"].as_array().unwrap() {
+        assert_eq!(row["met"], Value::Null, "{report:#}");
+        assert!(row["actual"].is_number(), "{report:#}");
     }
 }
 

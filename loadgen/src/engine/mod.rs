@@ -144,6 +144,8 @@ pub struct Engine<'a> {
     bodies: Option<Bodies>,
     last_answer_ns: u64,
     last_sent_ns: u64,
+    /// PREPAREs that were not due yet when the run was cut.
+    pub not_due: u64,
     /// How long packets were sent: to the schedule's end, or to that of the run if it came first.
     pub sending_ns: u64,
     build: Build,
@@ -188,6 +190,7 @@ impl<'a> Engine<'a> {
             tally: Tally::new(workload.flows.len()),
             last_answer_ns: 0,
             last_sent_ns: 0,
+            not_due: 0,
             sending_ns: 0,
             build: Build::new(),
             scratch: Vec::new(),
@@ -224,6 +227,8 @@ impl<'a> Engine<'a> {
             self.sleep(&mut events, sleep_ns);
         };
         let end_ns = self.clock.now().ns;
+        // Nothing, but where a link ended.
+        self.not_due += self.schedule.cut(end_ns);
         self.tally.finish(end_ns);
         live.second(self.tally.second());
         self.sending_ns = end_ns.min(self.sending_until_ns());
@@ -260,8 +265,9 @@ impl<'a> Engine<'a> {
 
     /// A signal came: what is out may still be answered, for a while.
     fn stop_sending(&mut self, live: &Live) {
-        self.interrupted_ns = Some(self.clock.now().ns);
-        let _ = self.schedule.stop();
+        let now_ns = self.clock.now().ns;
+        self.interrupted_ns = Some(now_ns);
+        self.not_due += self.schedule.cut(now_ns);
         // It stays readable, and would wake us for as long as we wait.
         let _ = epoll::delete(&self.poll, &self.interrupt);
         let wait_s = limits::INTERRUPTED_WAIT_NS / 1_000_000_000;

@@ -57,6 +57,7 @@ pub(crate) fn passing() -> Report {
         offered_per_s: Some(100),
         seconds: 10,
         offered: 1_000,
+        not_due: 0,
         sent: 1_000,
         missed: Missed::default(),
         sent_late: 0,
@@ -260,7 +261,23 @@ fn a_requirement_that_is_not_met_spoils_only_a_run_that_passed() {
     let failed = required("fulfilled>0.999", |report| report.strays.duplicate = 1);
     assert_eq!(failed.verdict, Verdict::Fail);
     let partial = required("fulfilled>0.999", |report| report.partial = Some("x".to_owned()));
-    assert_eq!(partial.verdict, Verdict::Partial);
+    assert_eq!((partial.verdict, partial.requirements[0].met), (Verdict::Partial, None));
+    let text = partial.to_string();
+    assert!(text.contains("\nrequired     fulfilled>0.999            not judged: 0.5\n"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&partial.to_json()).unwrap();
+    assert_eq!(json["requirements"][0]["met"], serde_json::Value::Null);
+}
+
+#[test]
+fn what_a_run_that_was_cut_did_not_get_to_is_not_offered_and_no_failure() {
+    let report = concluded(|report| {
+        report.partial = Some("the link closed".to_owned());
+        report.not_due = 9_000;
+        report.kinds[1].as_expected = 0;
+    });
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    let first = "m2-load PARTIAL: 1,000 of 10,000 PREPAREs offered at 100 a second for 10 s, seed 1\n";
+    assert!(report.to_string().starts_with(first), "{report}");
 }
 
 #[test]

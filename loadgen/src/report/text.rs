@@ -10,7 +10,10 @@ use crate::environment::LinkReport;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verdict, offered) = (self.verdict, grouped(self.offered));
+        let (verdict, mut offered) = (self.verdict, grouped(self.offered));
+        if self.not_due > 0 {
+            offered += &format!(" of {}", grouped(self.offered + self.not_due));
+        }
         match (self.window, self.offered_per_s) {
             (Some(window), _) => {
                 write!(
@@ -267,7 +270,11 @@ impl Report {
     fn write_requirements(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, row) in self.requirements.iter().enumerate() {
             let title = if index == 0 { "required" } else { "" };
-            let word = if row.met { "met" } else { "NOT MET" };
+            let word = match row.met {
+                Some(true) => "met",
+                Some(false) => "NOT MET",
+                None => "not judged",
+            };
             writeln!(f, "{title:<13}{:<26} {word}: {}", row.requirement, row.actual_text)?;
         }
         Ok(())

@@ -34,17 +34,17 @@ impl Report {
             || cpu_us.saturating_mul(20) >= sending_us * 19
     }
 
-    /// Holds the report against what was required of the run. It says nothing of a run that failed
-    /// or ended early, but what each figure came to.
+    /// Holds the report against what was required of the run. It says nothing of a run that failed,
+    /// but which figures were reached, and of one that ended early only what they came to.
     pub fn require(&mut self, requirements: &Requirements) {
         self.requirements = requirements.judge(self);
-        let all_met = self.requirements.iter().all(|requirement| requirement.met);
+        let all_met = self.requirements.iter().all(|requirement| requirement.met == Some(true));
         if self.verdict == Verdict::Pass && !all_met {
             self.verdict = Verdict::Unmet;
         }
     }
 
-    /// What an interrupted run did not get to is no failure of anybody.
+    /// What a run that was cut did not get to is no failure of anybody.
     fn failures_found(&self) -> Vec<String> {
         let mut failures = Vec::new();
         let mut fail_if = |count: u64, what: &str| {
@@ -73,7 +73,7 @@ impl Report {
         }
         for kind in &self.kinds {
             let is_meant = kind.share_per_mille > 0 && kind.sent > 0;
-            if is_meant && kind.as_expected == 0 && !self.interrupted {
+            if is_meant && kind.as_expected == 0 && self.partial.is_none() {
                 failures.push(format!(
                     "no packet of kind {} came back as it should ({} were sent)",
                     kind.kind,

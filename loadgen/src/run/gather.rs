@@ -18,6 +18,10 @@ pub(super) fn report(workload: &Workload, engine: &Engine<'_>, environment: Envi
         Pace::Closed(window) => Some(window.get()),
         Pace::Open | Pace::Answering => None,
     };
+    let (offered, not_due) = match window {
+        Some(_) => (tally.sent, 0),
+        None => (workload.schedule().count() - engine.not_due, engine.not_due),
+    };
     #[expect(clippy::cast_precision_loss)] // rates, for the eye
     let per_s = |count: u64| count as f64 * 1e9 / engine.sending_ns.max(1) as f64;
     Report {
@@ -39,7 +43,8 @@ pub(super) fn report(workload: &Workload, engine: &Engine<'_>, environment: Envi
         window,
         offered_per_s: window.is_none().then_some(workload.rate_per_s()),
         seconds: workload.seconds(),
-        offered: if window.is_some() { tally.sent } else { workload.schedule().count() },
+        offered,
+        not_due,
         sent: tally.sent,
         missed: tally.missed,
         sent_late: tally.sent_late,

@@ -141,3 +141,28 @@ fn packets_by_chance_are_a_poisson_process() {
     let variance = windows.iter().map(|count| (*count as f64 - 200.0).powi(2)).sum::<f64>() / 1e3;
     assert!((160.0..240.0).contains(&variance), "{variance}");
 }
+
+#[test]
+fn a_cut_takes_away_what_was_not_due_yet_and_only_once() {
+    let phases = [Phase::constant(100, 2)];
+    for process in [Process::Constant, Process::Poisson] {
+        let whole = || Schedule::new(&phases, process, 7);
+        let mut times = whole();
+        let mut due = Vec::new();
+        while let Some(due_ns) = times.due_ns() {
+            due.push(due_ns);
+            times.advance();
+        }
+        for now_ns in [0, 1, 500_000_000, due[77], due[77] + 1, u64::MAX] {
+            let after = due.iter().filter(|&&due_ns| due_ns > now_ns).count() as u64;
+            // Also where some were already sent.
+            for sent in [0, 30] {
+                let mut schedule = whole();
+                (0..sent).for_each(|_| schedule.advance());
+                let after = after.min(200 - sent);
+                assert_eq!(schedule.cut(now_ns), after, "{process:?} {now_ns}");
+                assert_eq!((schedule.due_ns(), schedule.cut(0)), (None, 0));
+            }
+        }
+    }
+}
