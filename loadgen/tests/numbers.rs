@@ -132,3 +132,38 @@ fn a_file_that_cannot_be_written_is_told_behind_the_report() {
     assert!(report.unwrap().starts_with("m2-load PASSED: "));
     assert!(sentence.unwrap().starts_with("m2-load: --interval-log /dev/full: No space left"));
 }
+
+/// What a run says whose standard output, or interval log, is a disk without room.
+fn run_with_full_disk(
+    faults: Faults,
+    arguments: &[&str],
+    is_output: bool,
+) -> (Option<i32>, String) {
+    let peer = Peer::start(Transport::Unix, faults);
+    let path = write_workload(&peer.folder, &workload(&peer, ""));
+    let mut command = load();
+    command.arg("--workload").arg(path).args(["--quiet", "--rate", "200"]).args(arguments);
+    if is_output {
+        command.stdout(std::fs::File::create("/dev/full").unwrap());
+    }
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_told_and_the_runs_own_status_stays() {
+    let lost = "m2-load: standard output: No space left on device";
+    for arguments in [&["--json"][..], &[]] {
+        let (status, sentence) = run_with_full_disk(Faults::default(), arguments, true);
+        assert_eq!(status, Some(2), "{sentence}");
+        assert!(sentence.starts_with(lost) && sentence.lines().count() == 1, "{sentence}");
+    }
+    let twice = || Faults { answers_twice: true, ..Faults::default() };
+    let (status, sentence) = run_with_full_disk(twice(), &["--json"], true);
+    assert_eq!(status, Some(1), "{sentence}");
+    assert!(sentence.starts_with(lost), "{sentence}");
+    let log = ["--interval-log", "/dev/full"];
+    let (status, sentence) = run_with_full_disk(twice(), &log, false);
+    assert_eq!(status, Some(1), "{sentence}");
+    assert!(sentence.starts_with("m2-load: --interval-log /dev/full: No space"), "{sentence}");
+}

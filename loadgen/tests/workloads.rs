@@ -69,3 +69,22 @@ fn what_cannot_be_used_is_a_sentence_and_status_2() {
         assert!(sentence.lines().count() == 1 && !sentence.contains("hush"), "{sentence}");
     }
 }
+
+#[test]
+fn a_list_that_cannot_be_written_is_a_sentence_and_a_reader_who_has_gone_is_none() {
+    let load = |arguments: &[&str], out: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_m2-load"));
+        let child = command.args(arguments).stdout(out).stderr(Stdio::piped()).spawn().unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for arguments in [&["workloads"][..], &["workloads", "smoke"]] {
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let (status, sentence) = load(arguments, full.into());
+        assert_eq!(status, Some(2), "{sentence}");
+        assert!(sentence.starts_with("m2-load: standard output: No space left"), "{sentence}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(load(arguments, writer.into()), (Some(0), String::new()));
+    }
+}

@@ -1,12 +1,11 @@
 //! `m2-load calibrate`: what the generator itself can do on this machine.
 
-use std::io::Write as _;
 use std::num::NonZeroU32;
 
 use clap::Args;
 
 use super::drive::window;
-use super::{FAILED, UNUSABLE, chosen_seed, complain};
+use super::{FAILED, UNUSABLE, chosen_seed, complain, say};
 use crate::calibrate::{Setup, calibrate};
 use crate::limits;
 use crate::link::Transport;
@@ -49,7 +48,7 @@ pub(super) fn command(args: &CalibrateArgs) -> u8 {
             } else {
                 calibration.to_string()
             };
-            let _ = std::io::stdout().write_all(text.as_bytes());
+            say(&text);
             if calibration.failures.is_empty() { 0 } else { FAILED }
         }
         Err(sentence) => complain(&sentence, UNUSABLE),

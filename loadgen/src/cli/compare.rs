@@ -1,13 +1,12 @@
 //! `m2-load compare`: two workloads measured in turns.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::drive::DriveArgs;
 use super::workload::WorkloadArgs;
-use super::{FAILED, UNUSABLE, chosen_seed, complain, status_of, tell};
+use super::{FAILED, UNUSABLE, chosen_seed, complain, say, status_of, tell};
 use crate::compare::report::{CompareReport, Trial};
 use crate::compare::{SAMPLES_MIN, Side, order};
 use crate::interrupt::STATUS_INTERRUPTED;
@@ -101,7 +100,7 @@ pub(super) fn command(args: &CompareArgs) -> u8 {
     };
     tell(args.json, args.quiet, &report.to_string());
     if args.json {
-        let _ = writeln!(std::io::stdout(), "{}", report.to_json());
+        say(&(report.to_json() + "\n"));
     }
     status
 }

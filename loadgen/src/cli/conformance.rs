@@ -1,8 +1,6 @@
 //! `m2-load conformance`: every check that can be seen from outside.
 
-use std::io::Write as _;
-
-use super::{FAILED, NO_CONNECTION, UNUSABLE, complain};
+use super::{FAILED, NO_CONNECTION, UNUSABLE, complain, or_unusable, say};
 use crate::conformance::{self, ConformanceArgs, Plan};
 
 pub(super) fn command(args: &ConformanceArgs) -> u8 {
@@ -15,16 +13,17 @@ pub(super) fn command(args: &ConformanceArgs) -> u8 {
         Err(sentence) => return complain(&sentence, NO_CONNECTION),
     };
     let json = report.to_json() + "\n";
-    if let Some(path) = &args.json_file
-        && let Err(error) = std::fs::write(path, &json)
-    {
-        return complain(&format!("{}: {error}", path.display()), UNUSABLE);
-    }
-    let text = if args.json { json } else { report.to_string() };
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    match (report.partial(), report.failed()) {
+    let written = args.json_file.as_ref().map_or(Ok(()), |path| {
+        std::fs::write(path, &json).map_err(|error| format!("{}: {error}", path.display()))
+    });
+    say(&if args.json { json } else { report.to_string() });
+    let status = match (report.partial(), report.failed()) {
         (Some(reason), _) => complain(reason, NO_CONNECTION),
         (None, 0) => 0,
         (None, _) => FAILED,
+    };
+    match written {
+        Ok(()) => status,
+        Err(sentence) => complain(&sentence, or_unusable(status)),
     }
 }

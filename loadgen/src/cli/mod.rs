@@ -23,8 +23,9 @@ mod units;
 mod workload;
 mod workloads;
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 
@@ -105,7 +106,7 @@ enum Command {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::from(match Cli::parse().command {
+    let status = match Cli::parse().command {
         Command::Run(args) => run::command(&args, Part::Both),
         Command::Send(args) => run::command(&args, Part::Sending),
         Command::Receive(args) => receive::command(&args),
@@ -114,7 +115,13 @@ pub fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::command(&args),
         Command::Workloads(args) => workloads::command(&args),
         Command::Conformance(args) => conformance::command(&args),
-    })
+    };
+    ExitCode::from(if IS_LOST.load(Ordering::Relaxed) { or_unusable(status) } else { status })
+}
+
+/// The exit status where something could not be written: what came of the run itself stays.
+fn or_unusable(status: u8) -> u8 {
+    if status == 0 { UNUSABLE } else { status }
 }
 
 /// The exit status of a run that could not begin.
@@ -126,18 +133,36 @@ fn status_of(error: &RunError) -> u8 {
 }
 
 fn complain(sentence: &str, status: u8) -> u8 {
-    let _ = writeln!(std::io::stderr(), "m2-load: {sentence}");
+    let _ = writeln!(io::stderr(), "m2-load: {sentence}");
     status
 }
 
-/// Writes a piece of a text that grows: to standard error where JSON is wanted, or nowhere. A reader
-/// who has gone is no reason to stop.
+/// Whether something that was to be on standard output is not.
+static IS_LOST: AtomicBool = AtomicBool::new(false);
+
+/// Writes to standard output. The first time that it cannot be written to is told in a sentence, and
+/// the exit status is not 0 then. Somebody who closed the pipe wants no more of it, and the status
+/// says how it went.
+fn say(text: &str) {
+    let mut out = io::stdout().lock();
+    let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) else { return };
+    if error.kind() == io::ErrorKind::BrokenPipe || IS_LOST.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let sentence =
+        format!("standard output: {error}; what it was to hold is lost, write it elsewhere");
+    let _ = complain(&sentence, UNUSABLE);
+}
+
+/// Writes a piece of a text that grows: to standard error where JSON is wanted, or nowhere.
 fn tell(json: bool, quiet: bool, text: &str) {
-    let _ = match (json, quiet) {
-        (false, _) => std::io::stdout().write_all(text.as_bytes()),
-        (true, false) => std::io::stderr().write_all(text.as_bytes()),
-        (true, true) => Ok(()),
-    };
+    match (json, quiet) {
+        (false, _) => say(text),
+        (true, false) => {
+            let _ = io::stderr().write_all(text.as_bytes());
+        }
+        (true, true) => {}
+    }
 }
 
 /// A seed for a workload that names none: small enough to be typed again.

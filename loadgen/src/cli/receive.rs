@@ -5,7 +5,7 @@ use std::io::Write as _;
 use clap::Args;
 
 use super::workload::WorkloadArgs;
-use super::{FAILED, NO_CONNECTION, UNUSABLE, apart, chosen_seed, complain, status_of};
+use super::{FAILED, NO_CONNECTION, UNUSABLE, apart, chosen_seed, complain, say, status_of};
 use crate::engine::Cut;
 use crate::interrupt::STATUS_INTERRUPTED;
 use crate::limits;
@@ -43,7 +43,7 @@ pub(super) fn command(args: &ReceiveArgs) -> u8 {
     let mut tell = |report: &ReceiveReport| {
         faults += report.faults.iter().map(|fault| fault.count).sum::<u64>();
         let text = if args.json { report.to_json() + "\n" } else { report.to_string() };
-        let _ = std::io::stdout().write_all(text.as_bytes());
+        say(&text);
     };
     let until = Until { seconds: args.seconds, runs: args.runs };
     let ready = || {

@@ -1,6 +1,5 @@
 //! `m2-load run`: both ends of a workload in this process; `m2-load send`: those that send.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,7 +8,10 @@ use super::apart;
 use super::drive::DriveArgs;
 use super::numbers::NumbersArgs;
 use super::workload::WorkloadArgs;
-use super::{FAILED, NO_CONNECTION, NOT_AS_REQUIRED, UNUSABLE, chosen_seed, complain, status_of};
+use super::{
+    FAILED, NO_CONNECTION, NOT_AS_REQUIRED, UNUSABLE, chosen_seed, complain, or_unusable, say,
+    status_of,
+};
 use crate::interrupt::STATUS_INTERRUPTED;
 use crate::live::Live;
 use crate::report::{Report, Verdict};
@@ -64,7 +66,7 @@ pub(super) fn command(args: &RunArgs, part: Part) -> u8 {
         Ok(ended) => {
             let status = print(&ended.report, args.json);
             match files.finish(&ended, &mut live) {
-                Err(sentence) => complain(&sentence, status.max(UNUSABLE)),
+                Err(sentence) => complain(&sentence, or_unusable(status)),
                 Ok(()) => status,
             }
         }
@@ -74,8 +76,7 @@ pub(super) fn command(args: &RunArgs, part: Part) -> u8 {
 
 fn print(report: &Report, json: bool) -> u8 {
     let text = if json { report.to_json() + "\n" } else { report.to_string() };
-    // Somebody who closed the pipe wants no more of it; the exit status still says how it went.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    say(&text);
     match report.verdict {
         Verdict::Pass => 0,
         Verdict::Unmet => NOT_AS_REQUIRED,

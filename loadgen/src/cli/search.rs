@@ -1,12 +1,11 @@
 //! `m2-load search`: the highest rate without loss, one run after the other.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::workload::WorkloadArgs;
-use super::{FAILED, UNUSABLE, chosen_seed, complain, tell, units};
+use super::{FAILED, UNUSABLE, chosen_seed, complain, say, tell, units};
 use crate::engine::{Drive, Pace};
 use crate::interrupt::STATUS_INTERRUPTED;
 use crate::limits;
@@ -78,7 +77,7 @@ pub(super) fn command(args: &SearchArgs) -> u8 {
     let status = play(args, goal, &mut report);
     tell(args.json, args.quiet, &report.to_string());
     if args.json {
-        let _ = writeln!(std::io::stdout(), "{}", report.to_json());
+        say(&(report.to_json() + "\n"));
     }
     status
 }

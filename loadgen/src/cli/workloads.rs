@@ -1,12 +1,11 @@
 //! `m2-load workloads`: what ships, its text, and the configuration of a target that fits it.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::workload::WorkloadArgs;
-use super::{UNUSABLE, complain};
+use super::{UNUSABLE, complain, say};
 use crate::named::{self, Named};
 use crate::target_config::{Configuration, Target};
 use crate::workload::text_at;
@@ -43,7 +42,7 @@ pub(super) fn command(args: &WorkloadsArgs) -> u8 {
     };
     match done {
         Ok(text) => {
-            let _ = std::io::stdout().write_all(text.as_bytes());
+            say(&text);
             0
         }
         Err(sentence) => complain(&sentence, UNUSABLE),
