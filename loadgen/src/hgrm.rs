@@ -67,7 +67,7 @@ fn told(path: &Path, error: &io::Error) -> String {
 }
 
 /// `x.hgrm` has the neighbour `x.service.hgrm`.
-fn service_path(path: &Path) -> PathBuf {
+pub(crate) fn service_path(path: &Path) -> PathBuf {
     let extension = path
         .extension()
         .map_or_else(String::new, |extension| format!(".{}", extension.to_string_lossy()));

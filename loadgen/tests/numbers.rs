@@ -121,6 +121,26 @@ fn files_beside_the_report_hold_every_latency_and_one_that_cannot_be_made_is_sta
 }
 
 #[test]
+fn two_files_that_are_one_are_refused_before_anything_is_connected() {
+    let peer = Peer::start(Transport::Tcp, Faults::default());
+    let nobody = workload(&peer, "").replace(&peer.url("alice"), "btp+tcp://127.0.0.1:9");
+    let path = |name: &str| peer.folder.join(name).to_str().unwrap().to_owned();
+    std::os::unix::fs::symlink(&peer.folder, path("link")).unwrap();
+    for (hgrm, log) in [
+        ("x", "x"),
+        ("x", "./x"),
+        ("x", "link/x"),
+        ("x", "x.service"),
+        ("x.hgrm", "link/x.service.hgrm"),
+    ] {
+        let files = ["--hgrm", &path(hgrm), "--interval-log", &path(log)];
+        let words = ["--hgrm and --interval-log would both write ", "give them two paths"];
+        assert_complains(&peer, &nobody, &files, 2, &words);
+        assert!(!std::fs::exists(path(hgrm)).unwrap(), "{hgrm} {log}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_told_behind_the_report() {
     let peer = Peer::start(Transport::Tcp, Faults::default());
     let path = write_workload(&peer.folder, &workload(&peer, ""));

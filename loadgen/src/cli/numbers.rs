@@ -1,10 +1,10 @@
 //! What every command that measures is told about its figures.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::hgrm::HgrmFiles;
+use crate::hgrm::{HgrmFiles, service_path};
 use crate::interval_log::IntervalLog;
 use crate::live::Live;
 use crate::process::Process;
@@ -73,9 +73,36 @@ impl NumbersArgs {
     ///
     /// A sentence that names one which cannot be created, before anything was connected.
     pub(super) fn files(&self, live: &mut Live) -> Result<Files, String> {
+        if let (Some(hgrm), Some(log)) = (&self.hgrm, &self.interval_log)
+            && let Some(path) =
+                [hgrm.clone(), service_path(hgrm)].into_iter().find(|path| is_same(path, log))
+        {
+            return Err(format!(
+                "--hgrm and --interval-log would both write {}; give them two paths (--hgrm x.hgrm \
+                 writes x.service.hgrm too)",
+                path.display()
+            ));
+        }
         if let Some(path) = &self.interval_log {
             live.log_to(IntervalLog::create(path)?);
         }
         Ok(Files { hgrm: self.hgrm.as_deref().map(HgrmFiles::create).transpose()? })
     }
+}
+
+/// Whether two paths lead to one file, also to one that is not there yet.
+fn is_same(one: &Path, other: &Path) -> bool {
+    real(one) == real(other)
+}
+
+/// The path without links, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or_else(|| Path::new(".")).canonicalize();
+        match (folder, path.file_name()) {
+            (Ok(folder), Some(name)) => folder.join(name),
+            _ => path.to_owned(),
+        }
+    })
 }
