@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::drive::DriveArgs;
 use super::workload::WorkloadArgs;
-use super::{FAILED, UNUSABLE, chosen_seed, complain, say, status_of, tell};
+use super::{FAILED, UNUSABLE, chosen_seed, complain, say, status_of, tell, units};
 use crate::compare::report::{CompareReport, Trial};
 use crate::compare::{SAMPLES_MIN, Side, order};
 use crate::interrupt::STATUS_INTERRUPTED;
@@ -33,10 +33,10 @@ pub(super) struct CompareArgs {
     #[arg(default_value = "fulfilled_per_s,p50,p99")]
     measure: Vec<Figure>,
     /// Seconds of a trial, instead of the files' `seconds`.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::seconds, allow_negative_numbers = true)]
     seconds: Option<u64>,
     /// PREPAREs a second, instead of the files' `rate_per_s`.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::rate, allow_negative_numbers = true)]
     rate: Option<u64>,
     /// Seed of every draw, instead of the files' `seed`.
     #[arg(long, value_name = "N")]

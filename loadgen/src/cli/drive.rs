@@ -12,8 +12,9 @@ use crate::report::{CLOSED_LOOP, OPEN_LOOP};
 pub(super) struct DriveArgs {
     /// Closed loop: keep N PREPAREs in flight, over all ends, and send the next when one is
     /// answered. The rate is then the target's own, and its stalls do not show as they would to
-    /// those who come at their own time.
+    /// those who come at their own time. So --rate has no place beside it.
     #[arg(long, value_name = "N", value_parser = window)]
+    #[arg(conflicts_with = "rate", allow_negative_numbers = true)]
     window: Option<NonZeroU32>,
     /// Look for work again at once when there is none, rather than sleep: takes a core for itself.
     #[arg(long)]

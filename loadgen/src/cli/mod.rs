@@ -106,7 +106,11 @@ enum Command {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let status = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return ExitCode::from(refuse(&error)),
+    };
+    let status = match command {
         Command::Run(args) => run::command(&args, Part::Both),
         Command::Send(args) => run::command(&args, Part::Sending),
         Command::Receive(args) => receive::command(&args),
@@ -117,6 +121,28 @@ pub fn main() -> ExitCode {
         Command::Conformance(args) => conformance::command(&args),
     };
     ExitCode::from(if IS_LOST.load(Ordering::Relaxed) { or_unusable(status) } else { status })
+}
+
+/// What clap has to say of the command line: help as it is, and anything else as one sentence.
+fn refuse(error: &clap::Error) -> u8 {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return 0;
+    }
+    complain(&sentence(&error.to_string()), UNUSABLE)
+}
+
+/// The paragraphs of an error of clap without usage, in one line.
+fn sentence(text: &str) -> String {
+    let is_told = |text: &&str| !text.starts_with("Usage:") && !text.starts_with("For more");
+    let paragraphs: Vec<String> = text
+        .trim_start_matches("error: ")
+        .split("\n\n")
+        .map(str::trim)
+        .filter(is_told)
+        .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    format!("{}; --help tells what there is", paragraphs.join("; "))
 }
 
 /// The exit status where something could not be written: what came of the run itself stays.
@@ -133,8 +159,14 @@ fn status_of(error: &RunError) -> u8 {
 }
 
 fn complain(sentence: &str, status: u8) -> u8 {
-    let _ = writeln!(io::stderr(), "m2-load: {sentence}");
+    let _ = writeln!(io::stderr(), "m2-load: {}", printable(sentence));
     status
+}
+
+/// What was typed, and what a target wrote, may hold anything, also what moves a cursor.
+fn printable(text: &str) -> String {
+    let printed = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    text.chars().map(printed).collect()
 }
 
 /// Whether something that was to be on standard output is not.
@@ -179,5 +211,26 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_clap_refuses_is_one_sentence() {
+        let told = |line: &str| {
+            let words = line.split(' ');
+            printable(&sentence(&Cli::try_parse_from(words).unwrap_err().to_string()))
+        };
+        let rate = "invalid value '-5' for '--rate <N>': write a whole number from 1 to 20000000; \
+                    --help tells what there is";
+        assert_eq!(told("m2-load run --workload x --rate -5"), rate);
+        let missing = "the following required arguments were not provided: --workload <NAME|FILE>; \
+                       --help tells what there is";
+        assert_eq!(told("m2-load run"), missing);
+        let typo = told("m2-load run --workload x --rat 5");
+        assert!(typo.starts_with("unexpected argument '--rat' found; tip: "), "{typo}");
+        let choice = told("m2-load calibrate --transport pigeon");
+        assert!(choice.contains("[possible values: "), "{choice}");
+        let hostile = told("m2-load run --workload x --rate \x1b[2J\x07");
+        assert!(!hostile.contains(char::is_control), "{hostile}");
+        assert_eq!(printable("a\x1b[2J\n\u{fffd}"), "a\\u{1b}[2J\\n\u{fffd}");
     }
 }

@@ -10,7 +10,7 @@ use super::numbers::NumbersArgs;
 use super::workload::WorkloadArgs;
 use super::{
     FAILED, NO_CONNECTION, NOT_AS_REQUIRED, UNUSABLE, chosen_seed, complain, or_unusable, say,
-    status_of,
+    status_of, units,
 };
 use crate::interrupt::STATUS_INTERRUPTED;
 use crate::live::Live;
@@ -22,10 +22,10 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     workload: WorkloadArgs,
     /// How long to send, instead of the file's `seconds`.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::seconds, allow_negative_numbers = true)]
     seconds: Option<u64>,
     /// PREPAREs a second, instead of the file's `rate_per_s`.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = units::rate, allow_negative_numbers = true)]
     rate: Option<u64>,
     #[command(flatten)]
     drive: DriveArgs,

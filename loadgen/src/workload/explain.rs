@@ -90,8 +90,12 @@ pub(super) fn explain(text: &str, at: usize, message: &str) -> String {
     if MISFITS.iter().any(|misfit| message.starts_with(misfit)) {
         return misfit_at(text, at);
     }
-    // What is no TOML: the parser knows best.
-    message.to_owned()
+    // What is no TOML: the parser knows best what it stumbled over.
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!(
+        "{message}; this line is no TOML: write each key as in `rate_per_s = 20000`, on a line of its \
+         own, and each table as in `[traffic]`"
+    )
 }
 
 /// The sentence for a value at `at` that is not what its key takes.
@@ -175,6 +179,21 @@ mod tests {
         assert_explained("seconds = 1", &["`rate_per_s` is missing", "rate_per_s = 20000"]);
         assert_explained(&with("[[flows]]\nto = \"b\""), &["w:3: ", "`from` is missing"]);
         assert_explained(&with("[trafic]"), &["w:3: unknown key `trafic`", "`traffic`"]);
+    }
+
+    #[test]
+    fn what_is_no_toml_is_told_with_what_to_write() {
+        use crate::workload::{Overrides, Workload};
+        for line in ["seed 7", "seed = 7 8", "[traffic", "seed = \"x", "= 5", "seed = 1\nseed = 2"]
+        {
+            let parsed = Workload::parse(&with(line), "w", Overrides::default(), 1);
+            let error = parsed.unwrap_err().to_string();
+            assert!(
+                error.contains("is no TOML: write each key as in `rate_per_s = 20000`"),
+                "{error}"
+            );
+            assert!(error.starts_with("w:") && error.lines().count() == 1, "{error}");
+        }
     }
 
     #[test]

@@ -17,8 +17,7 @@ fn file(peer: &Peer) -> PathBuf {
 
 fn compare(a: &Peer, b: &Peer, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_m2-load"));
-    command.arg("compare").arg(file(a)).arg(file(b)).args(arguments);
-    command.args(["--rate", "500", "--seconds", "1"]);
+    command.arg("compare").arg(file(a)).arg(file(b)).args(arguments).args(["--seconds", "1"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -98,6 +97,8 @@ fn one_workload_is_compared_at_two_targets_in_a_closed_loop() {
 #[test]
 fn a_comparison_that_cannot_be_made_is_a_sentence() {
     let peer = Peer::start(Transport::Unix, Faults::default());
+    let both = compare(&peer, &peer, &["--window", "5", "--rate", "5"]);
+    assert_complains(both, 2, &["'--window <N>' cannot be used with '--rate <N>'"]);
     let few = compare(&peer, &peer, &["--trials", "5"]);
     assert_complains(few, 2, &["--trials is 5", "from 6"]);
     let no_process = compare(&peer, &peer, &["--target-pid-b", "4194999"]);

@@ -30,7 +30,7 @@ pub(super) fn checked_phases(
         (Some(rate_per_s), seconds) => (rate_per_s, seconds.unwrap_or(in_all)),
         (None, Some(_)) => {
             let text = "--seconds does not say which of the phases to keep; give --rate too, and \
-                        one rate takes their place";
+                        one rate takes their place, or leave --seconds out";
             return Err(source.error(file.phases[0].span(), text));
         }
     };
