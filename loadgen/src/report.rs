@@ -13,7 +13,7 @@ use crate::cpu::Spent;
 use crate::environment::Environment;
 use crate::schedule::Phase;
 pub(crate) use text::cpu_parts;
-pub use text::{duration, grouped};
+pub use text::{counted, duration, grouped, quoted};
 
 /// Names the schema; it changes when a key changes its meaning or goes.
 pub const SCHEMA: &str = "m2-load.report/2";

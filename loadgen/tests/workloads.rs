@@ -37,7 +37,7 @@ fn a_configuration_is_written_with_tokens_that_only_the_owner_reads() {
     let text = stdout(&load(&[&arguments[..], &target].concat()));
     let command = format!(
         "m2-load run --workload smoke --control-socket {folder_text}/control.sock \
-         --target 'btp+tcp://127.0.0.1:4711'\n"
+         --target btp+tcp://127.0.0.1:4711\n"
     );
     assert!(text.ends_with(&command), "{text}");
     assert!(text.contains("ITS TOKENS ARE PUBLIC"), "{text}");
@@ -49,6 +49,20 @@ fn a_configuration_is_written_with_tokens_that_only_the_owner_reads() {
     std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o644)).unwrap();
     let _ = stdout(&load(&arguments));
     assert_eq!(std::fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o600);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn commands_that_are_printed_can_be_typed_whatever_the_folder_is_called() {
+    let name = format!("m2-load it's a folder {}", std::process::id());
+    let folder = std::env::temp_dir().join(name);
+    let folder_text = folder.to_str().unwrap();
+    let quoted = folder_text.replace('\'', "'\\''");
+    let arguments = |target| ["workloads", "smoke", "--config", target, "--folder", folder_text];
+    let text = stdout(&load(&arguments("m2-switch")));
+    let start = format!("\nm2-switch run --config '{quoted}/switch.toml'\n");
+    assert!(text.contains(&start), "{text}");
+    assert!(text.ends_with(&format!(" --control-socket '{quoted}/control.sock'\n")), "{text}");
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use super::workload::WorkloadArgs;
 use super::{UNUSABLE, complain, say};
 use crate::named::{self, Named};
+use crate::report::{counted, quoted};
 use crate::target_config::{Configuration, Target};
 use crate::workload::text_at;
 
@@ -66,17 +67,16 @@ fn configure(args: &WorkloadsArgs, path: &Path, target: TargetName) -> Result<St
     let files = configuration.write(&folder).map_err(|error| {
         format!("cannot write to {}: {error}; name another --folder", folder.display())
     })?;
-    let plural = if files == 1 { "" } else { "s" };
-    let mut text = format!("{files} file{plural} in {}\n", folder.display());
+    let mut text = format!("{} in {}\n", counted(files as u64, "file"), folder.display());
     if path.to_str().and_then(Named::find).is_some() {
         text +=
             "ITS TOKENS ARE PUBLIC, as everybody has this workload: keep the target on loopback.\n";
     }
-    let target = args.target.as_ref().map(|target| format!(" --target '{target}'"));
+    let target = args.target.as_ref().map(|target| format!(" --target {}", quoted(target)));
     text += &format!(
         "\n{}\nm2-load run --workload {} {}{}\n",
         configuration.start,
-        path.display(),
+        quoted(&path.display().to_string()),
         configuration.arguments,
         target.unwrap_or_default()
     );

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{CONFIDENCE, Comparison, Finding, Side, Spread};
 use crate::environment::Environment;
-use crate::report::{Report, Verdict};
+use crate::report::{Report, Verdict, counted};
 use crate::require::Figure;
 
 /// Names the schema; it changes when a key changes its meaning or goes.
@@ -214,8 +214,9 @@ impl fmt::Display for CompareReport {
             if limit > 0 {
                 writeln!(
                     f,
-                    "             THE GENERATOR WAS THE LIMIT in {limit} trials of {side:?}: they \
-                     are no figures of the target"
+                    "             THE GENERATOR WAS THE LIMIT in {} of {side:?}: no figures of the \
+                     target",
+                    counted(limit as u64, "trial")
                 )?;
             }
             let noted = |trial: &&Trial| trial.side == side && trial.note.is_some();
@@ -225,7 +226,8 @@ impl fmt::Display for CompareReport {
             let failed = self.count(side, |trial| trial.failure.is_some());
             let first = |trial: &&Trial| trial.side == side && trial.failure.is_some();
             if let Some(why) = self.trials.iter().find(first).and_then(|it| it.failure.as_ref()) {
-                writeln!(f, "FAILED       {failed} trials of {side:?}, the first with: {why}")?;
+                let failed = counted(failed as u64, "trial");
+                writeln!(f, "FAILED       {failed} of {side:?}, the first with: {why}")?;
             }
         }
         Ok(())
@@ -316,8 +318,8 @@ mod tests {
         });
         assert!(!compare.all_passed());
         let text = compare.to_string();
-        assert!(text.contains("FAILED       1 trials of B, the first with: 12 PREPAREs"), "{text}");
-        assert!(text.contains("THE GENERATOR WAS THE LIMIT in 1 trials of A"), "{text}");
+        assert!(text.contains("FAILED       1 trial of B, the first with: 12 PREPAREs"), "{text}");
+        assert!(text.contains("THE GENERATOR WAS THE LIMIT in 1 trial of A: no figures"), "{text}");
         let line = CompareReport::line(&compare.trials[0], &figures());
         assert_eq!(line, "warm-up A    p99 1.00 s, fulfilled_per_s 50\n");
     }

@@ -111,7 +111,7 @@ fn each_thing_that_can_go_wrong_fails_the_run_by_name() {
         ("THE GENERATOR", |report| report.missed.too_late = 1),
         ("never answered", |report| report.unanswered = 1),
         ("came twice", |report| report.strays.duplicate = 1),
-        ("no PREPARE", |report| report.strays.unexpected = 1),
+        ("belongs to no PREPARE", |report| report.strays.unexpected = 1),
         ("after the expiry", |report| report.strays.late_fulfills = 1),
         ("no BTP", |report| report.strays.unreadable = 1),
         ("kind rejected came back as x", |report| {
@@ -183,7 +183,7 @@ fn what_an_interrupted_run_did_not_get_to_is_no_failure() {
         report.kinds[1].as_expected = 0;
         report.strays.duplicate = 1;
     });
-    assert_eq!(report.failures, ["1 answers came twice"]);
+    assert_eq!(report.failures, ["1 answer came twice"]);
 }
 
 #[test]
@@ -276,7 +276,8 @@ fn what_a_run_that_was_cut_did_not_get_to_is_not_offered_and_no_failure() {
         report.kinds[1].as_expected = 0;
     });
     assert!(report.failures.is_empty(), "{:?}", report.failures);
-    let first = "m2-load PARTIAL: 1,000 of 10,000 PREPAREs offered at 100 a second for 10 s, seed 1\n";
+    let first =
+        "m2-load PARTIAL: 1,000 of 10,000 PREPAREs offered at 100 a second for 10 s, seed 1\n";
     assert!(report.to_string().starts_with(first), "{report}");
 }
 
@@ -290,9 +291,55 @@ fn where_the_generator_was_the_limit_the_first_lines_say_so() {
     assert_eq!(third(|report| report.sent_late = 10), (false, String::new()));
     assert_eq!(third(|report| report.missed.link_full = 10), (false, String::new()));
     let (was_limit, line) = third(|report| report.sent_late = 11);
-    assert!(was_limit && line.contains("THE GENERATOR WAS THE LIMIT: 0 packets"), "{line}");
+    assert!(was_limit && line.contains("THE GENERATOR WAS THE LIMIT: 0 packets due"), "{line}");
     let (was_limit, line) = third(|report| report.missed.too_late = 1);
-    assert!(was_limit && line.contains("THE GENERATOR WAS THE LIMIT: 1 packets"), "{line}");
+    assert!(was_limit && line.contains("THE GENERATOR WAS THE LIMIT: 1 packet due"), "{line}");
+}
+
+#[test]
+fn many_ways_to_come_back_are_six_lines_and_one_for_the_others() {
+    let (mut all, mut rejects) = (Vec::new(), Vec::new());
+    for number in 0..300 {
+        let outcome = format!("rejected with X{number:03}");
+        all.push(SurpriseReport { kind: "fulfilled", outcome, count: number + 1 });
+        rejects.push(RejectReport { code: format!("X{number:03}"), name: None, count: number + 1 });
+    }
+    let report = concluded(|report| {
+        (report.surprises, report.rejects) = (all, rejects);
+    });
+    assert_eq!(report.failures.len(), 7, "{:?}", report.failures);
+    let first = "300 packets of kind fulfilled came back as rejected with X299";
+    assert_eq!(report.failures[0], first);
+    // 1 + 2 + ... + 294
+    assert_eq!(report.failures[6], "43,365 packets came back in 294 other ways");
+    let text = report.to_string();
+    let line = text.lines().find(|line| line.starts_with("rejects")).unwrap();
+    assert!(line.starts_with("rejects      300 X299 (no name), 299 X298 (no name), "), "{line}");
+    assert!(line.ends_with(", 295 X294 (no name), 43,365 with 294 other codes"), "{line}");
+    let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+    assert_eq!(json["surprises"].as_array().unwrap().len(), 300);
+}
+
+#[test]
+fn one_is_no_plural_and_thousands_stand_apart() {
+    let report = concluded(|report| {
+        report.strays =
+            Strays { duplicate: 1_000, unexpected: 1, late_fulfills: 1, ..Strays::default() };
+        (report.unanswered, report.missed.link_full) = (1, 1);
+    });
+    let failures = [
+        "1 send missed: the target did not read its link",
+        "1 PREPARE was never answered",
+        "1,000 answers came twice",
+        "1 answer belongs to no PREPARE",
+        "1 FULFILL came after the expiry of its PREPARE",
+    ];
+    assert_eq!(report.failures, failures);
+    let text = report.to_string();
+    let answers = "answers      1,000 duplicate, 1 unexpected, 1 late FULFILL, 0 other late ones, 0 \
+                   unreadable frames\n";
+    assert!(text.contains(answers), "{text}");
+    assert!(text.contains("missed       1 send: 1 as the target did not read\n"), "{text}");
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl Report {
         write!(f, "{fulfillment} fulfillments, ")?;
         match self.repeat {
             None => writeln!(f, "every packet unique")?,
-            Some(count) => writeln!(f, "{} packets SENT OVER AND OVER", grouped(count))?,
+            Some(count) => writeln!(f, "{} SENT OVER AND OVER", counted(count, "packet"))?,
         }
         if self.phases.len() < 2 && self.phases.iter().all(Phase::is_constant) {
             return Ok(());
@@ -100,17 +100,20 @@ impl Report {
         )?;
         self.write_missed(f)?;
         let Strays { duplicate, unexpected, late_fulfills, late_others, unreadable } = self.strays;
+        let (duplicate, unexpected) = (grouped(duplicate), grouped(unexpected));
         writeln!(
             f,
-            "answers      {duplicate} duplicate, {unexpected} unexpected, {late_fulfills} late \
-             FULFILLs, {late_others} other late ones, {unreadable} unreadable frames"
+            "answers      {duplicate} duplicate, {unexpected} unexpected, {}, {}, {}",
+            counted(late_fulfills, "late FULFILL"),
+            counted(late_others, "other late one"),
+            counted(unreadable, "unreadable frame")
         )
     }
 
     /// What was never sent stands on a line of its own, with whose fault it was.
     fn write_missed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Missed { link_full, in_flight_full, too_late } = self.missed;
-        write!(f, "missed       {} sends", grouped(self.missed.total()))?;
+        write!(f, "missed       {}", counted(self.missed.total(), "send"))?;
         let reasons = [
             (link_full, "the target did not read"),
             (in_flight_full, "every request id was in flight"),
@@ -123,8 +126,8 @@ impl Report {
         }
         writeln!(f)?;
         let lag = duration(self.send_lag_max_ns);
-        let late = grouped(self.sent_late);
-        writeln!(f, "late         {late} sends by more than 1 ms, the latest by {lag}")
+        let late = counted(self.sent_late, "send");
+        writeln!(f, "late         {late} by more than 1 ms, the latest by {lag}")
     }
 
     /// Where the generator was slower than what it measured, nobody shall read on without knowing.
@@ -146,10 +149,10 @@ impl Report {
         }
         writeln!(
             f,
-            "THE GENERATOR WAS THE LIMIT: {} packets that were due it did not send, and {} of {} \
-             it sent late, up to {}.\nThe latencies below are its own: lower the rate, or give it \
-             more of the machine.",
-            grouped(self.missed.too_late),
+            "THE GENERATOR WAS THE LIMIT: {} due that it did not send, and {} of {} that it sent \
+             late, up to {}.\nThe latencies below are its own: lower the rate, or give it more of \
+             the machine.",
+            counted(self.missed.too_late, "packet"),
             grouped(self.sent_late),
             grouped(self.sent),
             duration(self.send_lag_max_ns)
@@ -187,11 +190,16 @@ impl Report {
                 grouped(kind.otherwise)
             )?;
         }
+        let (frequent, others) = most_frequent(&self.rejects, |reject| reject.count);
         let mut line = String::new();
-        for reject in &self.rejects {
+        for reject in frequent {
             let separator = if line.is_empty() { "" } else { ", " };
             let name = reject.name.unwrap_or("(no name)");
             write!(line, "{separator}{} {} {name}", grouped(reject.count), reject.code)?;
+        }
+        if let Some(Others { different, count }) = others {
+            let codes = counted(different, "other code");
+            write!(line, ", {} with {codes}", grouped(count))?;
         }
         writeln!(f, "rejects      {}", if line.is_empty() { "none" } else { line.as_str() })
     }
@@ -303,7 +311,8 @@ impl fmt::Display for LinkReport {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn quoted(word: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
         true => word.into(),
@@ -323,6 +332,34 @@ pub(crate) fn cpu_parts(cpu: &Cpu) -> String {
     let user = part(cpu.user_us, cpu.user_ns_per_pair);
     let system = part(cpu.system_us, cpu.system_ns_per_pair);
     format!("{user} user, {system} system")
+}
+
+/// How many of a list a text tells one by one.
+const TOLD_MAX: usize = 6;
+
+/// What a text does not tell one by one.
+pub(super) struct Others {
+    /// How many different ones.
+    pub(super) different: u64,
+    /// How often they came together.
+    pub(super) count: u64,
+}
+
+/// The most frequent of a list, as many as a text tells one by one, and the rest: a hostile target
+/// may answer each packet in another way.
+pub(super) fn most_frequent<T>(all: &[T], count: fn(&T) -> u64) -> (Vec<&T>, Option<Others>) {
+    let mut told: Vec<&T> = all.iter().collect();
+    told.sort_by_key(|row| std::cmp::Reverse(count(row)));
+    let rest = told.split_off(told.len().min(TOLD_MAX));
+    let sum = || rest.iter().map(|row| count(row)).sum();
+    let others = (!rest.is_empty()).then(|| Others { different: rest.len() as u64, count: sum() });
+    (told, others)
+}
+
+/// A count and what it counts, in the plural unless it is one.
+#[must_use]
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
 /// A count with its thousands apart.

@@ -3,7 +3,8 @@
 //! Invariant: a run passes only if nothing in its report speaks against it, and each thing that
 //! does is a sentence of its own.
 
-use super::{Report, Verdict, grouped};
+use super::text::{Others, counted, most_frequent};
+use super::{FaultReport, Missed, Report, Strays, SurpriseReport, Verdict, grouped};
 use crate::books::Finding;
 use crate::require::Requirements;
 use crate::traffic::PER_MILLE;
@@ -44,38 +45,54 @@ impl Report {
         }
     }
 
+    /// What was not sent, not answered, or answered at the wrong time.
+    fn links_failed(&self) -> Vec<String> {
+        let Missed { link_full, in_flight_full, too_late } = self.missed;
+        let Strays { duplicate, unexpected, late_fulfills, unreadable, .. } = self.strays;
+        let unanswered = if self.interrupted { 0 } else { self.unanswered };
+        // What is said of one, and of several.
+        let read = ["missed: the target did not read its link"; 2];
+        let full = ["missed: every request id was in flight"; 2];
+        let slow = ["missed: THE GENERATOR is too slow for this rate"; 2];
+        let late =
+            ["came after the expiry of its PREPARE", "came after the expiry of their PREPARE"];
+        let found = [
+            (link_full, "send", read),
+            (in_flight_full, "send", full),
+            (too_late, "send", slow),
+            (unanswered, "PREPARE", ["was never answered", "were never answered"]),
+            (duplicate, "answer", ["came twice"; 2]),
+            (unexpected, "answer", ["belongs to no PREPARE", "belong to no PREPARE"]),
+            (late_fulfills, "FULFILL", late),
+            (unreadable, "frame", ["was no BTP", "were no BTP"]),
+        ];
+        let said = |(count, noun, [one, several]): (u64, &str, [&str; 2])| {
+            let what = if count == 1 { one } else { several };
+            format!("{} {what}", counted(count, noun))
+        };
+        found.into_iter().filter(|(count, ..)| *count > 0).map(said).collect()
+    }
+
     /// What a run that was cut did not get to is no failure of anybody.
     fn failures_found(&self) -> Vec<String> {
-        let mut failures = Vec::new();
-        let mut fail_if = |count: u64, what: &str| {
-            if count > 0 {
-                failures.push(format!("{} {what}", grouped(count)));
-            }
-        };
-        fail_if(self.missed.link_full, "sends missed: the target did not read its link");
-        fail_if(self.missed.in_flight_full, "sends missed: every request id was in flight");
-        fail_if(self.missed.too_late, "sends missed: THE GENERATOR is too slow for this rate");
-        if !self.interrupted {
-            fail_if(self.unanswered, "PREPAREs were never answered");
-        }
-        fail_if(self.strays.duplicate, "answers came twice");
-        fail_if(self.strays.unexpected, "answers belong to no PREPARE");
-        fail_if(self.strays.late_fulfills, "FULFILLs came after the expiry of their PREPARE");
-        fail_if(self.strays.unreadable, "frames were no BTP");
-        for surprise in &self.surprises {
-            fail_if(
-                surprise.count,
-                &format!("packets of kind {} came back as {}", surprise.kind, surprise.outcome),
-            );
-        }
-        for fault in &self.receiver_faults {
-            fail_if(fault.count, &format!("PREPAREs were delivered with a fault: {}", fault.fault));
-        }
+        let mut failures = self.links_failed();
+        let (frequent, others) = most_frequent(&self.surprises, |surprise| surprise.count);
+        failures.extend(frequent.into_iter().map(|SurpriseReport { kind, outcome, count }| {
+            format!("{} of kind {kind} came back as {outcome}", counted(*count, "packet"))
+        }));
+        failures.extend(others.map(|Others { different, count }| {
+            let ways = counted(different, "other way");
+            format!("{} came back in {ways}", counted(count, "packet"))
+        }));
+        failures.extend(self.receiver_faults.iter().map(|FaultReport { fault, count }| {
+            let were = if *count == 1 { "was" } else { "were" };
+            format!("{} {were} delivered with a fault: {fault}", counted(*count, "PREPARE"))
+        }));
         for kind in &self.kinds {
             let is_meant = kind.share_per_mille > 0 && kind.sent > 0;
             if is_meant && kind.as_expected == 0 && self.partial.is_none() {
                 failures.push(format!(
-                    "no packet of kind {} came back as it should ({} were sent)",
+                    "no packet of kind {} came back as it should ({} sent)",
                     kind.kind,
                     grouped(kind.sent)
                 ));

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{
     BALANCE_MAX, ConfigFile, Configuration, PACKETS_PER_S, asset, own_address, rates, routes,
 };
+use crate::report::quoted;
 use crate::workload::{End, Target, Workload};
 
 /// Where the accounts listen if the workload has them all on one port.
@@ -19,7 +20,8 @@ const OWN_PORTS: &str = "btp+ws://127.0.0.1:7800+";
 
 pub(super) fn configuration(workload: &Workload, folder: &Path) -> Result<Configuration, String> {
     let script = "ilp-connector.sh";
-    let start = format!("{}/{script} npx ilp-connector", folder.display());
+    let path = folder.join(script).display().to_string();
+    let start = format!("{} npx ilp-connector", quoted(&path));
     let (text, arguments) = match ports(workload) {
         Some(ports) => (text(workload, &ports)?, String::new()),
         None => {

@@ -9,6 +9,7 @@ use m2_codec::url::Endpoint;
 use super::{
     BALANCE_MAX, ConfigFile, Configuration, PACKETS_PER_S, asset, own_address, rates, routes,
 };
+use crate::report::quoted;
 use crate::workload::{End, Workload};
 
 /// Longest name of an account.
@@ -22,11 +23,11 @@ pub(super) fn configuration(workload: &Workload, folder: &Path) -> Result<Config
         mode: 0o600,
     };
     let files = std::iter::once(config).chain(workload.ends.iter().map(token)).collect();
-    let folder = folder.display();
+    let path = |name| quoted(&folder.join(name).display().to_string()).into_owned();
     Ok(Configuration {
         files,
-        start: format!("m2-switch run --config {folder}/switch.toml"),
-        arguments: format!("--control-socket {folder}/control.sock"),
+        start: format!("m2-switch run --config {}", path("switch.toml")),
+        arguments: format!("--control-socket {}", path("control.sock")),
     })
 }
 
