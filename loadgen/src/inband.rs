@@ -179,13 +179,28 @@ impl Answer {
             u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight of eighty bytes"))
         };
         let amount = u128::from(word(32)) << 64 | u128::from(word(40));
+        // Nobody fulfilled so much, and the sums of what is read here have room for every flow.
+        (amount <= AMOUNT_MAX).then_some(())?;
         Some(Self { question: answered, book: Book { fulfilled: word(24), amount } })
     }
 }
 
+/// The largest sum of a book that is believed: 2^48 packets of 2^64 units.
+const AMOUNT_MAX: u128 = 1 << 112;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sum_that_nobody_can_have_fulfilled_is_no_answer() {
+        let key = Key::new(7);
+        for (amount, read) in [(AMOUNT_MAX, true), (AMOUNT_MAX + 1, false), (u128::MAX, false)] {
+            let answer = Answer { question: QUESTION, book: Book { fulfilled: 1, amount } };
+            let bytes = answer.to_bytes(&key);
+            assert_eq!(Answer::read(&bytes, &key, &QUESTION).is_some(), read, "{amount}");
+        }
+    }
 
     const QUESTION: Question =
         Question { purpose: Purpose::Books, flow: 513, run: 0xdead_beef, nonce: 7 << 60 };
