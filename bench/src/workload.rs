@@ -12,8 +12,8 @@ use std::sync::Arc;
 use m2_codec::address::Prefix;
 use m2_codec::{ilp, timestamp};
 use m2_core::{
-    AccountConfig, AccountId, Asset, AssetIndex, Limits, Network, Now, RateEntry, RateLimit, Rates,
-    Relation, Rings, Routes, ShardId, Switch, SwitchConfig, sha256_of_32,
+    AccountConfig, AccountId, Asset, AssetIndex, Durability, Limits, Network, Now, RateEntry,
+    RateLimit, Rates, Relation, Rings, Routes, ShardId, Switch, SwitchConfig, sha256_of_32,
 };
 
 /// Accounts, half of them in each asset.
@@ -127,6 +127,9 @@ impl Workload {
             own_address: "test.m2m".parse().expect("an address"),
             network: Network::Test,
             expiry_margin_ms: 1_000,
+            sync_grace_ms: 0,
+            async_ms: 0,
+            async_bytes: 0,
             remaining_ms_min: 1_000,
             hold_ms_max: 30_000,
             in_flight_slots: SLOTS,
@@ -219,6 +222,7 @@ fn account(id: AccountId) -> AccountConfig {
         asset_code: asset_code.into(),
         asset_scale,
         ildcp_segment: format!("a{}", id.0),
+        durability: Durability::None,
         limits,
     }
 }

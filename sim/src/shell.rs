@@ -185,7 +185,7 @@ impl World {
         let Self { cores, net, .. } = self;
         let decider = &mut cores[core];
         let mut records = Vec::new();
-        decider.drain_records(|record| records.push(record));
+        decider.drain_records(usize::MAX, |record| records.push(record));
         decider.drain_notices(drop);
         records.into_iter().for_each(|record| net.judge_record(core, record));
     }

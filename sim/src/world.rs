@@ -5,7 +5,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use m2_core::{AccountConfig, AccountId, AssetIndex, Network, Now, ShardId, Switch, SwitchConfig};
+use m2_core::{
+    AccountConfig, AccountId, AssetIndex, Durability, Network, Now, ShardId, Switch, SwitchConfig,
+};
 
 use crate::books::{Account, Hop, Node};
 use crate::case::Sabotage;
@@ -355,6 +357,9 @@ fn config(plan: &Plan, number: usize, shard: u16, start: Now) -> SwitchConfig {
         own_address: format!("test.s{number}").parse().expect("an address"),
         network: Network::Test,
         expiry_margin_ms: switch.margin_ms,
+        sync_grace_ms: 0,
+        async_ms: u32::MAX,
+        async_bytes: u64::MAX,
         remaining_ms_min: switch.remaining_ms_min,
         hold_ms_max: switch.hold_ms_max,
         in_flight_slots: switch.slots,
@@ -376,6 +381,7 @@ fn account_config(plan: &Plan, id: usize, account: &crate::plan::AccountPlan) ->
         asset_code: kind.code.clone(),
         asset_scale: kind.scale,
         ildcp_segment: format!("a{id}"),
+        durability: Durability::Async,
         limits: account.limits,
     }
 }

@@ -21,6 +21,18 @@ pub enum Relation {
     Child,
 }
 
+/// What a FULFILL to the peer waits for: how much of what it then owes us a crash may forget.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Durability {
+    /// Nothing: its record is durable first, or its time is nearly up.
+    #[default]
+    Sync,
+    /// As much as the configured bounds in milliseconds and bytes allow.
+    Async,
+    /// Everything: pairs of its PREPAREs have no record.
+    None,
+}
+
 /// How much may pass a second, and how much at once after a pause.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RateLimit {
@@ -66,6 +78,8 @@ pub struct AccountConfig {
     pub asset_scale: u8,
     /// What stands behind our own address in the address of a child. Must make a valid address.
     pub ildcp_segment: String,
+    /// Of its own PREPAREs.
+    pub durability: Durability,
     /// What binds the account.
     pub limits: Limits,
 }

@@ -29,44 +29,103 @@ use crate::ids::AccountId;
 #[derive(Debug)]
 pub struct Ledger {
     account: AccountId,
-    /// Cleared and unsettled. Positive: the peer owes us (RFC 32's sign).
-    balance: i128,
-    /// Held for PREPAREs from the peer that have no answer yet.
-    held_in: i128,
-    /// Held for PREPAREs to the peer that have no answer yet.
-    held_out: i128,
-    /// Being paid to the peer: no longer in `balance`, not yet settled.
-    frozen: i128,
-    /// Paid ahead by the peer: spent before `balance` rises.
-    prepaid: i128,
+    words: Words,
     /// The most that the peer may come to owe us.
     balance_max: i128,
     /// The most that we may come to owe the peer.
     payable_max: i128,
 }
 
-/// The words of a ledger, copied at one moment.
+/// The words of a ledger at one moment.
+///
+/// What an event does to them is written here once: [`Ledger`] spends a hold and asserts the
+/// identities around it, a replay of records has neither.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Words {
-    /// Cleared and unsettled; positive: the peer owes us.
+    /// Cleared and unsettled. Positive: the peer owes us (RFC 32's sign).
     pub balance: i128,
-    /// Held for PREPAREs from the peer.
+    /// Held for PREPAREs from the peer that have no answer yet.
     pub held_in: i128,
-    /// Held for PREPAREs to the peer.
+    /// Held for PREPAREs to the peer that have no answer yet.
     pub held_out: i128,
-    /// Being paid to the peer.
+    /// Being paid to the peer: no longer in `balance`, not yet settled.
     pub frozen: i128,
-    /// Paid ahead by the peer.
+    /// Paid ahead by the peer: spent before `balance` rises.
     pub prepaid: i128,
 }
 
 impl Words {
+    /// A PREPARE of the peer was fulfilled: it spends what it paid ahead, and owes the rest.
+    pub fn commit_in(&mut self, amount: u64) {
+        let amount = i128::from(amount);
+        let from_prepaid = amount.min(self.prepaid);
+        self.prepaid -= from_prepaid;
+        self.balance += amount - from_prepaid;
+    }
+
+    /// The peer fulfilled a PREPARE in time: we owe it the amount.
+    pub fn commit_out(&mut self, amount: u64) {
+        self.balance -= i128::from(amount);
+    }
+
+    /// The peer paid `amount`: a positive balance falls to 0 first, the rest is paid ahead.
+    pub fn credit(&mut self, amount: u64) {
+        let amount = i128::from(amount);
+        let to_balance = amount.min(self.balance.max(0));
+        self.balance -= to_balance;
+        self.prepaid += amount - to_balance;
+    }
+
+    /// A payment of the peer proved void: what it paid ahead goes first, the rest raises `balance`,
+    /// whatever the limit.
+    pub fn reverse(&mut self, amount: u64) {
+        let void = i128::from(amount);
+        let from_prepaid = void.min(self.prepaid);
+        self.prepaid -= from_prepaid;
+        self.balance += void - from_prepaid;
+    }
+
+    /// `amount` of what we owe is on its way to the peer.
+    ///
+    /// # Panics
+    ///
+    /// Here and in the next two, if the amount is 2^127 or more: no ledger comes to such a sum.
+    pub fn freeze(&mut self, amount: u128) {
+        let amount = signed(amount);
+        self.balance += amount;
+        self.frozen += amount;
+    }
+
+    /// A frozen amount has reached the peer.
+    ///
+    /// # Panics
+    ///
+    /// See [`Self::freeze`].
+    pub fn settle(&mut self, amount: u128) {
+        self.frozen -= signed(amount);
+    }
+
+    /// A frozen amount can provably not reach the peer: we owe it again.
+    ///
+    /// # Panics
+    ///
+    /// See [`Self::freeze`].
+    pub fn cancel(&mut self, amount: u128) {
+        let amount = signed(amount);
+        self.frozen -= amount;
+        self.balance -= amount;
+    }
+
     /// Where the peer stands when everything under way is left out: what a pair, a credit or a
     /// settled payment changes, and a freeze does not.
     #[must_use]
     pub fn position(&self) -> i128 {
         self.balance - self.prepaid - self.frozen
     }
+}
+
+fn signed(amount: u128) -> i128 {
+    i128::try_from(amount).expect("a frozen amount is a sum of u64s")
 }
 
 /// An amount held on the ledger of the peer who sent a PREPARE. Spent exactly once.
@@ -145,11 +204,7 @@ impl Ledger {
     pub fn new(account: AccountId, balance_max: u64, payable_max: u64) -> Self {
         Self {
             account,
-            balance: 0,
-            held_in: 0,
-            held_out: 0,
-            frozen: 0,
-            prepaid: 0,
+            words: Words::default(),
             balance_max: i128::from(balance_max),
             payable_max: i128::from(payable_max),
         }
@@ -167,14 +222,15 @@ impl Ledger {
     ///
     /// When the peer could come to owe more than `balance_max`.
     pub fn check_hold_in(&self, amount: u64) -> Result<(), PastLimit> {
-        let owed = self.balance - self.prepaid + self.held_in + i128::from(amount);
+        let Words { balance, prepaid, held_in, .. } = self.words;
+        let owed = balance - prepaid + held_in + i128::from(amount);
         if amount != 0 && owed > self.balance_max { Err(PastLimit) } else { Ok(()) }
     }
 
     /// Holds `amount` for a PREPARE from the peer. [`Self::check_hold_in`] comes before, with
     /// nothing in between that changes this ledger.
     pub fn hold_in(&mut self, amount: u64) -> HoldIn {
-        self.held_in += i128::from(amount);
+        self.words.held_in += i128::from(amount);
         self.assert_identities();
         HoldIn { account: self.account, amount }
     }
@@ -182,9 +238,7 @@ impl Ledger {
     /// The packet was fulfilled: the peer spends what it paid ahead, and owes the rest.
     pub fn commit_in(&mut self, hold: HoldIn) {
         let amount = self.take_in(hold);
-        let from_prepaid = amount.min(self.prepaid);
-        self.prepaid -= from_prepaid;
-        self.balance += amount - from_prepaid;
+        self.words.commit_in(amount);
         self.assert_identities();
     }
 
@@ -200,14 +254,15 @@ impl Ledger {
     ///
     /// When we could come to owe more than `payable_max`.
     pub fn check_hold_out(&self, amount: u64) -> Result<(), PastLimit> {
-        let payable = self.held_out - self.balance + self.frozen + i128::from(amount);
+        let Words { balance, held_out, frozen, .. } = self.words;
+        let payable = held_out - balance + frozen + i128::from(amount);
         if amount != 0 && payable > self.payable_max { Err(PastLimit) } else { Ok(()) }
     }
 
     /// Holds `amount` for a PREPARE to the peer. [`Self::check_hold_out`] comes before, with
     /// nothing in between that changes this ledger.
     pub fn hold_out(&mut self, amount: u64) -> HoldOut {
-        self.held_out += i128::from(amount);
+        self.words.held_out += i128::from(amount);
         self.assert_identities();
         HoldOut { account: self.account, amount }
     }
@@ -215,7 +270,7 @@ impl Ledger {
     /// The peer fulfilled in time: we owe it the amount.
     pub fn commit_out(&mut self, hold: HoldOut) {
         let amount = self.take_out(hold);
-        self.balance -= amount;
+        self.words.commit_out(amount);
         self.assert_identities();
     }
 
@@ -227,20 +282,14 @@ impl Ledger {
 
     /// The peer paid `amount`: a positive balance falls to 0 first, the rest is paid ahead.
     pub fn credit(&mut self, amount: u64) {
-        let amount = i128::from(amount);
-        let to_balance = amount.min(self.balance.max(0));
-        self.balance -= to_balance;
-        self.prepaid += amount - to_balance;
+        self.words.credit(amount);
         self.assert_identities();
     }
 
     /// A payment of the peer proved void: what it paid ahead goes first, the rest raises `balance`,
     /// whatever the limit.
     pub fn reverse(&mut self, amount: u64) {
-        let amount = i128::from(amount);
-        let from_prepaid = amount.min(self.prepaid);
-        self.prepaid -= from_prepaid;
-        self.balance += amount - from_prepaid;
+        self.words.reverse(amount);
         self.assert_identities();
     }
 
@@ -252,77 +301,72 @@ impl Ledger {
     /// If `settle_threshold <= settle_to`: the configuration is checked before it gets here.
     pub fn freeze(&mut self, settle_threshold: u64, settle_to: u64) -> Option<Frozen> {
         assert!(settle_threshold > settle_to, "a threshold at or below its goal pays for ever");
-        let payable = -self.balance;
+        let payable = -self.words.balance;
         if payable < i128::from(settle_threshold) {
             return None;
         }
-        let amount = payable - i128::from(settle_to);
-        self.balance += amount;
-        self.frozen += amount;
+        let amount = (payable - i128::from(settle_to)).unsigned_abs();
+        self.words.freeze(amount);
         self.assert_identities();
-        Some(Frozen { account: self.account, amount: amount.unsigned_abs() })
+        Some(Frozen { account: self.account, amount })
     }
 
     /// The frozen amount has reached the peer.
     pub fn settled(&mut self, frozen: Frozen) {
-        let _ = self.take_frozen(frozen);
+        let amount = self.take_frozen(frozen);
+        self.words.settle(amount);
         self.assert_identities();
     }
 
     /// The frozen amount can provably not reach the peer: we owe it again.
     pub fn cancelled(&mut self, frozen: Frozen) {
         let amount = self.take_frozen(frozen);
-        self.balance -= amount;
+        self.words.cancel(amount);
         self.assert_identities();
     }
 
     /// All words at this moment.
     #[must_use]
     pub fn words(&self) -> Words {
-        Words {
-            balance: self.balance,
-            held_in: self.held_in,
-            held_out: self.held_out,
-            frozen: self.frozen,
-            prepaid: self.prepaid,
-        }
+        self.words
     }
 
     pub(crate) fn held_in(&self) -> i128 {
-        self.held_in
+        self.words.held_in
     }
 
     pub(crate) fn held_out(&self) -> i128 {
-        self.held_out
+        self.words.held_out
     }
 
-    fn take_in(&mut self, hold: HoldIn) -> i128 {
+    fn take_in(&mut self, hold: HoldIn) -> u64 {
         let HoldIn { account, amount } = hold;
         assert!(account == self.account, "a hold is spent on the account it was made on");
-        self.held_in -= i128::from(amount);
-        i128::from(amount)
+        self.words.held_in -= i128::from(amount);
+        amount
     }
 
-    fn take_out(&mut self, hold: HoldOut) -> i128 {
+    fn take_out(&mut self, hold: HoldOut) -> u64 {
         let HoldOut { account, amount } = hold;
         assert!(account == self.account, "a hold is spent on the account it was made on");
-        self.held_out -= i128::from(amount);
-        i128::from(amount)
+        self.words.held_out -= i128::from(amount);
+        amount
     }
 
-    fn take_frozen(&mut self, frozen: Frozen) -> i128 {
+    fn take_frozen(&self, frozen: Frozen) -> u128 {
         let Frozen { account, amount } = frozen;
         assert!(account == self.account, "an amount is frozen for one account");
-        let amount = i128::try_from(amount).expect("freeze() made it from a positive i128");
-        self.frozen -= amount;
         amount
     }
 
     fn assert_identities(&self) {
         // One sign for all four: negative as soon as one of them is.
-        let counted = self.held_in | self.held_out | self.frozen | self.prepaid;
-        assert!(counted >= 0, "held, frozen and prepaid are sums: {self:?}");
-        assert!(self.prepaid == 0 || self.balance <= 0, "who has paid ahead owes nothing");
+        let Words { balance, held_in, held_out, frozen, prepaid } = self.words;
+        assert!(
+            held_in | held_out | frozen | prepaid >= 0,
+            "held, frozen and prepaid are sums: {self:?}"
+        );
+        assert!(prepaid == 0 || balance <= 0, "who has paid ahead owes nothing");
     }
 }
 

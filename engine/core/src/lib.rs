@@ -40,6 +40,7 @@ pub mod message;
 mod outgoing;
 mod own;
 pub mod rates;
+pub mod record;
 pub mod refusal;
 mod ring;
 pub mod routes;
@@ -47,12 +48,15 @@ mod slots;
 mod switch;
 mod verify;
 
-pub use account::{AccountConfig, AccountView, Limits, RateLimit, Relation};
+pub use account::{AccountConfig, AccountView, Durability, Limits, RateLimit, Relation};
 pub use counters::{AccountCounters, Counters, PairTotal};
 pub use ids::{AccountId, AssetIndex, ConnectionId, Now, ShardId};
 pub use ledger::Ledger;
-pub use message::{Answer, Forward, Notice, PairRecord, Record};
+pub use message::{Answer, Forward, Notice};
 pub use rates::{Asset, RateEntry, Rates};
+pub use record::{
+    Key, KeyKind, KeyRecord, KeyState, LateFulfill, LimitsRecord, MoneyRecord, PairRecord, Record,
+};
 pub use refusal::Refusal;
 pub use routes::Routes;
 pub use switch::{

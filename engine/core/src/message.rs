@@ -1,4 +1,4 @@
-//! What the two halves say to each other, and what leaves the core as a value.
+//! What the two halves say to each other, and what is told to the log.
 //!
 //! A `Forward` or an `Answer` carries the holds and the reserved places of its packet, each to be
 //! spent once, so neither can be dropped, copied or applied twice. The packet's bytes stand beside
@@ -9,6 +9,7 @@ use core::ops::Range;
 
 use crate::ids::{AccountId, ConnectionId, ShardId};
 use crate::ledger::HoldIn;
+use crate::record::LateFulfill;
 use crate::refusal::Refusal;
 use crate::ring::Place;
 
@@ -135,50 +136,6 @@ pub(crate) struct AnswerBytes {
 impl AnswerBytes {
     /// Beside a refusal: the incoming half writes the REJECT.
     pub(crate) const NONE: Self = Self { index: 0, len: 0 };
-}
-
-/// What must outlive the process, as it leaves the core.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Record {
-    /// Both legs of a fulfilled pair.
-    Pair(PairRecord),
-    /// A FULFILL that came too late to count.
-    LateFulfill(LateFulfill),
-}
-
-/// A fulfilled pair: both legs or neither.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct PairRecord {
-    /// Units of `account_in` that its peer owes us more, or had prepaid.
-    pub amount_in: u64,
-    /// Units of `account_out` that we owe its peer more.
-    pub amount_out: u64,
-    /// When it was decided: milliseconds since 1970, UTC.
-    pub decided_at_ms: u64,
-    /// The first half of the condition, to find the packet again.
-    pub condition_head: [u8; 16],
-    /// Who sent the PREPARE.
-    pub account_in: AccountId,
-    /// Who fulfilled it.
-    pub account_out: AccountId,
-    /// The snapshot of rates that converted `amount_in` to `amount_out`.
-    pub rate_version: u32,
-}
-
-// With a kind and a spare word it fills the 64 bytes that a journal's record has.
-const _: () = assert!(size_of::<PairRecord>() <= 56);
-
-/// Evidence that a peer knew the preimage, though it told it too late.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct LateFulfill {
-    /// Who sent the FULFILL, and on which connection.
-    pub connection: ConnectionId,
-    /// The id that its PREPARE had on that connection.
-    pub request_id: u32,
-    /// When it came: milliseconds since 1970, UTC.
-    pub came_at_ms: u64,
-    /// The preimage; its SHA-256 is the condition.
-    pub fulfillment: [u8; 32],
 }
 
 /// Something for the log. It changes nothing.

@@ -11,14 +11,13 @@
 
 use m2_codec::ilp::{self, Fulfill, PacketType, Reject};
 
-use crate::account::Limits;
+use crate::account::{Durability, Limits};
 use crate::ids::{ConnectionId, Now};
 use crate::incoming::past_value_cap;
 use crate::ledger::HoldIn;
 use crate::limits::BATCH_MAX;
-use crate::message::{
-    Answer, AnswerBytes, Forward, LateFulfill, Notice, Origin, Outcome, PairRecord, Record,
-};
+use crate::message::{Answer, AnswerBytes, Forward, Notice, Origin, Outcome};
+use crate::record::{LateFulfill, PairRecord, Record};
 use crate::refusal::Refusal;
 use crate::slots::{After, Pending};
 use crate::switch::{Egress, Response, ResponseBody, Switch};
@@ -69,7 +68,7 @@ impl Switch {
         if !self.slots.has_room(now.mono_ns) {
             return Err(Refusal::NoSlot);
         }
-        if !self.records.has_room() {
+        if self.wants_record(forward) && !self.records.has_room() {
             return Err(Refusal::NoRecord);
         }
         account.ledger.check_hold_out(amount).map_err(|_| Refusal::PayableExceeded)?;
@@ -85,6 +84,9 @@ impl Switch {
         packet: &mut [u8],
         egress: &mut impl Egress,
     ) {
+        let record_place = self
+            .wants_record(&forward)
+            .then(|| self.records.reserve().expect("check_outgoing() found room"));
         let account = &mut self.accounts[forward.account_out.index()];
         account.in_flight_out += 1;
         account.counters.prepares_out += 1;
@@ -92,13 +94,18 @@ impl Switch {
             hold_in: forward.hold_in,
             hold_out: account.ledger.hold_out(forward.amount_out),
             origin: forward.origin,
-            record_place: self.records.reserve().expect("check_outgoing() found room"),
+            record_place,
         };
         let expires_at = self.timestamps.write(forward.expires_at_ms);
         ilp::rewrite_prepare(packet, forward.amount_out, &expires_at);
         let Forward { condition, deadline_ns, .. } = forward;
         let id = self.slots.insert(now.mono_ns, condition, deadline_ns, connection_out, pending);
         egress.prepare(connection_out, id, packet);
+    }
+
+    /// Whether a pair of this packet would be recorded.
+    fn wants_record(&self, forward: &Forward) -> bool {
+        self.accounts[forward.account_in().index()].config.durability != Durability::None
     }
 
     /// Takes the `index`th answer of the vector: it ends its packet, or changes nothing.
@@ -161,19 +168,22 @@ impl Switch {
         account.counters.amount_fulfilled_out += u128::from(amount_out);
         account.ledger.commit_out(hold_out);
 
-        let [condition_head, _] = condition.as_chunks::<16>().0 else {
-            unreachable!("32 bytes are two chunks of 16");
-        };
-        let record = PairRecord {
-            amount_in,
-            amount_out,
-            decided_at_ms: now.utc_ms,
-            condition_head: *condition_head,
-            account_in,
-            account_out,
-            rate_version: origin.conversion.rate_version,
-        };
-        self.records.push(record_place, Record::Pair(record));
+        if let Some(place) = record_place {
+            let [condition_head, _] = condition.as_chunks::<16>().0 else {
+                unreachable!("32 bytes are two chunks of 16");
+            };
+            let record = PairRecord {
+                amount_in,
+                amount_out,
+                decided_at_ms: now.utc_ms,
+                condition_head: *condition_head,
+                account_in,
+                account_out,
+                rate_version: origin.conversion.rate_version,
+                durability: self.accounts[account_in.index()].config.durability,
+            };
+            self.records.push(place, Record::Pair(record));
+        }
         self.counters.pairs_fulfilled += 1;
         self.give_answer(hold_in, origin, amount_out, Outcome::Fulfilled, bytes);
     }
@@ -190,7 +200,9 @@ impl Switch {
         let account = &mut self.accounts[hold_out.account().index()];
         account.in_flight_out -= 1;
         account.ledger.release_out(hold_out);
-        self.records.give_back(record_place);
+        if let Some(place) = record_place {
+            self.records.give_back(place);
+        }
         self.give_answer(hold_in, origin, amount_out, outcome, bytes);
     }
 

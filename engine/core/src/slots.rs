@@ -24,7 +24,8 @@ use crate::deadlines::Deadlines;
 use crate::ids::ConnectionId;
 use crate::ledger::{HoldIn, HoldOut};
 use crate::limits::IN_FLIGHT_SLOTS_MAX;
-use crate::message::{Origin, Record};
+use crate::message::Origin;
+use crate::record::Record;
 use crate::ring::Place;
 
 /// What a packet in flight will need when it ends. Taken out once.
@@ -34,7 +35,8 @@ pub(crate) struct Pending {
     pub(crate) hold_in: HoldIn,
     pub(crate) hold_out: HoldOut,
     pub(crate) origin: Origin,
-    pub(crate) record_place: Place<Record>,
+    /// None where the sender's account wants no records.
+    pub(crate) record_place: Option<Place<Record>>,
 }
 
 /// What may still come for a packet that has ended.
@@ -315,7 +317,7 @@ mod tests {
                     request_id: 5,
                     conversion: Conversion { rate_version: 1, pair: 0 },
                 },
-                record_place: self.records.reserve().unwrap(),
+                record_place: self.records.reserve(),
             };
             assert!(self.slots.has_room(self.now_ns));
             self.slots.insert(self.now_ns, [7; 32], deadline_ns, CONNECTION, pending)
@@ -338,7 +340,7 @@ mod tests {
             self.ledger.release_in(pending.hold_in);
             self.ledger.release_out(pending.hold_out);
             self.answers.give_back(pending.origin.answer_place);
-            self.records.give_back(pending.record_place);
+            self.records.give_back(pending.record_place.unwrap());
         }
     }
 

@@ -15,8 +15,9 @@ use crate::counters::{Counters, PairTotal};
 use crate::ids::{AccountId, AssetIndex, ConnectionId, Now, ShardId};
 use crate::ledger::{Frozen, Ledger};
 use crate::limits::{BATCH_MAX, NOTICES_MAX};
-use crate::message::{Answer, AnswerBytes, Forward, Notice, PrepareBytes, Record};
+use crate::message::{Answer, AnswerBytes, Forward, Notice, PrepareBytes};
 use crate::rates::Rates;
+use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::ring::{Ring, Room};
 use crate::routes::{Candidate, Routes};
@@ -149,6 +150,13 @@ pub struct SwitchConfig {
     pub network: Network,
     /// What a hop takes off a packet's expiry.
     pub expiry_margin_ms: u32,
+    /// How long before the sender's expiry a withheld FULFILL is given out without its record.
+    pub sync_grace_ms: u32,
+    /// How old the oldest record of a stream that is not durable may be, for a FULFILL of an `Async`
+    /// account to be given out before its own.
+    pub async_ms: u32,
+    /// How many bytes of records of a stream may not be durable, for the same.
+    pub async_bytes: u64,
     /// What must be left for the next hop.
     pub remaining_ms_min: u32,
     /// Longest that a PREPARE is held; at most [`crate::limits::HOLD_MS_MAX`].
@@ -455,9 +463,10 @@ impl Switch {
         self.draining = draining;
     }
 
-    /// Takes out every record, in the order of decisions.
-    pub fn drain_records(&mut self, mut take: impl FnMut(Record)) {
-        while let Some(record) = self.records.pop() {
+    /// Takes out records in the order of decisions, at most so many; the rest keep their places.
+    pub fn drain_records(&mut self, most: usize, mut take: impl FnMut(Record)) {
+        for _ in 0..most {
+            let Some(record) = self.records.pop() else { return };
             self.counters.records += 1;
             take(record);
         }

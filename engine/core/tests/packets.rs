@@ -11,7 +11,7 @@ use support::*;
 
 fn records(switch: &mut Switch) -> Vec<Record> {
     let mut records = Vec::new();
-    switch.drain_records(|record| records.push(record));
+    switch.drain_records(usize::MAX, |record| records.push(record));
     records
 }
 

@@ -60,7 +60,10 @@ fn money_is_held_from_the_first_half_to_the_last() {
     let wanted = Sent::Answer { to: Shards::link(ALICE), id: 41, packet: fulfill(PREIMAGE) };
     assert_eq!(shards.sent(), [wanted]);
     let mut records = Vec::new();
-    shards.switches.iter_mut().for_each(|switch| switch.drain_records(|one| records.push(one)));
+    shards
+        .switches
+        .iter_mut()
+        .for_each(|switch| switch.drain_records(usize::MAX, |one| records.push(one)));
     let [Record::Pair(PairRecord { account_in, account_out, amount_in, amount_out, .. })] =
         records[..]
     else {

@@ -29,6 +29,7 @@ impl Net {
                 let connection = self.connection(account_out, epoch_out);
                 assert!(late.connection == connection, "answer: evidence from another connection");
             }
+            other => panic!("equation 1: a record of what was not done: {other:?}"),
         }
     }
 

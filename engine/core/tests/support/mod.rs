@@ -9,9 +9,9 @@ use std::sync::Arc;
 use m2_codec::ilp::{self, ErrorCode, Prepare, Reject};
 use m2_codec::timestamp;
 use m2_core::{
-    AccountConfig, AccountId, Answer, Asset, AssetIndex, ConnectionId, Egress, Forward, Limits,
-    Network, Now, RateEntry, Rates, Relation, Request, Response, ResponseBody, Rings, Routes,
-    ShardId, Switch, SwitchConfig, sha256_of_32,
+    AccountConfig, AccountId, Answer, Asset, AssetIndex, ConnectionId, Durability, Egress, Forward,
+    Limits, Network, Now, RateEntry, Rates, Relation, Request, Response, ResponseBody, Rings,
+    Routes, ShardId, Switch, SwitchConfig, sha256_of_32,
 };
 
 /// 2026-11-20, some time in the afternoon.
@@ -66,6 +66,9 @@ pub(crate) fn config() -> SwitchConfig {
         own_address: OWN_ADDRESS.parse().unwrap(),
         network: Network::Test,
         expiry_margin_ms: 1_000,
+        sync_grace_ms: 0,
+        async_ms: u32::MAX,
+        async_bytes: u64::MAX,
         remaining_ms_min: 1_000,
         hold_ms_max: 30_000,
         in_flight_slots: 1_024,
@@ -98,6 +101,7 @@ pub(crate) fn account(id: AccountId, asset: AssetIndex, limits: Limits) -> Accou
         asset_code: code.into(),
         asset_scale: scale,
         ildcp_segment: NAMES[id.0 as usize].into(),
+        durability: Durability::Async,
         limits,
     }
 }

@@ -5,8 +5,9 @@ use std::sync::{Arc, LazyLock};
 
 use m2_core::ledger::Frozen;
 use m2_core::{
-    AccountConfig, AccountId, Asset, AssetIndex, ConnectionId, Limits, Network, Now, RateEntry,
-    RateLimit, Rates, Record, Relation, Rings, Routes, ShardId, Switch, SwitchConfig, sha256_of_32,
+    AccountConfig, AccountId, Asset, AssetIndex, ConnectionId, Durability, Limits, Network, Now,
+    RateEntry, RateLimit, Rates, Record, Relation, Rings, Routes, ShardId, Switch, SwitchConfig,
+    sha256_of_32,
 };
 
 use super::edge::Edge;
@@ -109,6 +110,9 @@ impl World {
             own_address: "test.m2m".parse().expect("an address"),
             network: Network::Test,
             expiry_margin_ms: 1_000,
+            sync_grace_ms: 0,
+            async_ms: u32::MAX,
+            async_bytes: u64::MAX,
             remaining_ms_min: 500,
             hold_ms_max: 10_000,
             in_flight_slots: [1, 3, 6, 16][usize::from(sizes % 4)],
@@ -217,7 +221,7 @@ impl World {
         let owed = &mut self.owed;
         for switch in &mut self.switches {
             switch.drain_notices(drop);
-            switch.drain_records(|record| {
+            switch.drain_records(usize::MAX, |record| {
                 let Record::Pair(pair) = record else { return };
                 let (from, to) = (pair.account_in, pair.account_out);
                 owed[from.0 as usize] += i128::from(pair.amount_in);
@@ -260,6 +264,7 @@ fn account(number: u32, name: &str, shard_count: u16, limits: Limits) -> Account
         asset_code: ["USD", "XRP"][usize::from(asset.0)].into(),
         asset_scale: [9, 6][usize::from(asset.0)],
         ildcp_segment: name.into(),
+        durability: Durability::Async,
         limits,
     }
 }
