@@ -1,0 +1,229 @@
+//! A journal in a folder of the file system.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::storage::{Entry, Storage};
+
+/// Open files that are kept: a segment and a `.flushed` of each of a few shards.
+const OPEN_MAX: usize = 16;
+
+/// The real disk. Relative paths begin at the journal's folder.
+#[derive(Debug)]
+pub struct Files {
+    root: PathBuf,
+    /// Used last, last.
+    open: Vec<(String, File)>,
+}
+
+impl Files {
+    /// The journal in this folder, which need not be there yet.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), open: Vec::new() }
+    }
+
+    /// The journal's folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// The file, open for reading, and for writing where that is allowed.
+    fn file(&mut self, path: &str, create: bool) -> io::Result<&File> {
+        let at = match self.open.iter().position(|(name, _)| name == path) {
+            Some(index) => self.open.remove(index),
+            None => (path.to_owned(), self.open_file(path, create)?),
+        };
+        if self.open.len() >= OPEN_MAX {
+            self.open.remove(0);
+        }
+        self.open.push(at);
+        Ok(&self.open.last().expect("it was just pushed").1)
+    }
+
+    fn open_file(&self, path: &str, create: bool) -> io::Result<File> {
+        let path = self.path(path);
+        let mut options = OpenOptions::new();
+        match options.read(true).write(true).create(create).truncate(false).open(&path) {
+            // Who only reads a journal needs no right to write it.
+            Err(error) if !create && is_refused(&error) => File::open(&path),
+            opened => opened,
+        }
+    }
+
+    /// What is renamed or removed is not written through an old name.
+    fn forget(&mut self, path: &str) {
+        let below = format!("{path}/");
+        self.open.retain(|(name, _)| name != path && !name.starts_with(&below));
+    }
+}
+
+fn is_refused(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+impl Storage for Files {
+    fn list(&mut self, folder: &str) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(self.path(folder))? {
+            let entry = entry?;
+            // A name that is no text is no name of ours.
+            if let Ok(name) = entry.file_name().into_string() {
+                entries.push(Entry { name, is_folder: entry.file_type()?.is_dir() });
+            }
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    fn len(&mut self, path: &str) -> io::Result<u64> {
+        Ok(fs::metadata(self.path(path))?.len())
+    }
+
+    fn read_at(&mut self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let file = self.file(path, false)?;
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn create_folder(&mut self, path: &str) -> io::Result<()> {
+        fs::create_dir_all(self.path(path))
+    }
+
+    fn write_at(&mut self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file(path, true)?.write_all_at(bytes, offset)
+    }
+
+    fn truncate(&mut self, path: &str, len: u64) -> io::Result<()> {
+        self.file(path, false)?.set_len(len)
+    }
+
+    fn sync_data(&mut self, path: &str) -> io::Result<()> {
+        self.file(path, false)?.sync_data()
+    }
+
+    fn sync_folder(&mut self, path: &str) -> io::Result<()> {
+        File::open(self.path(path))?.sync_all()
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.forget(from);
+        self.forget(to);
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&mut self, path: &str) -> io::Result<()> {
+        self.forget(path);
+        fs::remove_file(self.path(path))
+    }
+
+    fn remove_folder(&mut self, path: &str) -> io::Result<()> {
+        fs::remove_dir(self.path(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use m2_core::ShardId;
+
+    use super::*;
+    use crate::hash::Hash;
+    use crate::memory::Memory;
+    use crate::names;
+    use crate::op::perform;
+    use crate::record::kind;
+    use crate::writer::{Settings, Writer};
+
+    /// A folder of its own, removed at the end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder = format!("m2-journal-{name}-{}", std::process::id());
+            Self(std::env::temp_dir().join(folder))
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn write_some(storage: &mut impl Storage) {
+        storage.create_folder(&names::folder(1)).unwrap();
+        let settings = Settings { segment_bytes: 16 << 10, ..Settings::default() };
+        let settings = Settings { reserve_bytes: 4096, ..settings };
+        let mut writer = Writer::new(1, 2, Hash::NONE, settings);
+        for number in 0..40 {
+            let mut block = [0; 64];
+            (block[0], block[8]) = (kind::PAIR, number);
+            writer.append(0, ShardId(0), &[block]);
+            writer.append(0, ShardId(u16::from(number) % 2), &[block]);
+            while let Some((id, op)) = writer.next_op(0) {
+                writer.done(0, id, perform(storage, &op).map(|()| None));
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_holds_the_very_bytes_that_memory_does() {
+        let folder = Folder::new("same");
+        let (mut files, mut memory) = (Files::new(&folder.0), Memory::default());
+        write_some(&mut files);
+        write_some(&mut memory);
+        let entries = memory.list(&names::folder(1)).unwrap();
+        assert_eq!(files.list(&names::folder(1)).unwrap(), entries);
+        assert!(entries.len() > 20);
+        for Entry { name, .. } in entries {
+            let path = format!("{}/{name}", names::folder(1));
+            let expected = &memory.files[&path];
+            assert_eq!(files.len(&path).unwrap(), expected.len() as u64);
+            let mut bytes = vec![1; expected.len() + 10];
+            assert_eq!(files.read_at(&path, 0, &mut bytes).unwrap(), expected.len());
+            assert_eq!(&bytes[..expected.len()], expected);
+        }
+    }
+
+    #[test]
+    fn what_was_renamed_or_removed_is_not_reached_by_its_old_name() {
+        let folder = Folder::new("names");
+        let mut files = Files::new(&folder.0);
+        let absent = |error: io::Error| assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        files.create_folder("a/b").unwrap();
+        files.write_at("a/b/one", 2, b"x").unwrap();
+        files.sync_data("a/b/one").unwrap();
+        files.rename("a/b", "a/c").unwrap();
+        files.sync_folder("a").unwrap();
+        absent(files.read_at("a/b/one", 0, &mut [0; 4]).unwrap_err());
+        let mut bytes = [9; 4];
+        assert_eq!(files.read_at("a/c/one", 0, &mut bytes).unwrap(), 3);
+        assert_eq!(bytes, [0, 0, b'x', 9]);
+        files.truncate("a/c/one", 1).unwrap();
+        assert_eq!(files.len("a/c/one").unwrap(), 1);
+        files.write_at("a/c/two", 0, b"yy").unwrap();
+        files.rename("a/c/two", "a/c/one").unwrap();
+        assert_eq!(files.read_at("a/c/one", 0, &mut bytes).unwrap(), 2);
+        files.remove("a/c/one").unwrap();
+        absent(files.read_at("a/c/one", 0, &mut bytes).unwrap_err());
+        absent(files.remove("a/c/one").unwrap_err());
+        absent(files.list("a/b").unwrap_err());
+        files.remove_folder("a/c").unwrap();
+        assert_eq!(files.list("a").unwrap(), []);
+    }
+}

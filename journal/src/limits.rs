@@ -1,0 +1,50 @@
+//! Every limit of the journal, with the sum it came from.
+
+/// Bytes of a block: a record takes one or more.
+pub const BLOCK_LEN: usize = 64;
+
+/// Bytes of a page: batches begin at a multiple of it, so that what is durable is never written
+/// again. File systems and disks write no less at once.
+pub const PAGE_LEN: usize = 4096;
+
+/// Bytes of a BLAKE3 hash.
+pub const HASH_LEN: usize = 32;
+
+/// Largest batch with its padding. It is read and hashed before any record of it counts, and stays
+/// in a core's second cache meanwhile; past some 16 KiB hashing gets no faster.
+pub const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// Most bytes in one write and flush. A flush takes about as long whatever its size, so larger is
+/// better, but what is left at the end of a segment is lost when the next write does not fit.
+pub const COMMIT_BYTES_MAX: usize = 4 << 20;
+
+/// Shards of a switch. Twice the cores of any machine that we would run on.
+pub const SHARDS_MAX: usize = 256;
+
+/// Bytes of a segment unless configured: a million records.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+
+/// Fewest bytes that a commit may have: one batch of any record.
+pub const COMMIT_BYTES_MIN: usize = 12 << 10;
+
+/// Smallest segment: the first page and one commit.
+pub const SEGMENT_BYTES_MIN: u64 = (PAGE_LEN + COMMIT_BYTES_MIN) as u64;
+
+/// Largest segment: the whole of it may be read when a tail is cut off.
+pub const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+
+/// Bytes written at once when a segment is prepared, each followed by a flush: a commit on its way
+/// meanwhile waits for no more than this.
+pub const PREPARE_BYTES: usize = 4 << 20;
+
+/// How many blocks a record can take: a credit names one position for each shard, three of them in
+/// its first block and eight in each other.
+pub const RECORD_BLOCKS_MAX: usize = 1 + SHARDS_MAX.saturating_sub(3).div_ceil(8);
+
+// The largest record fits a batch of its own in the smallest commit.
+const _: () =
+    assert!(crate::batch::head_len(SHARDS_MAX) + RECORD_BLOCKS_MAX * BLOCK_LEN <= COMMIT_BYTES_MIN);
+// The number of continuation blocks fits its byte.
+const _: () = assert!(RECORD_BLOCKS_MAX <= 256);
+const _: () =
+    assert!(BATCH_BYTES_MAX.is_multiple_of(PAGE_LEN) && BATCH_BYTES_MAX <= COMMIT_BYTES_MAX);

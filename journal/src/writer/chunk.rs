@@ -1,0 +1,162 @@
+//! Batches that go to the disk in one write: some complete, the last one perhaps still growing.
+//!
+//! Records are copied once, to where they stand in the write. A batch gets its head and hash when it
+//! is full or when its chunk is about to be written.
+
+use crate::batch::{self, Head, Stream};
+use crate::hash::Hash;
+use crate::layout::Block;
+use crate::limits::{BATCH_BYTES_MAX, BLOCK_LEN, PAGE_LEN};
+
+/// What a batch says of the moment at which it is sealed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment<'a> {
+    pub(super) stream: &'a Stream,
+    /// The stream's durable position.
+    pub(super) flushed: u64,
+    pub(super) given: &'a [u64],
+}
+
+/// Batches in one buffer.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    bytes: Vec<u8>,
+    /// Position of its first record.
+    position: u64,
+    /// Position after its last record.
+    end: u64,
+    /// Hash of the batch before its first one.
+    previous: Hash,
+    /// Hash of its last batch that is sealed, or `previous`.
+    last: Hash,
+    open: Option<Open>,
+    /// When its first record came.
+    pub(super) first_ns: u64,
+    /// Somebody waits for one of its records.
+    pub(super) is_urgent: bool,
+}
+
+/// The batch that still grows.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// Where it begins in the buffer.
+    start: usize,
+    position: u64,
+    records: u32,
+    blocks: u32,
+    money: u32,
+}
+
+impl Chunk {
+    /// An empty one. `buffer` may be used or new.
+    pub(super) fn new(mut buffer: Vec<u8>, position: u64, previous: Hash) -> Self {
+        buffer.clear();
+        Self {
+            bytes: buffer,
+            position,
+            end: position,
+            previous,
+            last: previous,
+            open: None,
+            first_ns: 0,
+            is_urgent: false,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Bytes of its records, one block each: what is at risk while it is not durable.
+    pub(super) fn record_bytes(&self) -> u64 {
+        (self.end - self.position) * BLOCK_LEN as u64
+    }
+
+    pub(super) fn previous(&self) -> Hash {
+        self.previous
+    }
+
+    /// Hash of its last batch. All are sealed.
+    pub(super) fn last(&self) -> Hash {
+        assert!(self.open.is_none(), "a chunk is sealed before it is left");
+        self.last
+    }
+
+    /// Bytes that it takes on the disk.
+    pub(super) fn padded_len(&self) -> usize {
+        self.bytes.len().next_multiple_of(PAGE_LEN)
+    }
+
+    /// Whether a record of so many blocks leaves it within `max` bytes.
+    pub(super) fn takes(&self, blocks: usize, shards: usize, max: usize) -> bool {
+        let len = blocks * BLOCK_LEN;
+        let added = match self.batch_takes(len, max) {
+            true => self.bytes.len() + len,
+            false => self.padded_len() + batch::head_len(shards) + len,
+        };
+        added.next_multiple_of(PAGE_LEN) <= max
+    }
+
+    /// Adds one record, whole.
+    pub(super) fn push(
+        &mut self,
+        record: &[Block],
+        is_money: bool,
+        max: usize,
+        moment: Moment<'_>,
+    ) {
+        if !self.batch_takes(record.len() * BLOCK_LEN, max) {
+            self.seal(moment);
+            self.begin_batch(moment.stream.shards);
+        }
+        self.bytes.extend_from_slice(record.as_flattened());
+        let open = self.open.as_mut().expect("a batch was begun");
+        open.records += 1;
+        open.blocks += u32::try_from(record.len()).expect("RECORD_BLOCKS_MAX is less");
+        open.money += u32::from(is_money);
+        self.end += 1;
+    }
+
+    /// A batch without records tells what has been handed out since the last one.
+    pub(super) fn push_nothing(&mut self, shards: usize) {
+        assert!(self.open.is_none(), "what has records tells it too");
+        self.begin_batch(shards);
+    }
+
+    /// Completes the batch that grows, if there is one.
+    pub(super) fn seal(&mut self, moment: Moment<'_>) {
+        let Some(open) = self.open.take() else { return };
+        let Open { start, position, records, blocks, money } = open;
+        let head = Head { position, flushed: moment.flushed, records, blocks, money };
+        self.last =
+            batch::seal(&mut self.bytes, start, &head, moment.stream, moment.given, &self.last);
+    }
+
+    /// The bytes to be written. All batches are sealed.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        assert!(self.open.is_none(), "a chunk is sealed before it is written");
+        self.bytes
+    }
+
+    fn batch_takes(&self, len: usize, max: usize) -> bool {
+        self.open.is_some_and(|open| {
+            let batch = self.bytes.len() - open.start + len;
+            batch.next_multiple_of(PAGE_LEN) <= BATCH_BYTES_MAX.min(max)
+        })
+    }
+
+    fn begin_batch(&mut self, shards: usize) {
+        let start = self.bytes.len();
+        let open = Open { start, position: self.end, records: 0, blocks: 0, money: 0 };
+        self.open = Some(open);
+        self.bytes.resize(start + batch::head_len(shards), 0);
+    }
+}

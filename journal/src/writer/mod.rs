@@ -1,0 +1,312 @@
+//! The writer: records in, requests to a disk out. It has no thread, no clock and no file.
+//!
+//! ```text
+//!   append --> open chunk --full--> waiting chunks --> Commit (one at a time a stream)
+//!                    '---- a record that somebody waits for, or async_ns / 2 ----^
+//!   done(Commit) --> durable position --> Mark, snapshots that waited for it, retired segments
+//! ```
+//!
+//! Whoever drives it calls [`Writer::next_op`] until there is none, performs the requests, all at
+//! once if it likes, and tells each by [`Writer::done`]. One commit of a stream is under way at a
+//! time; what comes meanwhile is the next one.
+//!
+//! Invariants: bytes that a finished commit covered are never written again; a record counts as
+//! durable only when every record before it in its stream does; after a write or a flush has failed,
+//! nothing more is written, for nobody knows what the disk has.
+
+mod chunk;
+mod segments;
+mod stream;
+
+use std::io;
+
+use m2_core::ShardId;
+
+use crate::batch;
+use crate::hash::Hash;
+use crate::layout::Block;
+use crate::limits::{
+    COMMIT_BYTES_MAX, COMMIT_BYTES_MIN, PAGE_LEN, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
+    SEGMENT_BYTES_MIN, SHARDS_MAX,
+};
+use crate::op::Op;
+use stream::Stream;
+
+/// Names a request until it is done.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct OpId(u64);
+
+/// How a journal is written.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Bytes of a segment, rounded down to pages; within [`SEGMENT_BYTES_MIN`] and
+    /// [`SEGMENT_BYTES_MAX`].
+    pub segment_bytes: u64,
+    /// With less room than this in prepared segments, new packets are to be refused: what is in
+    /// flight may still need as much.
+    pub reserve_bytes: u64,
+    /// How long a record that nobody waits for may be not durable: it is flushed after half of it.
+    pub async_ns: u64,
+    /// How many bytes of such records may be not durable: they are flushed at half of it.
+    pub async_bytes: u64,
+    /// A commit that takes longer makes the journal refuse new packets until it is done.
+    pub slow_ns: u64,
+    /// More bytes than this waiting to be written make the journal refuse new packets.
+    pub waiting_bytes_max: u64,
+    /// How long to wait before a segment that could not be prepared is tried again.
+    pub retry_ns: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            reserve_bytes: SEGMENT_BYTES_DEFAULT / 2,
+            async_ns: 10_000_000,
+            async_bytes: 1 << 20,
+            slow_ns: 1_000_000_000,
+            waiting_bytes_max: SEGMENT_BYTES_DEFAULT,
+            retry_ns: 1_000_000_000,
+        }
+    }
+}
+
+/// Whether new packets can be journaled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Health {
+    /// They can.
+    Ready,
+    /// Not now: new packets are to be refused, what is in flight goes on.
+    Refusing(Trouble),
+    /// Never again: a write or a flush has failed. What is not durable now never will be.
+    Failed,
+}
+
+/// Why new packets cannot be journaled now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Trouble {
+    /// Less room is prepared than what is in flight may need: at the start, or the disk is full.
+    Room,
+    /// A write and flush takes longer than it may.
+    Slow,
+    /// More waits to be written than may.
+    Behind,
+}
+
+/// What a request was for.
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    Prepare(usize),
+    Open(usize),
+    Commit(usize),
+    Mark(usize),
+}
+
+/// The writer of all streams of one generation.
+#[derive(Debug)]
+pub struct Writer {
+    settings: Settings,
+    streams: Vec<Stream>,
+    under_way: Vec<(OpId, Task)>,
+    next_id: u64,
+    finishing: bool,
+    /// The write or flush that failed.
+    failed: Option<String>,
+    /// Why a segment could not be prepared the last time, until one can.
+    no_room: Option<String>,
+}
+
+/// What the end of a segment loses when the next commit does not fit is at most an eighth of it.
+fn commit_bytes_max(segment_bytes: u64) -> usize {
+    let eighth = usize::try_from(segment_bytes / 8).expect("SEGMENT_BYTES_MAX is less");
+    (eighth - eighth % PAGE_LEN).clamp(COMMIT_BYTES_MIN, COMMIT_BYTES_MAX)
+}
+
+impl Writer {
+    /// The writer of a generation whose folder is there and in whose streams nothing is. `base` is
+    /// the hash of its base.
+    ///
+    /// # Panics
+    ///
+    /// If there is no shard or more than [`SHARDS_MAX`], or a segment is too small or too large: the
+    /// configuration is checked before it gets here.
+    #[must_use]
+    pub fn new(generation: u32, shards: usize, base: Hash, mut settings: Settings) -> Self {
+        assert!((1..=SHARDS_MAX).contains(&shards), "1 to {SHARDS_MAX} shards");
+        let page = PAGE_LEN as u64;
+        settings.segment_bytes -= settings.segment_bytes % page;
+        assert!(
+            (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&settings.segment_bytes),
+            "a segment has {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX} bytes"
+        );
+        let commit_max = commit_bytes_max(settings.segment_bytes);
+        let stream = |id| {
+            let id = ShardId(u16::try_from(id).expect("SHARDS_MAX is less"));
+            let stream = batch::Stream { generation, id, shards };
+            Stream::new(stream, base, settings.segment_bytes, commit_max)
+        };
+        Self {
+            streams: (0..shards).map(stream).collect(),
+            under_way: Vec::new(),
+            next_id: 0,
+            finishing: false,
+            failed: None,
+            no_room: None,
+            settings,
+        }
+    }
+
+    /// Takes records of a stream, in their order, each with all of its blocks. They go to the disk by
+    /// the next requests; once the writer has failed, nowhere.
+    ///
+    /// # Panics
+    ///
+    /// If the blocks end within a record.
+    pub fn append(&mut self, now_ns: u64, stream: ShardId, blocks: &[Block]) {
+        if self.failed.is_none() {
+            self.stream(stream).append(now_ns, blocks);
+        }
+    }
+
+    /// The FULFILLs of all records below `position` of `stream` whose PREPARE came from an account of
+    /// `shard` have been handed to sockets. Positions that were told before change nothing.
+    pub fn delivered(&mut self, stream: ShardId, shard: ShardId, position: u64) {
+        self.stream(stream).delivered(shard, position);
+    }
+
+    /// The next request, if there is one now. Streams come before segments to prepare.
+    pub fn next_op(&mut self, now_ns: u64) -> Option<(OpId, Op)> {
+        if self.failed.is_some() {
+            return None;
+        }
+        let (task, op) = self.next_write(now_ns).or_else(|| self.next_prepare(now_ns))?;
+        let id = OpId(self.next_id);
+        self.next_id += 1;
+        self.under_way.push((id, task));
+        Some((id, op))
+    }
+
+    /// A request has been performed, or has failed. A commit's buffer may come back with it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such request under way.
+    pub fn done(&mut self, now_ns: u64, id: OpId, result: io::Result<Option<Vec<u8>>>) {
+        let index = self.under_way.iter().position(|(each, _)| *each == id);
+        let (_, task) = self.under_way.swap_remove(index.expect("a request is done once"));
+        match (task, result) {
+            (Task::Prepare(stream), Ok(_)) => {
+                self.streams[stream].segments.prepared();
+                self.no_room = None;
+            }
+            (Task::Prepare(stream), Err(error)) => {
+                self.streams[stream].segments.not_prepared(now_ns + self.settings.retry_ns);
+                self.no_room = Some(format!("a segment cannot be prepared: {error}"));
+            }
+            // After a failure nothing counts any more, though the disk may say so.
+            _ if self.failed.is_some() => {}
+            (Task::Open(stream), Ok(_)) => self.streams[stream].segments.opened(),
+            (Task::Commit(stream), Ok(buffer)) => self.streams[stream].committed(buffer),
+            (Task::Mark(stream), Ok(_)) => self.streams[stream].marked(),
+            (Task::Open(stream) | Task::Commit(stream) | Task::Mark(stream), Err(error)) => {
+                self.failed = Some(format!("stream {stream} cannot be written: {error}"));
+            }
+        }
+    }
+
+    /// All that was appended is to be written now, and with it which FULFILLs were handed out: the
+    /// process ends. [`Self::is_finished`] tells when it is done.
+    pub fn finish(&mut self) {
+        self.finishing = true;
+    }
+
+    /// Nothing waits and no request is under way.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.under_way.is_empty()
+            && (self.failed.is_some() || self.streams.iter().all(|stream| stream.is_settled()))
+    }
+
+    /// When [`Self::next_op`] may have a request that it does not have now, or [`Self::health`] may
+    /// change, if nothing else happens before.
+    #[must_use]
+    pub fn wake_ns(&self) -> Option<u64> {
+        if self.failed.is_some() {
+            return None;
+        }
+        self.streams.iter().filter_map(|stream| stream.wake_ns(&self.settings)).min()
+    }
+
+    /// Records of the stream below this position are on the disk for good.
+    #[must_use]
+    pub fn durable(&self, stream: ShardId) -> u64 {
+        self.streams[usize::from(stream.0)].durable()
+    }
+
+    /// How many records were appended to the stream.
+    #[must_use]
+    pub fn position(&self, stream: ShardId) -> u64 {
+        self.streams[usize::from(stream.0)].position()
+    }
+
+    /// Whether new packets can be journaled. [`Self::reason`] has the words.
+    #[must_use]
+    pub fn health(&self, now_ns: u64) -> Health {
+        if self.failed.is_some() {
+            return Health::Failed;
+        }
+        let trouble = self.streams.iter().find_map(|stream| stream.trouble(now_ns, &self.settings));
+        trouble.map_or(Health::Ready, Health::Refusing)
+    }
+
+    /// What the health means, as a sentence.
+    #[must_use]
+    pub fn reason(&self, health: Health) -> String {
+        match health {
+            Health::Ready => "the journal is written".into(),
+            Health::Refusing(Trouble::Room) => self.no_room.clone().unwrap_or_else(|| {
+                "less room is prepared for the journal than what is in flight may need".into()
+            }),
+            Health::Refusing(Trouble::Slow) => {
+                let ms = self.settings.slow_ns / 1_000_000;
+                format!("a write and flush of the journal takes longer than {ms} ms")
+            }
+            Health::Refusing(Trouble::Behind) => {
+                let bytes = self.settings.waiting_bytes_max;
+                format!("more than {bytes} bytes wait to be written to the journal")
+            }
+            Health::Failed => {
+                let words = self.failed.as_deref().unwrap_or("it cannot be written");
+                format!("the journal has failed and is not written any more: {words}")
+            }
+        }
+    }
+
+    fn stream(&mut self, stream: ShardId) -> &mut Stream {
+        &mut self.streams[usize::from(stream.0)]
+    }
+
+    fn next_write(&mut self, now_ns: u64) -> Option<(Task, Op)> {
+        let Self { streams, settings, finishing, .. } = self;
+        streams.iter_mut().enumerate().find_map(|(index, stream)| {
+            let op = stream.next_commit(now_ns, settings, *finishing);
+            let op = op.or_else(|| stream.next_mark())?;
+            let task = match op {
+                Op::Open { .. } => Task::Open(index),
+                Op::Commit { .. } => Task::Commit(index),
+                _ => Task::Mark(index),
+            };
+            Some((task, op))
+        })
+    }
+
+    fn next_prepare(&mut self, now_ns: u64) -> Option<(Task, Op)> {
+        let reserve = self.settings.reserve_bytes;
+        self.streams.iter_mut().enumerate().find_map(|(index, stream)| {
+            Some((Task::Prepare(index), stream.segments.next_prepare(now_ns, reserve)?))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! One stream on its way to the disk.
+
+use std::collections::VecDeque;
+
+use m2_core::ShardId;
+
+use super::chunk::{Chunk, Moment};
+use super::segments::{Place, Segments};
+use super::{Settings, Trouble};
+use crate::batch;
+use crate::hash::Hash;
+use crate::layout::Block;
+use crate::op::Op;
+use crate::record;
+use crate::segment;
+use crate::slot;
+
+/// Buffers kept for the next chunks.
+const SPARE_MAX: usize = 2;
+
+/// One stream: what waits, what is under way, what is durable.
+#[derive(Debug)]
+pub(super) struct Stream {
+    stream: batch::Stream,
+    pub(super) segments: Segments,
+    /// Most bytes of a commit.
+    commit_max: usize,
+    /// What was appended last.
+    open: Chunk,
+    /// Full ones before it, oldest first, sealed.
+    full: VecDeque<Chunk>,
+    full_bytes: u64,
+    commit: Option<Commit>,
+    durable: u64,
+    /// By shard: FULFILLs of records below have been handed out.
+    given: Vec<u64>,
+    /// `given` has something that no batch tells.
+    is_given_news: bool,
+    /// The last position written to a slot, and which slot is next.
+    mark: Mark,
+    spare: Vec<Vec<u8>>,
+}
+
+/// The commit under way.
+#[derive(Clone, Copy, Debug)]
+struct Commit {
+    /// Position after its last record.
+    end: u64,
+    began_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    position: u64,
+    next_slot: usize,
+    is_under_way: bool,
+}
+
+impl Stream {
+    pub(super) fn new(
+        stream: batch::Stream,
+        base: Hash,
+        segment_bytes: u64,
+        commit_max: usize,
+    ) -> Self {
+        Self {
+            stream,
+            segments: Segments::new(stream, segment_bytes),
+            commit_max,
+            open: Chunk::new(Vec::with_capacity(commit_max), 0, base),
+            full: VecDeque::new(),
+            full_bytes: 0,
+            commit: None,
+            durable: 0,
+            given: vec![0; stream.shards],
+            is_given_news: false,
+            mark: Mark::default(),
+            spare: Vec::new(),
+        }
+    }
+
+    pub(super) fn append(&mut self, now_ns: u64, mut blocks: &[Block]) {
+        while let Some(head) = blocks.first() {
+            let (record, rest) = blocks
+                .split_at_checked(record::block_count(head))
+                .expect("a record comes with all of its blocks");
+            self.push(now_ns, record);
+            blocks = rest;
+        }
+    }
+
+    pub(super) fn delivered(&mut self, shard: ShardId, position: u64) {
+        let given = &mut self.given[usize::from(shard.0)];
+        if position > *given {
+            *given = position;
+            self.is_given_news = true;
+        }
+    }
+
+    /// The next write of batches, or the first page of the segment that it goes to.
+    pub(super) fn next_commit(
+        &mut self,
+        now_ns: u64,
+        settings: &Settings,
+        is_finishing: bool,
+    ) -> Option<Op> {
+        if self.commit.is_some() || !self.is_due(now_ns, settings, is_finishing) {
+            return None;
+        }
+        let next = self.full.front().unwrap_or(&self.open);
+        let bytes = next.padded_len();
+        match self.segments.place(bytes) {
+            Place::Here(segment, offset) => {
+                self.segments.take(bytes);
+                Some(Op::Commit { segment, offset, bytes: self.begin(now_ns) })
+            }
+            Place::Next(name) => {
+                let (position, previous) = (next.position(), next.previous());
+                self.segments.open(position);
+                let head = segment::Head { name, shards: self.stream.shards, position, previous };
+                Some(Op::Open { segment: name, page: head.page() })
+            }
+            Place::Nowhere => None,
+        }
+    }
+
+    pub(super) fn committed(&mut self, buffer: Option<Vec<u8>>) {
+        let commit = self.commit.take().expect("a commit was under way");
+        self.durable = commit.end;
+        self.spare.extend(buffer.filter(|_| self.spare.len() < SPARE_MAX));
+    }
+
+    /// Tells the durable position to the slot whose turn it is.
+    pub(super) fn next_mark(&mut self) -> Option<Op> {
+        if self.mark.is_under_way || self.mark.position == self.durable {
+            return None;
+        }
+        let batch::Stream { generation, id: stream, .. } = self.stream;
+        let bytes = slot::encode(generation, stream, self.durable);
+        let offset = slot::offset(self.mark.next_slot);
+        let next_slot = 1 - self.mark.next_slot;
+        self.mark = Mark { position: self.durable, next_slot, is_under_way: true };
+        Some(Op::Mark { generation, stream, offset, bytes })
+    }
+
+    pub(super) fn marked(&mut self) {
+        self.mark.is_under_way = false;
+    }
+
+    pub(super) fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.open.end()
+    }
+
+    /// Nothing waits to be written.
+    pub(super) fn is_settled(&self) -> bool {
+        self.commit.is_none()
+            && self.full.is_empty()
+            && self.open.is_empty()
+            && !self.is_given_news
+            && self.mark.position == self.durable
+    }
+
+    pub(super) fn trouble(&self, now_ns: u64, settings: &Settings) -> Option<Trouble> {
+        let waiting = self.waiting_bytes();
+        if self.commit.is_some_and(|commit| now_ns >= commit.began_ns + settings.slow_ns) {
+            return Some(Trouble::Slow);
+        }
+        if self.segments.room().saturating_sub(waiting) < settings.reserve_bytes {
+            return Some(Trouble::Room);
+        }
+        (waiting > settings.waiting_bytes_max).then_some(Trouble::Behind)
+    }
+
+    pub(super) fn wake_ns(&self, settings: &Settings) -> Option<u64> {
+        let commit = match self.commit {
+            Some(commit) => Some(commit.began_ns + settings.slow_ns),
+            None if self.open.is_empty() => None,
+            None => Some(self.open.first_ns + settings.async_ns / 2),
+        };
+        commit.into_iter().chain(self.segments.wake_ns()).min()
+    }
+
+    fn push(&mut self, now_ns: u64, record: &[Block]) {
+        if !self.open.takes(record.len(), self.stream.shards, self.commit_max) {
+            self.close();
+        }
+        if self.open.is_empty() {
+            self.open.first_ns = now_ns;
+        }
+        let max = self.commit_max;
+        let (open, moment) = self.open_and_moment();
+        open.push(record, record::is_money(&record[0]), max, moment);
+        open.is_urgent |= !record::may_wait(&record[0]);
+    }
+
+    /// Seals the open chunk and begins another.
+    fn close(&mut self) {
+        let (open, moment) = self.open_and_moment();
+        open.seal(moment);
+        let buffer = self.spare.pop();
+        let buffer = buffer.unwrap_or_else(|| Vec::with_capacity(self.commit_max));
+        let next = Chunk::new(buffer, self.open.end(), self.open.last());
+        let full = core::mem::replace(&mut self.open, next);
+        self.full_bytes += full.padded_len() as u64;
+        self.full.push_back(full);
+    }
+
+    /// Whether the next chunk is to be written now. What somebody waits for never waits.
+    fn is_due(&mut self, now_ns: u64, settings: &Settings, is_finishing: bool) -> bool {
+        if !self.full.is_empty() {
+            return true;
+        }
+        if is_finishing && self.open.is_empty() && self.is_given_news {
+            self.open.push_nothing(self.stream.shards);
+        }
+        let chunk = &self.open;
+        !chunk.is_empty()
+            && (is_finishing
+                || chunk.is_urgent
+                || now_ns >= chunk.first_ns + settings.async_ns / 2
+                || chunk.record_bytes() >= settings.async_bytes / 2)
+    }
+
+    /// The bytes of the next chunk, which is under way from now on.
+    fn begin(&mut self, now_ns: u64) -> Vec<u8> {
+        if self.full.is_empty() {
+            self.close();
+            self.is_given_news = false;
+        }
+        let chunk = self.full.pop_front().expect("it was just filled");
+        self.full_bytes -= chunk.padded_len() as u64;
+        self.commit = Some(Commit { end: chunk.end(), began_ns: now_ns });
+        chunk.into_bytes()
+    }
+
+    fn waiting_bytes(&self) -> u64 {
+        self.full_bytes + self.open.padded_len() as u64
+    }
+
+    fn open_and_moment(&mut self) -> (&mut Chunk, Moment<'_>) {
+        let Self { open, stream, durable, given, .. } = self;
+        (open, Moment { stream, flushed: *durable, given })
+    }
+}
