@@ -78,6 +78,10 @@ pub enum Fault {
     Counts,
     /// The file ends before it does.
     Short,
+    /// No kind of record is called this.
+    Kind(u8),
+    /// A record says what no switch could have written.
+    Record,
 }
 
 impl fmt::Display for Fault {
@@ -94,6 +98,8 @@ impl fmt::Display for Fault {
             }
             Self::Counts => f.write_str("its counts contradict each other"),
             Self::Short => f.write_str("the file ends within it"),
+            Self::Kind(found) => write!(f, "there is no record of kind {found}"),
+            Self::Record => f.write_str("a record says what no switch could have written"),
         }
     }
 }

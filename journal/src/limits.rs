@@ -1,5 +1,7 @@
 //! Every limit of the journal, with the sum it came from.
 
+use crate::layout::record::{POSITIONS_IN_BLOCK, POSITIONS_IN_HEAD};
+
 /// Bytes of a block: a record takes one or more.
 pub const BLOCK_LEN: usize = 64;
 
@@ -37,9 +39,17 @@ pub const SEGMENT_BYTES_MAX: u64 = 4 << 30;
 /// meanwhile waits for no more than this.
 pub const PREPARE_BYTES: usize = 4 << 20;
 
+/// Accounts of a switch, over all starts: a number is never used again.
+pub const ACCOUNTS_MAX: usize = 1 << 20;
+
+/// No word of a ledger, and no frozen amount, reaches this: it takes 2^48 packets of the largest
+/// amount that there is. What says more is damage; so sums over any journal fit 128 bits.
+pub const WORD_MAX: u128 = 1 << 112;
+
 /// How many blocks a record can take: a credit names one position for each shard, three of them in
 /// its first block and eight in each other.
-pub const RECORD_BLOCKS_MAX: usize = 1 + SHARDS_MAX.saturating_sub(3).div_ceil(8);
+pub const RECORD_BLOCKS_MAX: usize =
+    1 + (SHARDS_MAX - POSITIONS_IN_HEAD).div_ceil(POSITIONS_IN_BLOCK);
 
 // The largest record fits a batch of its own in the smallest commit.
 const _: () =

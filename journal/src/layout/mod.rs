@@ -9,6 +9,8 @@
 //! What begins with a hash is hashed as `hash.rs` says. Reserved bytes are zero, and any that is not
 //! is damage.
 
+pub mod record;
+
 use core::mem::{offset_of, size_of};
 
 use zerocopy::little_endian::{U16, U32, U64};
