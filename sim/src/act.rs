@@ -1,12 +1,9 @@
 //! What operations do: the world outside of the packets' ways. What one cannot do, it leaves.
 
-use m2_core::AccountId;
-
 use crate::coverage::Fault;
 use crate::dice::mix;
 use crate::net::{Event, MS};
 use crate::op::{Kind, Op};
-use crate::plan::End;
 use crate::tariff::Tariff;
 use crate::ways;
 use crate::world::World;
@@ -45,13 +42,22 @@ impl World {
             Kind::Step => self.step_clock(a, b),
             Kind::Credit => {
                 let link = self.link(a);
-                self.credit(link, pick(b, 2), 1 + c % (self.unit(link) * 40));
+                self.pay(link, pick(b, 2), 1 + c % (self.unit(link) * 40), d);
             }
-            Kind::Reverse => self.reverse(a, b, c),
-            Kind::Freeze => self.freeze(a, b, c),
-            Kind::Settle => self.settle(a, b, d),
-            Kind::Cancel => self.cancel(a, b),
-            Kind::Limits => self.limits(a, b, c, d),
+            Kind::Reverse => {
+                let link = self.link(a);
+                self.reverse(link, pick(b, 2), 1 + c % (self.unit(link) * 20), d);
+            }
+            Kind::Freeze => self.freeze(self.link(a), pick(b, 2), c, d),
+            Kind::Settle => self.settle(self.switch(a), b, d),
+            Kind::Cancel => self.cancel(self.switch(a), b, d),
+            Kind::Limits => {
+                let link = self.link(a);
+                let units = |number: u64| {
+                    number % 5_000 * self.unit(link) / [1, 10, 1_000][pick(number, 3)]
+                };
+                self.limits(link, pick(b, 2), units(c), units(d));
+            }
             Kind::Rates => self.new_rates(a, b),
             Kind::Routes => self.new_routes(a, b),
             Kind::Drain => {
@@ -85,22 +91,6 @@ impl World {
         self.net.plan.unit(self.net.plan.links[link].asset)
     }
 
-    /// The account at an end of a link, if a switch stands there: switch, account, core.
-    fn account(&self, link: usize, side: usize) -> Option<(usize, u32, usize)> {
-        match self.net.plan.links[link].ends[side] {
-            End::Account { switch, account } => {
-                Some((switch, account, self.net.core_of(switch, account)))
-            }
-            End::Endpoint(_) => None,
-        }
-    }
-
-    /// What was done to an account outside of packets is looked at like a step.
-    fn touched(&mut self, switch: usize, account: u32) {
-        self.net.touched.push((switch, account));
-        self.net.check_touched(&self.cores);
-    }
-
     fn step_clock(&mut self, switch: u64, by: u64) {
         let switch = self.switch(switch);
         // Now and then far, else as a clock is set right.
@@ -112,105 +102,6 @@ impl World {
         if self.net.shards[first..first + shards].iter().any(|shard| !shard.flying.is_empty()) {
             self.net.coverage.saw(Fault::ClockStep);
         }
-    }
-
-    /// The peer at the other end has paid.
-    pub(crate) fn credit(&mut self, link: usize, side: usize, amount: u64) {
-        self.net.coverage.saw(Fault::Credit);
-        let units = i128::from(amount);
-        self.net.links[link].moved -= units;
-        if let Some((switch, account, core)) = self.account(link, side) {
-            self.cores[core].credit(AccountId(account), amount);
-            self.net.nodes[switch].accounts[account as usize].credit(units);
-            self.touched(switch, account);
-        } else if let End::Endpoint(endpoint) = self.net.plan.links[link].ends[side] {
-            self.net.endpoints[endpoint].position -= units;
-            self.net.check_link(link);
-        }
-    }
-
-    fn reverse(&mut self, link: u64, side: u64, amount: u64) {
-        let link = self.link(link);
-        let Some((switch, account, core)) = self.account(link, pick(side, 2)) else { return };
-        self.net.coverage.saw(Fault::Reversal);
-        let amount = 1 + amount % (self.unit(link) * 20);
-        self.cores[core].reverse(AccountId(account), amount);
-        self.net.nodes[switch].accounts[account as usize].owe(i128::from(amount));
-        self.net.links[link].moved += i128::from(amount);
-        self.touched(switch, account);
-    }
-
-    fn freeze(&mut self, link: u64, side: u64, threshold: u64) {
-        let link = self.link(link);
-        let Some((switch, account, core)) = self.account(link, pick(side, 2)) else { return };
-        let to = threshold % 3 * self.unit(link);
-        let threshold = to + 1 + threshold % (self.unit(link) * 4);
-        let frozen = self.cores[core].freeze(AccountId(account), threshold, to);
-        let book = &mut self.net.nodes[switch].accounts[account as usize];
-        let payable = -book.words.balance;
-        let amount = (payable >= i128::from(threshold)).then(|| payable - i128::from(to));
-        let seen = frozen.as_ref().map(|frozen| frozen.amount().cast_signed());
-        assert!(seen == amount, "ledger: {seen:?} was frozen, not {amount:?}");
-        if let (Some(frozen), Some(amount)) = (frozen, amount) {
-            self.net.coverage.saw(Fault::Frozen);
-            book.words.balance += amount;
-            book.words.frozen += amount;
-            self.net.nodes[switch].frozen.push((frozen, AccountId(account)));
-        }
-        self.touched(switch, account);
-    }
-
-    fn settle(&mut self, switch: u64, which: u64, salt: u64) {
-        let switch = self.switch(switch);
-        let Some((frozen, account)) = self.take_frozen(switch, which) else { return };
-        self.net.coverage.saw(Fault::Settled);
-        let (core, amount) = (self.net.core_of(switch, account), frozen.amount());
-        self.cores[core].settled(frozen);
-        let book = &mut self.net.nodes[switch].accounts[account as usize];
-        book.words.frozen -= amount.cast_signed();
-        book.position += amount.cast_signed();
-        let (link, side) = self.net.link_of(switch, account);
-        self.net.links[link].moved += amount.cast_signed();
-        // Most payments are seen by the one who is paid, some time later.
-        if let (Ok(amount), true) = (u64::try_from(amount), !salt.is_multiple_of(4)) {
-            let at = self.net.now_ns + salt % (300 * MS);
-            self.net.at(at, Event::Credit { link, side: 1 - side, amount });
-        }
-        self.touched(switch, account);
-    }
-
-    fn cancel(&mut self, switch: u64, which: u64) {
-        let switch = self.switch(switch);
-        let Some((frozen, account)) = self.take_frozen(switch, which) else { return };
-        self.net.coverage.saw(Fault::Cancelled);
-        let (core, amount) = (self.net.core_of(switch, account), frozen.amount().cast_signed());
-        self.cores[core].cancelled(frozen);
-        let book = &mut self.net.nodes[switch].accounts[account as usize];
-        book.words.frozen -= amount;
-        book.words.balance -= amount;
-        self.touched(switch, account);
-    }
-
-    fn take_frozen(&mut self, switch: usize, which: u64) -> Option<(m2_core::ledger::Frozen, u32)> {
-        let frozen = &mut self.net.nodes[switch].frozen;
-        if frozen.is_empty() {
-            return None;
-        }
-        let (frozen, account) = frozen.swap_remove(pick(which, frozen.len()));
-        Some((frozen, account.0))
-    }
-
-    fn limits(&mut self, link: u64, side: u64, balance_max: u64, payable_max: u64) {
-        let link = self.link(link);
-        let Some((switch, account, core)) = self.account(link, pick(side, 2)) else { return };
-        self.net.coverage.saw(Fault::LimitsChanged);
-        let units =
-            |number: u64| number % 5_000 * self.unit(link) / [1, 10, 1_000][pick(number, 3)];
-        let (balance_max, payable_max) = (units(balance_max), units(payable_max));
-        self.cores[core].set_limits(AccountId(account), balance_max, payable_max);
-        let book = &mut self.net.nodes[switch].accounts[account as usize];
-        (book.balance_max, book.payable_max) = (balance_max.into(), payable_max.into());
-        self.touched(switch, account);
     }
 
     fn new_rates(&mut self, switch: u64, salt: u64) {
@@ -282,6 +173,6 @@ impl World {
 }
 
 /// One of so many.
-fn pick(number: u64, count: usize) -> usize {
+pub(crate) fn pick(number: u64, count: usize) -> usize {
     usize::try_from(number % count as u64).expect("below a length")
 }

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use m2_core::ledger::{Frozen, Words};
-use m2_core::{AccountId, Limits, RateLimit};
+use m2_core::ledger::Words;
+use m2_core::{Key, Limits, RateLimit, Record};
 
 use crate::plan::AccountPlan;
 use crate::tariff::Tariff;
@@ -130,9 +130,19 @@ pub(crate) struct Node {
     /// By version, from 1.
     pub(crate) tariffs: Vec<Tariff>,
     pub(crate) ways: Vec<Ways>,
-    pub(crate) frozen: Vec<(Frozen, AccountId)>,
-    /// Fulfilled pairs whose record was not taken out: by condition, the hop.
-    pub(crate) unrecorded: HashMap<u64, Vec<usize>>,
+    /// Keys and accounts of amounts that are frozen.
+    pub(crate) frozen: Vec<(Key, u32)>,
+}
+
+/// What a shard has written, record by record.
+#[derive(Clone, Debug)]
+pub(crate) enum Written {
+    /// A fulfilled packet.
+    Pair(usize),
+    /// A late FULFILL for a packet.
+    Late(usize),
+    /// What happened outside of packets.
+    Other(Record),
 }
 
 /// A packet's stay at one switch, from its hold until its answer is taken.
@@ -159,6 +169,8 @@ pub(crate) struct Hop {
     pub(crate) held_ns: u64,
     pub(crate) deadline_ns: u64,
     pub(crate) decided_at_ms: u64,
+    /// Of its record, if it was fulfilled and leaves one.
+    pub(crate) position: Option<u64>,
     /// The PREPARE as it must leave but for amount and expiry; empty when it has.
     pub(crate) packet: Vec<u8>,
     pub(crate) state: State,

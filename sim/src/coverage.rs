@@ -68,6 +68,8 @@ faults! {
     Echo "echo";
     ChildConfig "IL-DCP request";
     Credit "credit";
+    KeyTwice "credit or reversal told twice";
+    KeyWithoutRecord "credit or reversal that found no free record";
     Reversal "reversal";
     Frozen "amount frozen";
     Settled "frozen amount settled";

@@ -25,6 +25,7 @@ mod coverage;
 mod dice;
 mod endpoint;
 mod judge;
+mod money;
 mod net;
 mod op;
 mod plan;

@@ -1,12 +1,12 @@
 //! The network at one moment: everything but the cores, which are the production code's.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use m2_core::{Answer, ConnectionId, Forward, Now, Rates, Routes};
+use m2_core::{Answer, ConnectionId, Forward, Key, KeyState, Now, Rates, Routes};
 
-use crate::books::{Hop, Node};
+use crate::books::{Hop, Node, Written};
 use crate::coverage::{Coverage, Fault};
 use crate::dice::mix;
 use crate::endpoint::{Endpoint, Packet, Reply};
@@ -29,7 +29,7 @@ pub(crate) enum Event {
     Reply { reply: usize },
     Rates { core: usize, version: u32 },
     Routes { core: usize, table: usize },
-    Credit { link: usize, side: usize, amount: u64 },
+    Credit { link: usize, side: usize, amount: u64, key: u128 },
     Hear { endpoint: usize },
     Resume { switch: usize },
 }
@@ -79,7 +79,15 @@ pub(crate) struct Shard {
     /// The last packet of each slot: as many low bits of an id as number the slots.
     pub(crate) by_slot: HashMap<u32, usize>,
     pub(crate) due: BTreeSet<(u64, usize)>,
-    pub(crate) records: usize,
+    /// Its records, and how many of them have left the core.
+    pub(crate) stream: Vec<Written>,
+    pub(crate) taken: usize,
+    /// Records that packets in flight may need.
+    pub(crate) places: usize,
+    /// What each key stands for.
+    pub(crate) keys: BTreeMap<Key, KeyState>,
+    /// By stream of the switch: the incoming legs of records below were counted here.
+    pub(crate) applied: Vec<u64>,
     /// Packets of this shard's accounts to those of each shard, until their answer is taken.
     pub(crate) under_way: Vec<usize>,
 }
@@ -139,10 +147,10 @@ pub(crate) struct Net {
     pub(crate) undelivered: u64,
     /// The switch that takes a step.
     pub(crate) at_switch: usize,
-    /// Late FULFILLs that are evidence, their record not taken out.
-    pub(crate) late: HashSet<usize>,
     /// All late FULFILLs that hash right, each packet's first.
     pub(crate) late_count: u64,
+    /// Keys told of so far.
+    pub(crate) keys: u128,
     /// By core and name.
     pub(crate) refused: HashMap<(usize, &'static str), u64>,
     /// By core, both assets and version of rates: what came in and went out.
@@ -171,7 +179,10 @@ pub(crate) struct AssetTotals {
     /// What switches took in and gave out, by the pairs that they decided.
     pub(crate) pairs_in: i128,
     pub(crate) pairs_out: i128,
-    /// The same, by the records that left the cores.
+    /// Of these, what leaves no record.
+    pub(crate) unwritten_in: i128,
+    pub(crate) unwritten_out: i128,
+    /// The rest, by the records that left the cores.
     pub(crate) records_in: i128,
     pub(crate) records_out: i128,
     /// Decided, the answer still in a ring.

@@ -7,7 +7,7 @@
 //! ```
 
 use fastrand::Rng;
-use m2_core::{Asset, Limits, RateLimit, Relation, Rings};
+use m2_core::{Asset, Durability, Limits, RateLimit, Relation, Rings};
 
 use crate::dice::{dice, often, one_of};
 
@@ -71,6 +71,7 @@ pub(crate) struct AccountPlan {
     pub(crate) shard: u16,
     pub(crate) relation: Relation,
     pub(crate) limits: Limits,
+    pub(crate) durability: Durability,
 }
 
 #[derive(Clone, Debug)]
@@ -170,6 +171,7 @@ impl Plan {
             shard,
             relation,
             limits: limits(dice, unit, self.harsh),
+            durability: Durability::Async,
         });
         End::Account { switch, account }
     }

@@ -187,7 +187,7 @@ impl World {
         let mut records = Vec::new();
         decider.drain_records(usize::MAX, |record| records.push(record));
         decider.drain_notices(drop);
-        records.into_iter().for_each(|record| net.judge_record(core, record));
+        records.iter().for_each(|record| net.judge_record(core, record));
     }
 
     /// Sends what the step has left on links; closes those that have too much.

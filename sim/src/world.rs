@@ -2,11 +2,11 @@
 
 use core::num::NonZeroU32;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use m2_core::{
-    AccountConfig, AccountId, AssetIndex, Durability, Network, Now, ShardId, Switch, SwitchConfig,
+    AccountConfig, AccountId, AssetIndex, Key, Network, Now, ShardId, Switch, SwitchConfig,
 };
 
 use crate::books::{Account, Hop, Node};
@@ -69,7 +69,6 @@ impl World {
             tariffs: vec![tariff],
             ways: vec![table],
             frozen: Vec::new(),
-            unrecorded: HashMap::new(),
         });
         for shard in 0..switch.shards {
             let mut core = Switch::new(config(&plan, number, shard, self.net.now(number)));
@@ -132,6 +131,7 @@ impl World {
             if self.net.coverage.steps >= self.audit_at {
                 self.audit_at = self.net.coverage.steps + AUDIT_EVERY;
                 self.net.check_slots(&self.cores);
+                self.net.check_images(&self.cores);
             }
         }
         self.net.now_ns = self.net.now_ns.max(until_ns);
@@ -188,7 +188,9 @@ impl World {
             Event::Reply { reply } => self.net.say(reply),
             Event::Rates { core, version } => self.set_rates(core, version),
             Event::Routes { core, table } => self.set_routes(core, table),
-            Event::Credit { link, side, amount } => self.credit(link, side, amount),
+            Event::Credit { link, side, amount, key } => {
+                self.credit(link, side, amount, Key(key.to_be_bytes()));
+            }
             Event::Resume { switch } => self.drain(switch, false),
             Event::Hear { endpoint } => {
                 if let Some(wire) = self.net.endpoints[endpoint].wire {
@@ -333,8 +335,8 @@ fn net(plan: Plan) -> Net {
         core_positions: Vec::new(),
         undelivered: 0,
         at_switch: 0,
-        late: HashSet::new(),
         late_count: 0,
+        keys: 0,
         refused: HashMap::new(),
         pairs: BTreeMap::new(),
         prepares_seen: 0,
@@ -381,13 +383,17 @@ fn account_config(plan: &Plan, id: usize, account: &crate::plan::AccountPlan) ->
         asset_code: kind.code.clone(),
         asset_scale: kind.scale,
         ildcp_segment: format!("a{id}"),
-        durability: Durability::Async,
+        durability: account.durability,
         limits: account.limits,
     }
 }
 
 fn shell(plan: &Plan, switch: usize, shard: u16) -> Shard {
     let shards = usize::from(plan.switches[switch].shards);
+    // A shard without accounts writes nothing; if it is one of the last, nobody knows of it.
+    let owners =
+        plan.switches[switch].accounts.iter().map(|account| usize::from(account.shard) + 1);
+    let streams = owners.max().unwrap_or(0);
     // They read the clocks at moments of their own, but for switches where they do together.
     let apart_ns = one_of(&mut dice(&[plan.seed, switch as u64, 0xa9a7]), &[1, 100_000, 3_000_000]);
     let chance = mix(plan.seed ^ 0x1ead, (switch as u64) << 8 | u64::from(shard));
@@ -411,7 +417,11 @@ fn shell(plan: &Plan, switch: usize, shard: u16) -> Shard {
         by_id: HashMap::new(),
         by_slot: HashMap::new(),
         due: BTreeSet::new(),
-        records: 0,
+        stream: Vec::new(),
+        taken: 0,
+        places: 0,
+        keys: BTreeMap::new(),
+        applied: vec![0; streams],
         under_way: vec![0; shards],
     }
 }

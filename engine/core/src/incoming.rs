@@ -18,7 +18,7 @@ use crate::account::Account;
 use crate::ids::{AccountId, ConnectionId, Now};
 use crate::limits::BATCH_MAX;
 use crate::message::{
-    Answer, AnswerBytes, Conversion, Forward, Notice, Origin, Outcome, PrepareBytes,
+    Answer, AnswerBytes, Conversion, Forward, Notice, Origin, Outcome, PrepareBytes, Recorded,
 };
 use crate::own;
 use crate::rates::ConversionError;
@@ -355,14 +355,20 @@ impl Switch {
         let Origin { answer_place, connection, request_id, conversion } = origin;
         let amount = hold_in.amount();
         self.answer_rooms[shard_out.index()].give_back(answer_place);
-        let paid = matches!(outcome, Outcome::Fulfilled).then_some(amount_out);
+        let is_fulfilled = matches!(outcome, Outcome::Fulfilled | Outcome::Recorded(_));
+        let paid = is_fulfilled.then_some(amount_out);
         self.count_converted(conversion, amount, paid);
         let account = &mut self.accounts[connection.account.index()];
         assert!(account.in_flight_in > 0, "a packet counts until its answer is taken");
         account.in_flight_in -= 1;
         let is_live = account.is_live(connection);
         match outcome {
-            Outcome::Fulfilled => {
+            Outcome::Fulfilled | Outcome::Recorded(_) => {
+                if let Outcome::Recorded(Recorded { position, .. }) = outcome {
+                    let applied = &mut self.applied[shard_out.index()];
+                    assert!(position >= *applied, "rings keep the order of a stream");
+                    *applied = position + 1;
+                }
                 account.ledger.commit_in(hold_in);
                 count_fulfilled(account, amount);
                 if is_live {

@@ -181,6 +181,11 @@ impl HoldOut {
 }
 
 impl Frozen {
+    /// One that was frozen before a restart.
+    pub(crate) fn restored(account: AccountId, amount: u128) -> Self {
+        Self { account, amount }
+    }
+
     /// Whom it is paid to.
     #[must_use]
     pub fn account(&self) -> AccountId {
@@ -214,6 +219,25 @@ impl Ledger {
     pub fn set_limits(&mut self, balance_max: u64, payable_max: u64) {
         self.balance_max = i128::from(balance_max);
         self.payable_max = i128::from(payable_max);
+    }
+
+    /// Both limits: `balance_max`, `payable_max`.
+    #[must_use]
+    pub fn limits(&self) -> (u64, u64) {
+        let limit = |limit| u64::try_from(limit).expect("limits are given as u64");
+        (limit(self.balance_max), limit(self.payable_max))
+    }
+
+    /// The words as they were before a restart.
+    ///
+    /// # Panics
+    ///
+    /// If they hold anything, or anything has happened on this ledger.
+    pub(crate) fn restore(&mut self, words: Words) {
+        assert!(words.held_in == 0 && words.held_out == 0, "no hold survives a restart");
+        assert!(self.words == Words::default(), "a ledger is restored before anything happens");
+        self.words = words;
+        self.assert_identities();
     }
 
     /// Whether the peer has credit for one more PREPARE of `amount`. Zero touches no ledger.
@@ -300,15 +324,18 @@ impl Ledger {
     ///
     /// If `settle_threshold <= settle_to`: the configuration is checked before it gets here.
     pub fn freeze(&mut self, settle_threshold: u64, settle_to: u64) -> Option<Frozen> {
-        assert!(settle_threshold > settle_to, "a threshold at or below its goal pays for ever");
-        let payable = -self.words.balance;
-        if payable < i128::from(settle_threshold) {
-            return None;
-        }
-        let amount = (payable - i128::from(settle_to)).unsigned_abs();
+        let amount = self.to_freeze(settle_threshold, settle_to)?;
         self.words.freeze(amount);
         self.assert_identities();
         Some(Frozen { account: self.account, amount })
+    }
+
+    /// How much [`Self::freeze`] would take out of `balance` now.
+    pub(crate) fn to_freeze(&self, settle_threshold: u64, settle_to: u64) -> Option<u128> {
+        assert!(settle_threshold > settle_to, "a threshold at or below its goal pays for ever");
+        let payable = -self.words.balance;
+        let is_reached = payable >= i128::from(settle_threshold);
+        is_reached.then(|| (payable - i128::from(settle_to)).unsigned_abs())
     }
 
     /// The frozen amount has reached the peer.

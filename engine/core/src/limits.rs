@@ -32,6 +32,11 @@ pub const OWN_ANSWERS_PER_S: u32 = 100;
 /// Notices kept for the log between two drains. What does not fit is counted.
 pub const NOTICES_MAX: usize = 1_024;
 
+/// Keys of credits, reversals and frozen amounts that a shard keeps: some 100 MB of them. Nobody says
+/// yet when a key will not be told of again, and one that is forgotten could count twice; so none is,
+/// and beyond this many new ones are refused.
+pub const KEYS_MAX: usize = 1 << 20;
+
 /// In-flight packets an account may have when its configuration does not say: its share of the
 /// slots, four times over (not all are busy at once), and never less than
 /// [`IN_FLIGHT_PACKETS_MIN_DEFAULT`].

@@ -114,16 +114,26 @@ impl Answer {
     /// Whether the hold becomes balance. The other leg has become it already.
     #[must_use]
     pub fn is_fulfilled(&self) -> bool {
-        matches!(self.outcome, Outcome::Fulfilled)
+        matches!(self.outcome, Outcome::Fulfilled | Outcome::Recorded(_))
     }
 }
 
 /// What an [`Answer`] says. The bytes of a FULFILL or REJECT stand beside it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Outcome {
+    /// Fulfilled for an account whose pairs have no records.
     Fulfilled,
+    /// Fulfilled, and a record says so.
+    Recorded(Recorded),
     Rejected,
     Refused(Refusal),
+}
+
+/// Where the record of a fulfilled pair stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recorded {
+    /// In the stream of the shard that decided it.
+    pub(crate) position: u64,
 }
 
 /// The leading `len` bytes of the `index`th response of the vector at hand; none if `len` is 0.

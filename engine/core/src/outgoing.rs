@@ -16,7 +16,7 @@ use crate::ids::{ConnectionId, Now};
 use crate::incoming::past_value_cap;
 use crate::ledger::HoldIn;
 use crate::limits::BATCH_MAX;
-use crate::message::{Answer, AnswerBytes, Forward, Notice, Origin, Outcome};
+use crate::message::{Answer, AnswerBytes, Forward, Notice, Origin, Outcome, Recorded};
 use crate::record::{LateFulfill, PairRecord, Record};
 use crate::refusal::Refusal;
 use crate::slots::{After, Pending};
@@ -158,7 +158,8 @@ impl Switch {
         }
     }
 
-    /// Both legs become balance: this one here, the other where the `Answer` is taken; one record.
+    /// Both legs become balance: this one here, the other where the `Answer` is taken; one record,
+    /// if the sender's account wants records.
     fn commit(&mut self, now: Now, pending: Pending, condition: &[u8; 32], bytes: AnswerBytes) {
         let Pending { hold_in, hold_out, origin, record_place } = pending;
         let (amount_in, amount_out) = (hold_in.amount(), hold_out.amount());
@@ -167,25 +168,29 @@ impl Switch {
         account.in_flight_out -= 1;
         account.counters.amount_fulfilled_out += u128::from(amount_out);
         account.ledger.commit_out(hold_out);
-
-        if let Some(place) = record_place {
-            let [condition_head, _] = condition.as_chunks::<16>().0 else {
-                unreachable!("32 bytes are two chunks of 16");
-            };
-            let record = PairRecord {
-                amount_in,
-                amount_out,
-                decided_at_ms: now.utc_ms,
-                condition_head: *condition_head,
-                account_in,
-                account_out,
-                rate_version: origin.conversion.rate_version,
-                durability: self.accounts[account_in.index()].config.durability,
-            };
-            self.records.push(place, Record::Pair(record));
-        }
         self.counters.pairs_fulfilled += 1;
-        self.give_answer(hold_in, origin, amount_out, Outcome::Fulfilled, bytes);
+
+        let outcome = match record_place {
+            None => Outcome::Fulfilled,
+            Some(place) => {
+                let [condition_head, _] = condition.as_chunks::<16>().0 else {
+                    unreachable!("32 bytes are two chunks of 16");
+                };
+                let record = PairRecord {
+                    amount_in,
+                    amount_out,
+                    decided_at_ms: now.utc_ms,
+                    condition_head: *condition_head,
+                    account_in,
+                    account_out,
+                    rate_version: origin.conversion.rate_version,
+                    durability: self.accounts[account_in.index()].config.durability,
+                };
+                let position = self.append(place, Record::Pair(record));
+                Outcome::Recorded(Recorded { position })
+            }
+        };
+        self.give_answer(hold_in, origin, amount_out, outcome, bytes);
     }
 
     /// Nothing is owed on either leg, and we say why.
@@ -244,7 +249,9 @@ impl Switch {
         let place = self.records.reserve();
         let recorded = place.is_some();
         match place {
-            Some(place) => self.records.push(place, Record::LateFulfill(evidence)),
+            Some(place) => {
+                self.append(place, Record::LateFulfill(evidence));
+            }
             None => self.counters.late_fulfills_unrecorded += 1,
         }
         self.note(Notice::LateFulfill { evidence, recorded });

@@ -13,13 +13,13 @@ use m2_codec::{ilp, timestamp};
 use crate::account::{Account, AccountConfig, AccountView};
 use crate::counters::{Counters, PairTotal};
 use crate::ids::{AccountId, AssetIndex, ConnectionId, Now, ShardId};
-use crate::ledger::{Frozen, Ledger};
-use crate::limits::{BATCH_MAX, NOTICES_MAX};
+use crate::keys::Keys;
+use crate::limits::{BATCH_MAX, KEYS_MAX, NOTICES_MAX};
 use crate::message::{Answer, AnswerBytes, Forward, Notice, PrepareBytes};
 use crate::rates::Rates;
 use crate::record::Record;
 use crate::refusal::Refusal;
-use crate::ring::{Ring, Room};
+use crate::ring::{Place, Ring, Room};
 use crate::routes::{Candidate, Routes};
 use crate::slots::Slots;
 
@@ -219,7 +219,13 @@ pub struct Switch {
     pub(crate) answers: VecDeque<(Answer, AnswerBytes)>,
     /// Places for the answers to this shard's Forwards, by the shard that they went to.
     pub(crate) answer_rooms: Vec<Room<Answer>>,
+    /// Of this shard's stream, those that nobody has taken out.
     pub(crate) records: Ring<Record>,
+    /// Records of this shard's stream so far: the position of the next.
+    pub(crate) appended: u64,
+    /// By stream: the ledgers of this shard hold the incoming legs of records below.
+    pub(crate) applied: Vec<u64>,
+    pub(crate) keys: Keys,
     pub(crate) notices: Vec<Notice>,
     pub(crate) counters: Counters,
     pub(crate) timestamps: timestamp::Cache,
@@ -258,6 +264,9 @@ impl Switch {
             answers: VecDeque::new(),
             answer_rooms: Vec::new(),
             records: Ring::new(config.rings.records),
+            appended: 0,
+            applied: Vec::new(),
+            keys: Keys::new(KEYS_MAX),
             notices: Vec::new(),
             counters: Counters::default(),
             timestamps: timestamp::Cache::new(),
@@ -282,6 +291,7 @@ impl Switch {
         let SwitchConfig { own_address, start, rings, .. } = &self.config;
         let shard_count = self.answer_rooms.len().max(config.shard.index() + 1);
         self.answer_rooms.resize_with(shard_count, || Room::new(rings.answers));
+        self.applied.resize(shard_count, 0);
         self.accounts.push(Account::new(config, own_address, start.mono_ns));
     }
 
@@ -477,42 +487,6 @@ impl Switch {
         self.notices.drain(..).for_each(take);
     }
 
-    /// The peer paid us outside the packet path.
-    pub fn credit(&mut self, account: AccountId, amount: u64) {
-        self.ledger(account).credit(amount);
-    }
-
-    /// A payment of the peer proved void.
-    pub fn reverse(&mut self, account: AccountId, amount: u64) {
-        self.ledger(account).reverse(amount);
-    }
-
-    /// Takes what we owe beyond `settle_to` out of the balance to be paid, if it reaches the
-    /// threshold.
-    pub fn freeze(
-        &mut self,
-        account: AccountId,
-        settle_threshold: u64,
-        settle_to: u64,
-    ) -> Option<Frozen> {
-        self.ledger(account).freeze(settle_threshold, settle_to)
-    }
-
-    /// What was frozen has reached the peer.
-    pub fn settled(&mut self, frozen: Frozen) {
-        self.ledger(frozen.account()).settled(frozen);
-    }
-
-    /// What was frozen can provably not reach the peer.
-    pub fn cancelled(&mut self, frozen: Frozen) {
-        self.ledger(frozen.account()).cancelled(frozen);
-    }
-
-    /// Changes both limits of an account's ledger; they bind from its next hold on.
-    pub fn set_limits(&mut self, account: AccountId, balance_max: u64, payable_max: u64) {
-        self.ledger(account).set_limits(balance_max, payable_max);
-    }
-
     /// How many accounts there are; their ids are all below.
     #[must_use]
     pub fn account_count(&self) -> u32 {
@@ -583,12 +557,15 @@ impl Switch {
         self.rate_books.back_mut().expect("one snapshot is always there")
     }
 
-    fn ledger(&mut self, account: AccountId) -> &mut Ledger {
-        &mut self.own(account).ledger
+    /// Appends to this shard's stream; the record's position there.
+    pub(crate) fn append(&mut self, place: Place<Record>, record: Record) -> u64 {
+        self.records.push(place, record);
+        self.appended += 1;
+        self.appended - 1
     }
 
     /// An account of this shard.
-    fn own(&mut self, account: AccountId) -> &mut Account {
+    pub(crate) fn own(&mut self, account: AccountId) -> &mut Account {
         let own = &mut self.accounts[account.index()];
         assert!(own.config.shard == self.config.shard, "an account is touched on its own shard");
         own

@@ -193,7 +193,7 @@ fn b32_only_a_child_is_told_its_address() {
         account.relation = relation;
         switch.add_account(account);
         let connection = switch.link_up(ALICE);
-        let mut world = World { switch, egress: Recorder::default(), now: START };
+        let mut world = World { switch, egress: Recorder::default(), now: START, keys: 0 };
         assert_eq!(connection, world.link(ALICE));
         assert_refused(&mut world, ildcp_request(), "NotAChild", ErrorCode::F00_BAD_REQUEST);
     }
@@ -373,7 +373,7 @@ fn exhausted_credit_is_t04_with_the_words_that_peers_match() {
     assert_eq!(refused(&mut world), "exceeded maximum balance.");
     let _ = world.response(bob, id, ResponseBody::Packet(&fulfill(PREIMAGE)));
     assert_eq!(refused(&mut world), "exceeded maximum balance.");
-    world.switch.credit(ALICE, 1);
+    world.credit(ALICE, 1);
     world.forwarded(ALICE, usual("test.bob", 1));
 }
 
@@ -398,7 +398,7 @@ fn a_refused_packet_takes_no_money_from_the_bucket() {
     });
     let packet = usual("test.bob", 10);
     assert_refused(&mut world, packet, "CreditExhausted", ErrorCode::T04_INSUFFICIENT_LIQUIDITY);
-    world.switch.credit(ALICE, 1);
+    world.credit(ALICE, 1);
     world.forwarded(ALICE, usual("test.bob", 10));
 }
 

@@ -13,7 +13,7 @@ fn b18_a_fulfill_in_time_commits_whatever_the_limits_have_become() {
     let mut world = World::new();
     let (bob, id, _) = world.forwarded(ALICE, usual("test.bob", 10));
     for account in [ALICE, BOB] {
-        world.switch.set_limits(account, 0, 0);
+        world.switch.set_limits(START, account, 0, 0).unwrap();
     }
     let answer = fulfill(PREIMAGE);
     let sent = world.response(bob, id, ResponseBody::Packet(&answer));
@@ -39,9 +39,10 @@ fn b19_sums_beyond_64_bits_are_counted_to_the_unit() {
         let sent = world.response(bob, id, ResponseBody::Packet(&fulfill(PREIMAGE)));
         assert_eq!(sent.len(), 1);
         // One credit pays the debt, the next is paid ahead and spent by the next packet.
-        world.switch.credit(ALICE, u64::MAX);
-        world.switch.credit(ALICE, u64::MAX);
-        world.switch.reverse(BOB, u64::MAX);
+        world.credit(ALICE, u64::MAX);
+        world.credit(ALICE, u64::MAX);
+        let key = world.new_key();
+        world.switch.reverse(START, BOB, key, u64::MAX).unwrap();
         let all = i128::from(u64::MAX);
         assert_eq!(world.words()[0], Words { prepaid: all * round, ..Words::default() });
         assert_eq!(world.words()[1], Words::default());

@@ -236,7 +236,7 @@ fn an_echo_goes_through_the_shard_of_its_source() {
 #[test]
 #[should_panic = "an account is touched on its own shard"]
 fn a_ledger_cannot_be_touched_on_another_shard() {
-    two().switches[1].credit(ALICE, 5);
+    let _ = two().switches[1].credit(START, ALICE, m2_core::Key([1; 16]), 5);
 }
 
 /// Steps of a linear congruential generator (Knuth, MMIX).

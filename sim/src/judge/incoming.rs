@@ -286,6 +286,7 @@ impl Net {
             held_ns: now.mono_ns,
             deadline_ns: now.mono_ns + lasts_ns,
             decided_at_ms: 0,
+            position: None,
             packet: packet.packet,
             state: State::Forwarding,
             wants_evidence: false,

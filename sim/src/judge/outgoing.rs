@@ -4,11 +4,11 @@
 use core::ops::Range;
 
 use m2_codec::ilp::{self, Fulfill, PacketType, Reject};
-use m2_core::{ConnectionId, Now, Refusal};
+use m2_core::{ConnectionId, Durability, Now, Refusal};
 
-use crate::books::{Ending, Hop, State};
+use crate::books::{Ending, Hop, State, Written};
 use crate::coverage::Fault;
-use crate::endpoint::{head, sha256};
+use crate::endpoint::sha256;
 use crate::net::Net;
 
 /// An answer as it was handed to a core.
@@ -56,6 +56,7 @@ impl Net {
 
     fn foretell_outgoing(&mut self, core: usize, now: Now, hop: usize) -> Result<u32, Refusal> {
         let Hop { switch, account_out, amount_out, deadline_ns, core_out, .. } = self.hops[hop];
+        let leaves_record = self.leaves_record(hop);
         assert!(core_out == core, "hold: a Forward was taken by the wrong shard");
         if now.mono_ns >= deadline_ns {
             self.coverage.saw(Fault::ForwardExpired);
@@ -82,7 +83,7 @@ impl Net {
             (account.count_out >= limits.in_flight_packets_max, Refusal::CountOutFull),
             (amount_out > 0 && words.held_out + more > value_max, Refusal::ValueOutFull),
             (shard.flying.len() >= plan.slots as usize, Refusal::NoSlot),
-            (shard.flying.len() + shard.records >= plan.rings.records, Refusal::NoRecord),
+            (leaves_record && !self.has_record_room(core), Refusal::NoRecord),
             (amount_out > 0 && payable > account.payable_max, Refusal::PayableExceeded),
         ];
         match refusals.into_iter().find(|(is_so, _)| *is_so) {
@@ -100,7 +101,9 @@ impl Net {
         account.count_out += 1;
         let wire_out = account.wires[epoch as usize - 1];
         self.touched.push((switch, account_out));
+        let leaves_record = self.leaves_record(hop);
         let shard = &mut self.shards[core];
+        shard.places += usize::from(leaves_record);
         let other = shard.flying.insert(id_out, hop);
         assert!(other.is_none(), "hold: two packets in flight under one request id");
         shard.by_id.insert(id_out, hop);
@@ -235,11 +238,8 @@ impl Net {
     fn keep_evidence(&mut self, core: usize, hop: usize) {
         self.hops[hop].wants_evidence = false;
         self.late_count += 1;
-        let shard = &mut self.shards[core];
-        let places = self.plan.switches[shard.switch].rings.records;
-        if shard.flying.len() + shard.records < places {
-            shard.records += 1;
-            self.late.insert(hop);
+        if self.has_record_room(core) {
+            self.write(core, Written::Late(hop));
         }
     }
 
@@ -297,6 +297,12 @@ impl Net {
         self.expect_no_more();
     }
 
+    /// Whether a packet leaves a record if it is fulfilled.
+    fn leaves_record(&self, hop: usize) -> bool {
+        let Hop { switch, account_in, .. } = self.hops[hop];
+        self.durability(switch, account_in) != Durability::None
+    }
+
     /// Decided packets go to their senders: here, or by the ring to their shard.
     fn pass_on(&mut self, ended: &[usize]) {
         for hop in ended {
@@ -314,9 +320,10 @@ impl Net {
         it.wants_evidence = !is_fulfilled;
         let &mut Hop { switch, core_out, account_in, account_out, id_out, .. } = it;
         let &mut Hop { amount_in, amount_out, wire_out, tag, deadline_ns, .. } = it;
-        let condition = head(&it.condition);
         self.decide(hop, ending);
+        let leaves_record = self.leaves_record(hop);
         let shard = &mut self.shards[core_out];
+        shard.places -= usize::from(leaves_record);
         shard.flying.remove(&id_out);
         shard.due.remove(&(deadline_ns, hop));
         let node = &mut self.nodes[switch];
@@ -327,15 +334,20 @@ impl Net {
         if !is_fulfilled {
             return;
         }
-        shard.records += 1;
         account.words.balance -= i128::from(amount_out);
         account.position -= i128::from(amount_out);
-        node.unrecorded.entry(condition).or_default().push(hop);
         let asset_out = usize::from(account.asset);
         let asset_in = usize::from(node.accounts[account_in as usize].asset);
         self.totals[asset_in].pairs_in += i128::from(amount_in);
         self.totals[asset_in].in_rings += i128::from(amount_in);
         self.totals[asset_out].pairs_out += i128::from(amount_out);
+        if leaves_record {
+            let position = self.write(core_out, Written::Pair(hop));
+            self.hops[hop].position = Some(position);
+        } else {
+            self.totals[asset_in].unwritten_in += i128::from(amount_in);
+            self.totals[asset_out].unwritten_out += i128::from(amount_out);
+        }
         let was_open = self.close(wire_out, id_out, tag, amount_out);
         assert!(was_open, "equation 3: a switch pays what its peer has not counted");
     }

@@ -119,6 +119,10 @@ impl Net {
         if matches!(ending, Ending::Fulfilled(_)) {
             self.nodes[switch].accounts[account_in as usize].owe(i128::from(amount_in));
             self.totals[asset].in_rings -= i128::from(amount_in);
+            if let Some(position) = self.hops[hop].position {
+                let stream = core_out - self.nodes[switch].first_core;
+                self.shards[core_in].applied[stream] = position + 1;
+            }
             self.open(wire_in, id_in, tag, amount_in);
             let pair = (core_in, asset, usize::from(asset_out), self.hops[hop].version);
             let total = self.pairs.entry(pair).or_default();

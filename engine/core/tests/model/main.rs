@@ -20,8 +20,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use history::{ACCOUNTS, Ask, Event, On, Reply, Says, event};
 use m2_codec::ilp::{ErrorCode, Fulfill, Reject};
-use m2_core::ledger::{Frozen, Words};
-use m2_core::{AccountId, ConnectionId, Limits, Record, Request, Response, ResponseBody};
+use m2_core::ledger::Words;
+use m2_core::{
+    AccountId, ConnectionId, Key, KeyError, KeyOutcome, Limits, NoRecord, Record, Request,
+    Response, ResponseBody, Switch,
+};
 use plain::*;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
@@ -31,7 +34,10 @@ use support::*;
 struct Pair {
     world: World,
     model: Model,
-    frozen: Vec<Frozen>,
+    /// Keys told of so far.
+    keys: u128,
+    /// Key, account, amount.
+    frozen: Vec<(Key, usize, i128)>,
 }
 
 impl Pair {
@@ -69,7 +75,7 @@ impl Pair {
             now: START,
             next_id: 0,
         };
-        Self { world, model, frozen: Vec::new() }
+        Self { world, model, keys: 0, frozen: Vec::new() }
     }
 
     fn step(&mut self, event: &Event) -> Result<(), TestCaseError> {
@@ -273,8 +279,14 @@ impl Pair {
                 world.switch.set_draining(draining);
             }
             Event::SetLimits { account, balance_max, payable_max } => {
-                model.limits[account as usize] = (balance_max.into(), payable_max.into());
-                world.switch.set_limits(AccountId(account), balance_max, payable_max);
+                let has_room = model.has_record_room();
+                let (now, account_id) = (world.now, AccountId(account));
+                let set = world.switch.set_limits(now, account_id, balance_max, payable_max);
+                assert_eq!(set, if has_room { Ok(()) } else { Err(NoRecord) });
+                if has_room {
+                    model.records_waiting += 1;
+                    model.limits[account as usize] = (balance_max.into(), payable_max.into());
+                }
             }
             Event::SetRates => {
                 model.rate_version += 1;
@@ -290,54 +302,81 @@ impl Pair {
         }
     }
 
-    /// Events that move money outside the packet path.
+    /// Events that move money outside the packet path: each needs a record, and changes nothing if
+    /// none is free.
     fn money(&mut self, event: &Event) {
+        let has_room = self.model.has_record_room();
+        let key = self.new_key();
         let (world, model) = (&mut self.world, &mut self.model);
+        let (switch, now) = (&mut world.switch, world.now);
+        let wanted = if has_room { Ok(KeyOutcome::New) } else { Err(KeyError::NoRecord) };
         match *event {
             Event::Credit { account, amount } => {
-                world.switch.credit(AccountId(account), amount);
-                let words = &mut model.words[account as usize];
-                let paid = i128::from(amount).min(words.balance.max(0));
-                words.balance -= paid;
-                words.prepaid += i128::from(amount) - paid;
-                model.positions[account as usize] -= i128::from(amount);
+                assert_eq!(switch.credit(now, AccountId(account), key, amount), wanted);
+                if has_room {
+                    model.records_waiting += 1;
+                    let words = &mut model.words[account as usize];
+                    let paid = i128::from(amount).min(words.balance.max(0));
+                    words.balance -= paid;
+                    words.prepaid += i128::from(amount) - paid;
+                    model.positions[account as usize] -= i128::from(amount);
+                }
             }
             Event::Reverse { account, amount } => {
-                world.switch.reverse(AccountId(account), amount);
-                let words = &mut model.words[account as usize];
-                let undone = i128::from(amount).min(words.prepaid);
-                words.prepaid -= undone;
-                words.balance += i128::from(amount) - undone;
-                model.positions[account as usize] += i128::from(amount);
+                assert_eq!(switch.reverse(now, AccountId(account), key, amount), wanted);
+                if has_room {
+                    model.records_waiting += 1;
+                    let words = &mut model.words[account as usize];
+                    let undone = i128::from(amount).min(words.prepaid);
+                    words.prepaid -= undone;
+                    words.balance += i128::from(amount) - undone;
+                    model.positions[account as usize] += i128::from(amount);
+                }
             }
             Event::Freeze { account, threshold } => {
                 let words = &mut model.words[account as usize];
                 let goal = threshold / 2;
-                let frozen = world.switch.freeze(AccountId(account), threshold, goal);
-                assert_eq!(frozen.is_some(), -words.balance >= i128::from(threshold));
-                if let Some(frozen) = frozen {
-                    let amount = -words.balance - i128::from(goal);
-                    assert_eq!(frozen.amount(), amount.unsigned_abs());
+                let amount = -words.balance - i128::from(goal);
+                let is_due = -words.balance >= i128::from(threshold);
+                let frozen = switch.freeze(now, AccountId(account), key, threshold, goal);
+                let wanted = match (is_due, has_room) {
+                    (false, _) => Ok(None),
+                    (true, true) => Ok(Some(amount.unsigned_abs())),
+                    (true, false) => Err(KeyError::NoRecord),
+                };
+                assert_eq!(frozen, wanted);
+                if is_due && has_room {
+                    model.records_waiting += 1;
                     words.balance += amount;
                     words.frozen += amount;
-                    self.frozen.push(frozen);
+                    self.frozen.push((key, account as usize, amount));
                 }
             }
             Event::EndFrozen { nth, settled } if !self.frozen.is_empty() => {
-                let frozen = self.frozen.swap_remove(nth % self.frozen.len());
-                let amount = i128::try_from(frozen.amount()).unwrap();
-                let account = frozen.account().index();
-                model.words[account].frozen -= amount;
-                if settled {
-                    model.positions[account] += amount;
-                    world.switch.settled(frozen);
-                } else {
-                    model.words[account].balance -= amount;
-                    world.switch.cancelled(frozen);
+                let nth = nth % self.frozen.len();
+                let (key, account, amount) = self.frozen[nth];
+                let end = if settled { Switch::settled } else { Switch::cancelled };
+                assert_eq!(end(switch, now, key), wanted);
+                if has_room {
+                    self.frozen.swap_remove(nth);
+                    model.records_waiting += 1;
+                    model.words[account].frozen -= amount;
+                    let to = if settled {
+                        &mut model.positions[account]
+                    } else {
+                        &mut model.words[account].balance
+                    };
+                    *to += if settled { amount } else { -amount };
+                    assert_eq!(end(switch, now, key), Ok(KeyOutcome::Known));
                 }
             }
             _ => {}
         }
+    }
+
+    fn new_key(&mut self) -> Key {
+        self.keys += 1;
+        Key(self.keys.to_be_bytes())
     }
 
     fn compare_sent(

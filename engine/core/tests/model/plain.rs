@@ -150,6 +150,11 @@ impl Model {
         }
     }
 
+    /// Each packet in flight has a place for its record.
+    pub(crate) fn has_record_room(&self) -> bool {
+        self.in_flight().count() + self.records_waiting < RINGS.records
+    }
+
     /// The outgoing half's checks, as a list of conditions.
     pub(crate) fn refuses_out(&self, forward: &Forward) -> Result<ConnectionId, ErrorCode> {
         let to = forward.to;
@@ -167,7 +172,7 @@ impl Model {
             ),
             (amount > 0 && held + amount > VALUE_MAX, ErrorCode::T04_INSUFFICIENT_LIQUIDITY),
             (flying >= SLOTS as usize, ErrorCode::T03_CONNECTOR_BUSY),
-            (flying + self.records_waiting >= RINGS.records, ErrorCode::T03_CONNECTOR_BUSY),
+            (!self.has_record_room(), ErrorCode::T03_CONNECTOR_BUSY),
             (
                 amount > 0
                     && held - words.balance + words.frozen + amount > self.limits[to as usize].1,
@@ -260,7 +265,7 @@ impl Model {
         {
             packet.state = State::NotFulfilled { evidence_taken: true };
             self.late += 1;
-            if self.in_flight().count() + self.records_waiting < RINGS.records {
+            if self.has_record_room() {
                 self.records_waiting += 1;
             }
         } else {

@@ -10,8 +10,8 @@ use m2_codec::ilp::{self, ErrorCode, Prepare, Reject};
 use m2_codec::timestamp;
 use m2_core::{
     AccountConfig, AccountId, Answer, Asset, AssetIndex, ConnectionId, Durability, Egress, Forward,
-    Limits, Network, Now, RateEntry, Rates, Relation, Request, Response, ResponseBody, Rings,
-    Routes, ShardId, Switch, SwitchConfig, sha256_of_32,
+    Key, KeyOutcome, Limits, Network, Now, RateEntry, Rates, Relation, Request, Response,
+    ResponseBody, Rings, Routes, ShardId, Switch, SwitchConfig, sha256_of_32,
 };
 
 /// 2026-11-20, some time in the afternoon.
@@ -58,6 +58,7 @@ pub(crate) struct World {
     pub(crate) switch: Switch,
     pub(crate) egress: Recorder,
     pub(crate) now: Now,
+    pub(crate) keys: u8,
 }
 
 pub(crate) fn config() -> SwitchConfig {
@@ -281,7 +282,7 @@ impl World {
         }
         switch.set_rates(rates(1));
         switch.set_routes(routes(u32::try_from(accounts.len()).unwrap()));
-        let mut world = Self { switch, egress: Recorder::default(), now: START };
+        let mut world = Self { switch, egress: Recorder::default(), now: START, keys: 0 };
         for number in 0..world.switch.account_count() {
             world.switch.link_up(AccountId(number));
         }
@@ -320,6 +321,18 @@ impl World {
         let response = Response { connection: from, request_id: id, body };
         self.switch.responses(self.now, &[response], &mut self.egress);
         std::mem::take(&mut self.egress.sent)
+    }
+
+    /// A credit under a key of its own.
+    pub(crate) fn credit(&mut self, account: AccountId, amount: u64) {
+        let key = self.new_key();
+        assert_eq!(self.switch.credit(self.now, account, key, amount), Ok(KeyOutcome::New));
+    }
+
+    /// A key that was not used before.
+    pub(crate) fn new_key(&mut self) -> Key {
+        self.keys += 1;
+        Key([self.keys; 16])
     }
 
     pub(crate) fn tick(&mut self) -> Vec<Sent> {

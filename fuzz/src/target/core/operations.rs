@@ -2,7 +2,7 @@
 
 use m2_codec::ilp::{ErrorCode, put_fulfill, put_prepare, put_reject};
 use m2_codec::{btp, timestamp};
-use m2_core::{ConnectionId, Request, Response, ResponseBody};
+use m2_core::{ConnectionId, KeyError, KeyOutcome, Request, Response, ResponseBody};
 
 use super::edge::Asked;
 use super::judge;
@@ -28,7 +28,9 @@ pub(super) fn operation(world: &mut World, bytes: &mut Bytes<'_>) -> Option<()> 
         20 => money(world, account, which / ACCOUNTS, bytes.byte()?),
         21 => {
             let limits = [which >> 2 & 7, which >> 5].map(|it| AMOUNTS[it * 2 + 1]);
-            world.owner(account).set_limits(id(account), limits[0], limits[1]);
+            let now = world.now;
+            // Without room for a record they stay as they are.
+            let _ = world.owner(account).set_limits(now, id(account), limits[0], limits[1]);
         }
         22 => match which / 64 {
             0 | 1 => world.set_rates(shard),
@@ -224,35 +226,48 @@ fn unsent(world: &mut World, which: usize) {
     world.switches[shard].unsent(world.now, connection, request_id, &mut world.edge);
 }
 
-/// Money outside of the packet path.
+/// Money outside of the packet path. Where no record is free, nothing changes.
 fn money(world: &mut World, account: usize, kind: usize, byte: u8) {
     let amount = AMOUNTS[usize::from(byte % 16)];
+    // Mostly a new key; the last one again changes nothing, or is refused.
+    let key = if byte & 0x50 == 0x50 { world.last_key() } else { world.new_key() };
+    let now = world.now;
     match kind % 5 {
         0 => {
-            world.owner(account).credit(id(account), amount);
-            world.owed[account] -= i128::from(amount);
+            if world.owner(account).credit(now, id(account), key, amount) == Ok(KeyOutcome::New) {
+                world.owed[account] -= i128::from(amount);
+            }
         }
         1 => {
-            world.owner(account).reverse(id(account), amount);
-            world.owed[account] += i128::from(amount);
+            if world.owner(account).reverse(now, id(account), key, amount) == Ok(KeyOutcome::New) {
+                world.owed[account] += i128::from(amount);
+            }
         }
         2 => {
-            let settle_to = u64::from(byte / 32);
-            let frozen = world.owner(account).freeze(id(account), settle_to + 1, settle_to);
-            world.frozen.extend(frozen);
-        }
-        3 => {
-            if let Some(frozen) = world.frozen.pop() {
-                let account = frozen.account().0 as usize;
-                world.owed[account] += i128::try_from(frozen.amount()).expect("a sum of u64");
-                world.owner(account).settled(frozen);
+            let key = world.new_key();
+            let to = u64::from(byte / 32);
+            if let Ok(Some(amount)) = world.owner(account).freeze(now, id(account), key, to + 1, to)
+            {
+                let amount = i128::try_from(amount).expect("a sum of u64");
+                world.frozen.push((key, account, amount));
             }
         }
-        _ => {
-            if let Some(frozen) = world.frozen.pop() {
-                let account = frozen.account().0 as usize;
-                world.owner(account).cancelled(frozen);
-            }
+        _ => end_frozen(world, kind % 5 == 3),
+    }
+}
+
+/// The last amount that was frozen is paid, or cannot be.
+fn end_frozen(world: &mut World, is_settled: bool) {
+    let Some(&(key, account, amount)) = world.frozen.last() else { return };
+    let now = world.now;
+    let switch = world.owner(account);
+    let ended = if is_settled { switch.settled(now, key) } else { switch.cancelled(now, key) };
+    match ended {
+        Err(error) => assert_eq!(error, KeyError::NoRecord, "the key of a frozen amount is known"),
+        Ok(outcome) => {
+            assert_eq!(outcome, KeyOutcome::New, "a frozen amount ends once");
+            world.frozen.pop();
+            world.owed[account] += if is_settled { amount } else { 0 };
         }
     }
 }

@@ -3,11 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 
-use m2_core::ledger::Frozen;
 use m2_core::{
-    AccountConfig, AccountId, Asset, AssetIndex, ConnectionId, Durability, Limits, Network, Now,
-    RateEntry, RateLimit, Rates, Record, Relation, Rings, Routes, ShardId, Switch, SwitchConfig,
-    sha256_of_32,
+    AccountConfig, AccountId, Asset, AssetIndex, ConnectionId, Durability, Key, KeyOutcome, Limits,
+    Network, Now, RateEntry, RateLimit, Rates, Record, Relation, Rings, Routes, ShardId, Switch,
+    SwitchConfig, sha256_of_32,
 };
 
 use super::edge::Edge;
@@ -94,7 +93,9 @@ pub(super) struct World {
     pub(super) now: Now,
     /// Every connection that each account ever had.
     pub(super) connections: [Vec<ConnectionId>; ACCOUNTS],
-    pub(super) frozen: Vec<Frozen>,
+    /// Keys that were told of; an amount frozen under one, and whose.
+    pub(super) keys: u128,
+    pub(super) frozen: Vec<(Key, usize, i128)>,
     /// What each account owes by records, credits, reversals and settlements.
     pub(super) owed: [i128; ACCOUNTS],
     pub(super) rate_versions: [u32; 2],
@@ -149,6 +150,7 @@ impl World {
             edge,
             now: START,
             connections: Default::default(),
+            keys: 0,
             frozen: Vec::new(),
             owed: [0; ACCOUNTS],
             rate_versions: [1; 2],
@@ -216,6 +218,17 @@ impl World {
         self.now.mono_ns += ms * 1_000_000;
     }
 
+    /// A key that nobody has told of.
+    pub(super) fn new_key(&mut self) -> Key {
+        self.keys += 1;
+        Key(self.keys.to_be_bytes())
+    }
+
+    /// The key that was told of last.
+    pub(super) fn last_key(&self) -> Key {
+        Key(self.keys.to_be_bytes())
+    }
+
     /// Writes every record into the books.
     pub(super) fn drain(&mut self) {
         let owed = &mut self.owed;
@@ -241,9 +254,15 @@ impl World {
             shards.clone().for_each(|shard| self.tick(shard));
             shards.clone().for_each(|shard| self.carry_answers(shard, usize::MAX));
         }
-        for frozen in std::mem::take(&mut self.frozen) {
-            let account = frozen.account().0 as usize;
-            self.owner(account).cancelled(frozen);
+        for (key, account, _) in std::mem::take(&mut self.frozen) {
+            self.drain();
+            let now = self.now;
+            let cancelled = self.owner(account).cancelled(now, key);
+            assert_eq!(
+                cancelled,
+                Ok(KeyOutcome::New),
+                "room for a record, and a key that is known"
+            );
         }
         self.drain();
     }
