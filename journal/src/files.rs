@@ -65,6 +65,20 @@ impl Files {
     }
 }
 
+/// As `create_dir_all`, with each new name flushed.
+fn create_folder(path: &Path) -> io::Result<()> {
+    let above = match path.parent() {
+        _ if path.is_dir() => return Ok(()),
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    create_folder(above)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => File::open(above)?.sync_all(),
+    }
+}
+
 fn is_refused(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
@@ -102,7 +116,7 @@ impl Storage for Files {
     }
 
     fn create_folder(&mut self, path: &str) -> io::Result<()> {
-        fs::create_dir_all(self.path(path))
+        create_folder(&self.path(path))
     }
 
     fn write_at(&mut self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {

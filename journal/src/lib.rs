@@ -21,13 +21,19 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+mod error;
+mod fault;
 mod files;
 pub mod hash;
+pub mod image;
 pub mod layout;
 pub mod limits;
 pub mod names;
 mod op;
 pub mod record;
+pub mod recover;
+mod replay;
+pub mod scan;
 pub mod segment;
 pub mod slot;
 mod storage;
@@ -36,9 +42,11 @@ pub mod writer;
 #[cfg(test)]
 mod memory;
 
+pub use error::{Choices, Damage, Error};
+pub use fault::Fault;
 pub use files::Files;
 pub use hash::Hash;
 pub use layout::Block;
 pub use op::{Op, perform};
 pub use storage::{Entry, Storage};
-pub use writer::{Health, OpId, Settings, Trouble, Writer};
+pub use writer::{Health, OpId, Retention, Settings, Trouble, Writer};

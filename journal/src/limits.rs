@@ -42,6 +42,9 @@ pub const PREPARE_BYTES: usize = 4 << 20;
 /// Accounts of a switch, over all starts: a number is never used again.
 pub const ACCOUNTS_MAX: usize = 1 << 20;
 
+/// Keys of all shards.
+pub const KEYS_MAX: usize = SHARDS_MAX * m2_core::limits::KEYS_MAX;
+
 /// No word of a ledger, and no frozen amount, reaches this: it takes 2^48 packets of the largest
 /// amount that there is. What says more is damage; so sums over any journal fit 128 bits.
 pub const WORD_MAX: u128 = 1 << 112;

@@ -65,6 +65,11 @@ pub enum Op {
         /// Where to, if it is kept.
         to: Option<String>,
     },
+    /// Remove a folder whose files have been retired.
+    RemoveFolder {
+        /// Which.
+        path: String,
+    },
 }
 
 /// Does what `op` asks for.
@@ -86,6 +91,11 @@ pub fn perform(storage: &mut impl Storage, op: &Op) -> io::Result<()> {
         }
         Op::Snapshot { name, bytes } => write_whole(storage, &name.path(), bytes),
         Op::Retire { from, to } => retire(storage, from, to.as_deref()),
+        Op::RemoveFolder { path } => match storage.remove_folder(path) {
+            // An attempt before this one got so far.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => storage.sync_folder(folder_of(path)),
+        },
     }
 }
 

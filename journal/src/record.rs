@@ -10,7 +10,7 @@ use m2_core::{AccountId, ConnectionId, Durability};
 use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, IntoBytes, transmute_ref};
 
-use crate::batch::Fault;
+use crate::fault::Fault;
 use crate::layout::Block;
 use crate::layout::record::{
     Keyed, LateFulfill as LateFulfillLayout, Limits, Money, POSITIONS_IN_BLOCK, POSITIONS_IN_HEAD,

@@ -5,7 +5,8 @@
 use m2_core::ShardId;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-use crate::batch::Fault;
+use crate::batch::is_zero;
+use crate::fault::Fault;
 use crate::hash::{self, Hash};
 use crate::layout::{FORMAT_VERSION, SegmentHead};
 use crate::limits::PAGE_LEN;
@@ -67,7 +68,7 @@ impl Head {
         if !is_whole {
             return Err(Fault::Hash);
         }
-        if head.reserved != [0; 2] || rest.iter().any(|byte| *byte != 0) {
+        if head.reserved != [0; 2] || !is_zero(rest) {
             return Err(Fault::Reserved);
         }
         Ok(Self {

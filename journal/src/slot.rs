@@ -6,7 +6,7 @@
 use m2_core::ShardId;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-use crate::batch::Fault;
+use crate::fault::Fault;
 use crate::hash::{self, Hash};
 use crate::layout::{FORMAT_VERSION, Slot};
 use crate::limits::PAGE_LEN;

@@ -38,7 +38,7 @@ pub trait Storage {
     /// As the system tells; [`io::ErrorKind::NotFound`] if there is no such file.
     fn read_at(&mut self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Makes a folder, and those above it; one that is there stays.
+    /// Makes a folder and those above it, for good: their names are flushed. One that is there stays.
     ///
     /// # Errors
     ///

@@ -9,6 +9,7 @@
 //! What begins with a hash is hashed as `hash.rs` says. Reserved bytes are zero, and any that is not
 //! is damage.
 
+pub mod image;
 pub mod record;
 
 use core::mem::{offset_of, size_of};

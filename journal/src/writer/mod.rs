@@ -16,11 +16,12 @@
 
 mod chunk;
 mod segments;
+mod snapshots;
 mod stream;
 
 use std::io;
 
-use m2_core::ShardId;
+use m2_core::{ShardId, ShardImage};
 
 use crate::batch;
 use crate::hash::Hash;
@@ -30,11 +31,24 @@ use crate::limits::{
     SEGMENT_BYTES_MIN, SHARDS_MAX,
 };
 use crate::op::Op;
+use snapshots::{Retired, Snapshots};
 use stream::Stream;
 
 /// Names a request until it is done.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct OpId(u64);
+
+/// What becomes of segments and snapshots that nobody needs any more, and of earlier generations.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Retention {
+    /// They stay where they are.
+    Keep,
+    /// They are moved into the folder `archive`.
+    #[default]
+    Archive,
+    /// They are removed.
+    Delete,
+}
 
 /// How a journal is written.
 #[derive(Clone, Debug)]
@@ -55,6 +69,8 @@ pub struct Settings {
     pub waiting_bytes_max: u64,
     /// How long to wait before a segment that could not be prepared is tried again.
     pub retry_ns: u64,
+    /// What becomes of what nobody needs any more.
+    pub retention: Retention,
 }
 
 impl Default for Settings {
@@ -67,6 +83,7 @@ impl Default for Settings {
             slow_ns: 1_000_000_000,
             waiting_bytes_max: SEGMENT_BYTES_DEFAULT,
             retry_ns: 1_000_000_000,
+            retention: Retention::default(),
         }
     }
 }
@@ -100,6 +117,8 @@ enum Task {
     Open(usize),
     Commit(usize),
     Mark(usize),
+    Snapshot(usize),
+    Retire,
 }
 
 /// The writer of all streams of one generation.
@@ -107,6 +126,8 @@ enum Task {
 pub struct Writer {
     settings: Settings,
     streams: Vec<Stream>,
+    snapshots: Snapshots,
+    retired: Retired,
     under_way: Vec<(OpId, Task)>,
     next_id: u64,
     finishing: bool,
@@ -114,6 +135,8 @@ pub struct Writer {
     failed: Option<String>,
     /// Why a segment could not be prepared the last time, until one can.
     no_room: Option<String>,
+    /// Why a snapshot could not be written or a file not be retired the last time.
+    complaint: Option<String>,
 }
 
 /// What the end of a segment loses when the next commit does not fit is at most an eighth of it.
@@ -147,11 +170,14 @@ impl Writer {
         };
         Self {
             streams: (0..shards).map(stream).collect(),
+            snapshots: Snapshots::new(generation, shards),
+            retired: Retired::new(settings.retention),
             under_way: Vec::new(),
             next_id: 0,
             finishing: false,
             failed: None,
             no_room: None,
+            complaint: None,
             settings,
         }
     }
@@ -174,12 +200,27 @@ impl Writer {
         self.stream(stream).delivered(shard, position);
     }
 
-    /// The next request, if there is one now. Streams come before segments to prepare.
+    /// Takes an image of a shard, to be written as a snapshot once every position that it names is
+    /// durable. One at a time: `false` if the shard's last one is still on its way, and this one is
+    /// dropped.
+    pub fn snapshot(&mut self, image: ShardImage) -> bool {
+        self.snapshots.take(image)
+    }
+
+    /// Files of an earlier generation, and the folder that they are all of: they go as the settings
+    /// say.
+    pub(crate) fn retire(&mut self, files: Vec<String>, folder: String) {
+        files.into_iter().for_each(|file| self.retired.add(file));
+        self.retired.add_folder(folder);
+    }
+
+    /// The next request, if there is one now. Streams come first.
     pub fn next_op(&mut self, now_ns: u64) -> Option<(OpId, Op)> {
         if self.failed.is_some() {
             return None;
         }
-        let (task, op) = self.next_write(now_ns).or_else(|| self.next_prepare(now_ns))?;
+        let next = self.next_write(now_ns).or_else(|| self.next_prepare(now_ns));
+        let (task, op) = next.or_else(|| self.next_aside(now_ns))?;
         let id = OpId(self.next_id);
         self.next_id += 1;
         self.under_way.push((id, task));
@@ -194,28 +235,15 @@ impl Writer {
     pub fn done(&mut self, now_ns: u64, id: OpId, result: io::Result<Option<Vec<u8>>>) {
         let index = self.under_way.iter().position(|(each, _)| *each == id);
         let (_, task) = self.under_way.swap_remove(index.expect("a request is done once"));
-        match (task, result) {
-            (Task::Prepare(stream), Ok(_)) => {
-                self.streams[stream].segments.prepared();
-                self.no_room = None;
-            }
-            (Task::Prepare(stream), Err(error)) => {
-                self.streams[stream].segments.not_prepared(now_ns + self.settings.retry_ns);
-                self.no_room = Some(format!("a segment cannot be prepared: {error}"));
-            }
-            // After a failure nothing counts any more, though the disk may say so.
-            _ if self.failed.is_some() => {}
-            (Task::Open(stream), Ok(_)) => self.streams[stream].segments.opened(),
-            (Task::Commit(stream), Ok(buffer)) => self.streams[stream].committed(buffer),
-            (Task::Mark(stream), Ok(_)) => self.streams[stream].marked(),
-            (Task::Open(stream) | Task::Commit(stream) | Task::Mark(stream), Err(error)) => {
-                self.failed = Some(format!("stream {stream} cannot be written: {error}"));
-            }
+        match result {
+            Ok(buffer) => self.succeeded(task, buffer),
+            Err(error) => self.went_wrong(now_ns, task, &error),
         }
     }
 
     /// All that was appended is to be written now, and with it which FULFILLs were handed out: the
-    /// process ends. [`Self::is_finished`] tells when it is done.
+    /// process ends. [`Self::is_finished`] tells when it is done. What waits to be retired stays for
+    /// the next start.
     pub fn finish(&mut self) {
         self.finishing = true;
     }
@@ -224,7 +252,8 @@ impl Writer {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.under_way.is_empty()
-            && (self.failed.is_some() || self.streams.iter().all(|stream| stream.is_settled()))
+            && (self.failed.is_some()
+                || (self.snapshots.is_settled() && self.streams.iter().all(Stream::is_settled)))
     }
 
     /// When [`Self::next_op`] may have a request that it does not have now, or [`Self::health`] may
@@ -234,7 +263,8 @@ impl Writer {
         if self.failed.is_some() {
             return None;
         }
-        self.streams.iter().filter_map(|stream| stream.wake_ns(&self.settings)).min()
+        let streams = self.streams.iter().filter_map(|stream| stream.wake_ns(&self.settings));
+        streams.chain(self.retired.wake_ns()).min()
     }
 
     /// Records of the stream below this position are on the disk for good.
@@ -257,6 +287,13 @@ impl Writer {
         }
         let trouble = self.streams.iter().find_map(|stream| stream.trouble(now_ns, &self.settings));
         trouble.map_or(Health::Ready, Health::Refusing)
+    }
+
+    /// Why a snapshot could not be written, or a file not be retired, the last time. It is tried again
+    /// and nothing is lost by it, but the disk fills up.
+    #[must_use]
+    pub fn complaint(&self) -> Option<&str> {
+        self.complaint.as_deref()
     }
 
     /// What the health means, as a sentence.
@@ -286,6 +323,58 @@ impl Writer {
         &mut self.streams[usize::from(stream.0)]
     }
 
+    fn succeeded(&mut self, task: Task, buffer: Option<Vec<u8>>) {
+        match task {
+            Task::Prepare(stream) => {
+                self.streams[stream].segments.prepared();
+                self.no_room = None;
+            }
+            Task::Snapshot(shard) => {
+                self.complaint = None;
+                let before = self.snapshots.written(shard);
+                before.into_iter().for_each(|path| self.retired.add(path));
+                self.retire_segments();
+            }
+            Task::Retire => self.retired.gone(),
+            // After a failure nothing counts as durable any more, though the disk may say so.
+            _ if self.failed.is_some() => {}
+            Task::Open(stream) => self.streams[stream].segments.opened(),
+            Task::Commit(stream) => self.streams[stream].committed(buffer),
+            Task::Mark(stream) => self.streams[stream].marked(),
+        }
+    }
+
+    fn went_wrong(&mut self, now_ns: u64, task: Task, error: &io::Error) {
+        let retry_ns = now_ns + self.settings.retry_ns;
+        match task {
+            Task::Prepare(stream) => {
+                self.streams[stream].segments.not_prepared(retry_ns);
+                self.no_room = Some(format!("a segment cannot be prepared: {error}"));
+            }
+            Task::Snapshot(shard) => {
+                self.snapshots.failed(shard);
+                self.complaint = Some(format!("a snapshot cannot be written: {error}"));
+            }
+            Task::Retire => {
+                self.retired.failed(retry_ns);
+                self.complaint = Some(format!("a file cannot be archived or removed: {error}"));
+            }
+            // The first one is the reason.
+            _ if self.failed.is_some() => {}
+            Task::Open(stream) | Task::Commit(stream) | Task::Mark(stream) => {
+                self.failed = Some(format!("stream {stream} cannot be written: {error}"));
+            }
+        }
+    }
+
+    /// Retires segments that the snapshots of all shards are past.
+    fn retire_segments(&mut self) {
+        for stream in &mut self.streams {
+            let past = self.snapshots.past(stream.id());
+            stream.retire_below(past, |path| self.retired.add(path));
+        }
+    }
+
     fn next_write(&mut self, now_ns: u64) -> Option<(Task, Op)> {
         let Self { streams, settings, finishing, .. } = self;
         streams.iter_mut().enumerate().find_map(|(index, stream)| {
@@ -298,6 +387,15 @@ impl Writer {
             };
             Some((task, op))
         })
+    }
+
+    /// What no packet waits for.
+    fn next_aside(&mut self, now_ns: u64) -> Option<(Task, Op)> {
+        let durable: Vec<_> = self.streams.iter().map(Stream::durable).collect();
+        if let Some((shard, op)) = self.snapshots.next(&durable) {
+            return Some((Task::Snapshot(shard), op));
+        }
+        Some((Task::Retire, self.retired.next(now_ns)?))
     }
 
     fn next_prepare(&mut self, now_ns: u64) -> Option<(Task, Op)> {

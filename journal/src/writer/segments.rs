@@ -113,6 +113,13 @@ impl Segments {
         self.retry_ns = Some(retry_ns);
     }
 
+    /// Tells of each full one whose records are all below `past`, oldest first, and forgets it.
+    pub(super) fn retire_below(&mut self, past: u64, mut retire: impl FnMut(String)) {
+        while let Some((number, _)) = self.closed.pop_front_if(|(_, end)| *end <= past) {
+            retire(self.name(number).path());
+        }
+    }
+
     /// When one that could not be prepared is tried again.
     pub(super) fn wake_ns(&self) -> Option<u64> {
         self.retry_ns.filter(|_| !self.is_preparing)

@@ -147,6 +147,16 @@ impl Stream {
         self.mark.is_under_way = false;
     }
 
+    pub(super) fn id(&self) -> ShardId {
+        self.stream.id
+    }
+
+    /// Tells of each segment all of whose records are below `past` and were handed out.
+    pub(super) fn retire_below(&mut self, past: u64, retire: impl FnMut(String)) {
+        let given = self.given.iter().copied().min().unwrap_or(0);
+        self.segments.retire_below(past.min(given), retire);
+    }
+
     pub(super) fn durable(&self) -> u64 {
         self.durable
     }

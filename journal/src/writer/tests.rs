@@ -79,9 +79,10 @@ fn read(disk: &mut Memory, stream: ShardId, shards: usize) -> Vec<(Head, Vec<u64
         while rest.len() >= size_of::<BatchHead>() && rest[..4096].iter().any(|byte| *byte != 0) {
             let head = Head::peek(rest, &which).unwrap();
             let (bytes, behind) = rest.split_at_mut(head.padded_len(shards));
-            let batch = Batch::check(bytes, head, &which, &last).unwrap();
+            last = Batch::check(bytes, &head, &which, &last).unwrap();
             assert_eq!(head.position, position);
-            (last, position) = (batch.hash, head.end());
+            position = head.end();
+            let batch = Batch::view(bytes, head, last, &which);
             found.push((head, batch.given().collect(), batch.blocks.to_vec()));
             rest = behind;
         }

@@ -1,0 +1,126 @@
+//! Why a journal cannot be read: the disk, or what is on it. Each is one sentence that says where and
+//! what can be done.
+
+use core::fmt;
+use std::io;
+
+use crate::fault::Fault;
+use crate::layout::FORMAT_VERSION;
+
+/// What keeps a journal from being read.
+#[derive(Debug)]
+pub enum Error {
+    /// The disk would not.
+    Io {
+        /// Which file or folder.
+        path: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// What is on the disk is not what was written.
+    Damage(Damage),
+}
+
+/// What is on the disk is not what was written, below what had been flushed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Damage {
+    /// Which file.
+    pub file: String,
+    /// At which byte.
+    pub offset: u64,
+    /// What is wrong there.
+    pub fault: Fault,
+    /// What can be done.
+    pub choices: Choices,
+}
+
+/// What can be done about a damaged file, besides restoring it from a copy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Choices {
+    /// Nothing: without it there is no beginning.
+    Restore,
+    /// The stream can be cut there: records from the position up are forgotten, those below
+    /// `flushed` were promised to last.
+    Cut {
+        /// Whose records.
+        stream: u16,
+        /// The first that cannot be read.
+        position: u64,
+        /// All below had been flushed.
+        flushed: u64,
+    },
+}
+
+impl Error {
+    /// For `map_err`.
+    pub(crate) fn io(path: &str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Io { path: path.to_owned(), error }
+    }
+
+    /// Damage that leaves no choice.
+    pub(crate) fn damage(file: &str, offset: u64, fault: Fault) -> Self {
+        Self::Damage(Damage { file: file.to_owned(), offset, fault, choices: Choices::Restore })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { path, error } if path.is_empty() => {
+                write!(f, "the journal's folder cannot be read or written: {error}")
+            }
+            Self::Io { path, error } => write!(f, "{path} cannot be read or written: {error}"),
+            Self::Damage(damage) => damage.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, offset, fault, choices } = self;
+        if let Fault::Version(found) = fault {
+            return write!(
+                f,
+                "{file} is written in format {found} of the journal and this program reads format \
+                 {FORMAT_VERSION}: start the version that wrote it"
+            );
+        }
+        write!(f, "{file} is damaged at byte {offset} ({fault})")?;
+        match choices {
+            Choices::Restore => f.write_str(": restore the file from a copy"),
+            Choices::Cut { stream, position, flushed } => write!(
+                f,
+                ", and with it records of stream {stream} from {position} on, of which those below \
+                 {flushed} had been flushed: restore the file from a copy, or cut the stream there \
+                 with `m2ctl journal cut`, which says how many records it forgets"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_one_sentence_that_names_file_offset_and_choices() {
+        let cut = Choices::Cut { stream: 2, position: 70, flushed: 90 };
+        let file = "generation-00000001/stream-002-00000001.m2j".to_owned();
+        let damage = Damage { file, offset: 8192, fault: Fault::Hash, choices: cut };
+        assert_eq!(
+            damage.to_string(),
+            "generation-00000001/stream-002-00000001.m2j is damaged at byte 8192 (the hash does not \
+             fit the bytes), and with it records of stream 2 from 70 on, of which those below 90 had \
+             been flushed: restore the file from a copy, or cut the stream there with `m2ctl journal \
+             cut`, which says how many records it forgets"
+        );
+        let error = Error::damage("generation-00000001/base.m2s", 0, Fault::Version(7));
+        assert_eq!(
+            error.to_string(),
+            "generation-00000001/base.m2s is written in format 7 of the journal and this program \
+             reads format 1: start the version that wrote it"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! Making sure that what was read stays: a crash after a recovery must lead to the same words.
+//!
+//! After a crash of the process alone, the end of a stream may be in the kernel's memory only; after
+//! a flush that failed, the kernel may even believe that it is on the disk. So the end is written
+//! again before it is flushed. What lies behind it is saved aside and cut off, as are zeros, which
+//! nobody will fill any more.
+
+use super::Tail;
+use crate::batch::is_zero;
+use crate::error::Error;
+use crate::limits::{COMMIT_BYTES_MAX, PAGE_LEN};
+use crate::names::{self, CUT, SegmentName, TEMPORARY};
+use crate::storage::Storage;
+
+/// Bytes copied at once.
+const PIECE: usize = 1 << 20;
+
+/// Mends one stream. Tells where its tail was saved, if it had one.
+pub(super) fn mend(storage: &mut impl Storage, tail: &Tail) -> Result<Option<String>, Error> {
+    let place = tail.end.place;
+    let mut saved_as = None;
+    let behind = tail.segments.iter().filter(|name| **name >= place.segment);
+    for name in behind.clone() {
+        let from = if *name == place.segment { place.offset } else { 0 };
+        let saved = save(storage, *name, from)?;
+        saved_as = saved_as.or(saved);
+    }
+    let folder = names::folder(tail.stream.generation);
+    // Only when all of it is saved is any of it cut, the last first, each for good: whatever a crash
+    // leaves has no gap.
+    for name in behind.rev() {
+        let path = name.path();
+        if *name == place.segment && place.offset > 0 {
+            rewrite(storage, &path, place.offset).map_err(Error::io(&path))?;
+            storage.truncate(&path, place.offset).map_err(Error::io(&path))?;
+            storage.sync_data(&path).map_err(Error::io(&path))?;
+        } else {
+            storage.remove(&path).map_err(Error::io(&path))?;
+            storage.sync_folder(&folder).map_err(Error::io(&folder))?;
+        }
+    }
+    Ok(saved_as)
+}
+
+/// Copies what is not zero from this byte on into the folder for what was cut.
+fn save(storage: &mut impl Storage, name: SegmentName, from: u64) -> Result<Option<String>, Error> {
+    let path = name.path();
+    let target = format!("{CUT}/{}-{from:010}", path.replace('/', "-"));
+    let temporary = format!("{target}{TEMPORARY}");
+    let (mut offset, mut is_something) = (from, false);
+    let mut piece = vec![0; PIECE];
+    loop {
+        let filled = storage.read_at(&path, offset, &mut piece).map_err(Error::io(&path))?;
+        if filled == 0 {
+            break;
+        }
+        if !is_zero(&piece[..filled]) {
+            if !is_something {
+                storage.create_folder(CUT).map_err(Error::io(CUT))?;
+            }
+            is_something = true;
+            let to = offset - from;
+            storage.write_at(&temporary, to, &piece[..filled]).map_err(Error::io(&temporary))?;
+        }
+        offset += filled as u64;
+    }
+    if !is_something {
+        return Ok(None);
+    }
+    storage.sync_data(&temporary).map_err(Error::io(&temporary))?;
+    storage.rename(&temporary, &target).map_err(Error::io(&target))?;
+    storage.sync_folder(CUT).map_err(Error::io(CUT))?;
+    Ok(Some(target))
+}
+
+/// Writes the first page and the last commit again, byte for byte. No more can be in doubt: one
+/// commit is under way at a time, and none is larger.
+fn rewrite(storage: &mut impl Storage, path: &str, end: u64) -> std::io::Result<()> {
+    let from = end.saturating_sub(COMMIT_BYTES_MAX as u64).max(PAGE_LEN as u64);
+    let mut piece = vec![0; PIECE];
+    copy_onto_itself(storage, path, 0, &mut piece[..PAGE_LEN])?;
+    let mut offset = from;
+    while offset < end {
+        let len = usize::try_from(end - offset).map_or(PIECE, |left| left.min(PIECE));
+        copy_onto_itself(storage, path, offset, &mut piece[..len])?;
+        offset += len as u64;
+    }
+    Ok(())
+}
+
+fn copy_onto_itself(
+    storage: &mut impl Storage,
+    path: &str,
+    offset: u64,
+    piece: &mut [u8],
+) -> std::io::Result<()> {
+    let filled = storage.read_at(path, offset, piece)?;
+    storage.write_at(path, offset, &piece[..filled])
+}
