@@ -50,8 +50,20 @@ pub struct Account {
     pub asset_code: String,
     /// Of the asset.
     pub asset_scale: u8,
+    /// The limits that the configuration had at the beginning of the generation. Those of the image
+    /// are others if an operator has changed them since the configuration named these.
+    pub configured: ConfiguredLimits,
     /// Its number, words and limits. Nothing is held.
     pub image: AccountImage,
+}
+
+/// The limits of an account as a configuration names them, in units of the account.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ConfiguredLimits {
+    /// The most the peer may come to owe us.
+    pub balance_max: u64,
+    /// The most we may come to owe the peer.
+    pub payable_max: u64,
 }
 
 /// The file of a snapshot.
@@ -151,6 +163,8 @@ pub fn encode_base(base: &Base) -> (Vec<u8>, Hash) {
             name_len: len(&account.name),
             asset_code_len: len(&account.asset_code),
             reserved: [0; 3],
+            configured_balance_max: account.configured.balance_max.into(),
+            configured_payable_max: account.configured.payable_max.into(),
         };
         bytes.extend(entry.as_bytes());
     }
@@ -415,6 +429,10 @@ fn read_entries(
             name: name(entry.name_len)?,
             asset_code: name(entry.asset_code_len)?,
             asset_scale: entry.asset_scale,
+            configured: ConfiguredLimits {
+                balance_max: entry.configured_balance_max.get(),
+                payable_max: entry.configured_payable_max.get(),
+            },
             image,
         });
     }
@@ -461,6 +479,7 @@ mod tests {
             name: name.into(),
             asset_code: "USD".into(),
             asset_scale: 9,
+            configured: ConfiguredLimits { balance_max: 3, payable_max: u64::MAX },
             image,
         };
         let mut words = [Words::default(); 5];

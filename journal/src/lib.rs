@@ -36,6 +36,7 @@ mod replay;
 pub mod scan;
 pub mod segment;
 pub mod slot;
+pub mod spill;
 mod storage;
 pub mod writer;
 

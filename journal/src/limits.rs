@@ -61,3 +61,6 @@ const _: () =
 const _: () = assert!(RECORD_BLOCKS_MAX <= 256);
 const _: () =
     assert!(BATCH_BYTES_MAX.is_multiple_of(PAGE_LEN) && BATCH_BYTES_MAX <= COMMIT_BYTES_MAX);
+
+/// Largest spill file: 4 million records, more than a shard can have in flight, and four times over.
+pub const SPILL_BYTES_MAX: usize = 256 << 20;

@@ -148,12 +148,18 @@ pub struct Entry {
     pub asset_code_len: u8,
     /// Zero.
     pub reserved: [u8; 3],
+    /// `balance_max` as the configuration had it, in units of the account.
+    pub configured_balance_max: U64,
+    /// `payable_max` as the configuration had it, in units of the account.
+    pub configured_payable_max: U64,
 }
 
-const _: () = assert!(size_of::<Entry>() == 8);
+const _: () = assert!(size_of::<Entry>() == 24);
 const _: () = assert!(offset_of!(Entry, asset_scale) == 2);
 const _: () = assert!(offset_of!(Entry, name_len) == 3);
 const _: () = assert!(offset_of!(Entry, asset_code_len) == 4);
+const _: () = assert!(offset_of!(Entry, configured_balance_max) == 8);
+const _: () = assert!(offset_of!(Entry, configured_payable_max) == 16);
 
 /// What a key stands for.
 #[derive(Clone, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]

@@ -8,7 +8,7 @@ use m2_core::{AccountId, AccountImage, ShardId};
 use super::Recovered;
 use super::found::generations;
 use crate::error::Error;
-use crate::image::{self, Account, Base};
+use crate::image::{self, Account, Base, ConfiguredLimits};
 use crate::names::{self, TEMPORARY};
 use crate::slot;
 use crate::storage::Storage;
@@ -25,10 +25,8 @@ pub struct Entry {
     pub asset_code: String,
     /// Of the asset.
     pub asset_scale: u8,
-    /// Units of the account.
-    pub balance_max: u64,
-    /// Units of the account.
-    pub payable_max: u64,
+    /// As the configuration names them. An operator's own stay in force as long as these stay.
+    pub limits: ConfiguredLimits,
 }
 
 /// Writes down everything that was recovered as the base of a new generation, and gives the writer
@@ -101,11 +99,16 @@ pub fn begin_generation(
 }
 
 fn account(recovered: &Recovered, number: usize, entry: &Entry) -> Account {
-    let Entry { shard, name, asset_code, asset_scale, balance_max, payable_max } = entry.clone();
-    let words = recovered.accounts.get(number).map_or_else(Words::default, |was| was.image.words);
+    let Entry { shard, name, asset_code, asset_scale, limits } = entry.clone();
+    let was = recovered.accounts.get(number);
+    let words = was.map_or_else(Words::default, |was| was.image.words);
+    let kept = was.filter(|was| was.configured == limits).map(|was| was.image);
+    let ConfiguredLimits { balance_max, payable_max } = kept.map_or(limits, |image| {
+        ConfiguredLimits { balance_max: image.balance_max, payable_max: image.payable_max }
+    });
     let account = AccountId(u32::try_from(number).expect("ACCOUNTS_MAX is less"));
     let image = AccountImage { account, words, balance_max, payable_max };
-    Account { shard, name, asset_code, asset_scale, image }
+    Account { shard, name, asset_code, asset_scale, configured: limits, image }
 }
 
 /// Removes what an attempt before this one left.

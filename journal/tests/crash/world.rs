@@ -9,7 +9,7 @@ use m2_core::record::{
     Key, KeyKind, KeyRecord, KeyState, LateFulfill, LimitsRecord, MoneyRecord, PairRecord, Record,
 };
 use m2_core::{AccountId, AccountImage, ConnectionId, Durability, ShardId, ShardImage};
-use m2_journal::image::Account;
+use m2_journal::image::{Account, ConfiguredLimits};
 use m2_journal::recover::{Entry, Recovered};
 use m2_journal::{Writer, record};
 
@@ -131,11 +131,14 @@ impl World {
             .map(|number| {
                 let was = recovered.accounts.get(number);
                 let image = was.map_or_else(|| new_image(number), |was| was.image);
+                let AccountImage { balance_max, payable_max, .. } = image;
+                let new = ConfiguredLimits { balance_max, payable_max };
                 Account {
                     shard: ShardId(rng.u16(..u16::try_from(shards).unwrap())),
                     name: format!("account {number}"),
                     asset_code: "XRP".into(),
                     asset_scale: 6,
+                    configured: was.map_or(new, |was| was.configured),
                     image,
                 }
             })
@@ -164,8 +167,7 @@ impl World {
             name: account.name.clone(),
             asset_code: account.asset_code.clone(),
             asset_scale: account.asset_scale,
-            balance_max: account.image.balance_max,
-            payable_max: account.image.payable_max,
+            limits: account.configured,
         };
         self.accounts.iter().map(entry).collect()
     }
