@@ -24,6 +24,8 @@ pub struct Head {
     pub shards: usize,
     /// Position of its first record.
     pub position: u64,
+    /// How many credits and reversals stand before it in the stream.
+    pub money: u64,
     /// Hash of the last batch before it; of the base, in the first segment.
     pub previous: Hash,
 }
@@ -45,6 +47,7 @@ impl Head {
         head.segment = self.name.number.into();
         head.shards = u16::try_from(self.shards).expect("SHARDS_MAX is less").into();
         head.position = self.position.into();
+        head.money = self.money.into();
         head.previous = self.previous.0;
         page[..size_of::<SegmentHead>()].copy_from_slice(head.as_bytes());
         hash::seal(&mut page[..], &Hash::NONE);
@@ -79,6 +82,7 @@ impl Head {
             },
             shards: usize::from(head.shards.get()),
             position: head.position.get(),
+            money: head.money.get(),
             previous: Hash(head.previous),
         })
     }
@@ -93,6 +97,7 @@ mod tests {
             name: SegmentName { generation: 3, stream: ShardId(1), number: 2 },
             shards: 2,
             position: 77,
+            money: 5,
             previous: Hash([9; 32]),
         }
     }
@@ -121,7 +126,7 @@ mod tests {
 
     #[test]
     fn nonzero_reserved_bytes_are_damage_under_a_right_hash() {
-        for offset in [54, 55, 96, PAGE_LEN - 1] {
+        for offset in [54, 55, 104, PAGE_LEN - 1] {
             let mut page = head().page();
             page[offset] = 1;
             hash::seal(&mut page[..], &Hash::NONE);

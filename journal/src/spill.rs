@@ -59,7 +59,7 @@ pub fn write(
     let Stream { generation, id, shards } = stream;
     let file = format!("spill-{generation:08}-{:03}-{position:020}.m2j", id.0);
     let name = SegmentName { generation, stream: id, number: 1 };
-    let head = segment::Head { name, shards, position, previous: Hash::NONE };
+    let head = segment::Head { name, shards, position, money: 0, previous: Hash::NONE };
     let mut bytes = head.page().to_vec();
     let (mut previous, mut at, mut rest) = (Hash::NONE, position, blocks);
     while !rest.is_empty() {

@@ -47,6 +47,8 @@ pub struct SegmentHead {
     pub reserved: [u8; 2],
     /// Position of its first record.
     pub position: U64,
+    /// How many credits and reversals stand before it in the stream.
+    pub money: U64,
     /// Hash of the last batch before it; of the base, in the first segment.
     pub previous: [u8; HASH_LEN],
 }
@@ -56,7 +58,7 @@ impl SegmentHead {
     pub const MAGIC: [u8; 8] = *b"M2JSEGMT";
 }
 
-const _: () = assert!(size_of::<SegmentHead>() == 96);
+const _: () = assert!(size_of::<SegmentHead>() == 104);
 const _: () = assert!(offset_of!(SegmentHead, magic) == 32);
 const _: () = assert!(offset_of!(SegmentHead, version) == 40);
 const _: () = assert!(offset_of!(SegmentHead, stream) == 42);
@@ -64,7 +66,8 @@ const _: () = assert!(offset_of!(SegmentHead, generation) == 44);
 const _: () = assert!(offset_of!(SegmentHead, segment) == 48);
 const _: () = assert!(offset_of!(SegmentHead, shards) == 52);
 const _: () = assert!(offset_of!(SegmentHead, position) == 56);
-const _: () = assert!(offset_of!(SegmentHead, previous) == 64);
+const _: () = assert!(offset_of!(SegmentHead, money) == 64);
+const _: () = assert!(offset_of!(SegmentHead, previous) == 72);
 
 /// The first bytes of a batch. One position for each shard follows.
 #[derive(Clone, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]

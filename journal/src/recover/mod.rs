@@ -316,10 +316,11 @@ impl<'a, S: Storage> Reader<'a, S> {
         Ok(Self { storage, parts, base: found.base_hash, told, progress })
     }
 
-    /// Tells the replay which credits and reversals will come.
+    /// Tells the replay which credits and reversals will come. Segments that have none are left out.
     fn expect(&mut self, replay: &mut Replay, index: usize) -> Result<(), Error> {
         let Part { stream, segments, .. } = &self.parts[index];
-        let mut heads = Heads::new(self.storage, *stream, segments.clone());
+        let segments = with_money(self.storage, segments)?;
+        let mut heads = Heads::new(self.storage, *stream, segments);
         while let Some((place, head)) = heads.next_head()? {
             if head.money == 0 {
                 continue;
@@ -380,6 +381,35 @@ fn judge(part: &Part) -> Result<(), Error> {
     }))
 }
 
+/// Segments that may have credits or reversals: the next one counts more of them, or does not tell.
+fn with_money(
+    storage: &mut impl Storage,
+    segments: &[SegmentName],
+) -> Result<Vec<SegmentName>, Error> {
+    let mut found = Vec::new();
+    let mut next = None;
+    for name in segments.iter().rev() {
+        let money = read_head(storage, *name)?.map(|head| head.money);
+        if money.is_none() || money != next {
+            found.push(*name);
+        }
+        next = money;
+    }
+    found.reverse();
+    Ok(found)
+}
+
+/// What a segment says of itself; nothing if it was not used yet, or is damaged.
+fn read_head(
+    storage: &mut impl Storage,
+    name: SegmentName,
+) -> Result<Option<segment::Head>, Error> {
+    let mut page = [0; PAGE_LEN];
+    let path = name.path();
+    storage.read_at(&path, 0, &mut page).map_err(Error::io(&path))?;
+    Ok(segment::Head::read(&mut page).ok().filter(|head| head.name == name))
+}
+
 /// Which segment to begin with: the last that begins at or before `needed`.
 fn first_needed(
     storage: &mut impl Storage,
@@ -387,12 +417,8 @@ fn first_needed(
     needed: u64,
 ) -> Result<usize, Error> {
     for (index, name) in segments.iter().enumerate().rev() {
-        let mut page = [0; PAGE_LEN];
-        let path = name.path();
-        storage.read_at(&path, 0, &mut page).map_err(Error::io(&path))?;
-        match segment::Head::read(&mut page) {
-            Ok(head) if head.name == *name && head.position <= needed => return Ok(index),
-            _ => {}
+        if read_head(storage, *name)?.is_some_and(|head| head.position <= needed) {
+            return Ok(index);
         }
     }
     match segments.first() {

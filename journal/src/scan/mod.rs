@@ -62,6 +62,8 @@ pub struct Scan<'a, S> {
     segments: Vec<SegmentName>,
     window: Window,
     link: Link,
+    /// Credits and reversals so far.
+    money: u64,
     place: Place,
     /// A segment is open at `place`.
     is_open: bool,
@@ -89,6 +91,7 @@ impl<'a, S: Storage> Scan<'a, S> {
             segments,
             window: Window::new(),
             link: Link { position: 0, hash: base },
+            money: 0,
             place: Place { segment: first, offset: 0 },
             is_open: false,
             is_over: false,
@@ -192,6 +195,7 @@ impl<'a, S: Storage> Scan<'a, S> {
             }
         };
         self.link = Link { position: head.end(), hash };
+        self.money = self.money.saturating_add(head.money.into());
         self.place.offset += len as u64;
         let bytes = self.window.get(self.storage, at.offset, len)?;
         Ok(Some((at, Batch::view(bytes, head, hash, &self.stream))))
@@ -236,9 +240,10 @@ impl<'a, S: Storage> Scan<'a, S> {
             Err(_) => Err(Fault::Short),
         };
         self.place = next;
-        match head.and_then(|head| self.judge(&head, is_first)) {
-            Ok(link) => {
-                self.link = link;
+        match head.and_then(|head| self.judge(head, is_first)) {
+            Ok(head) => {
+                self.link = Link { position: head.position, hash: head.previous };
+                self.money = head.money;
                 self.place.offset = PAGE_LEN as u64;
                 self.is_open = true;
             }
@@ -247,20 +252,22 @@ impl<'a, S: Storage> Scan<'a, S> {
         Ok(())
     }
 
-    /// What a segment is chained to, if it is the one that comes next.
-    fn judge(&self, head: &segment::Head, is_first: bool) -> Result<Link, Fault> {
+    /// The head of a segment, if it is the one that comes next.
+    fn judge(&self, head: segment::Head, is_first: bool) -> Result<segment::Head, Fault> {
         if head.name != self.place.segment || head.shards != self.stream.shards {
             return Err(Fault::Foreign);
         }
-        let link = Link { position: head.position, hash: head.previous };
         if is_first && head.name.number > 1 {
-            return Ok(link);
+            return Ok(head);
         }
-        let expected = self.link.position;
-        if link.position != expected {
-            return Err(Fault::Position { expected, found: link.position });
+        let (expected, found) = (self.link.position, head.position);
+        if found != expected {
+            return Err(Fault::Position { expected, found });
         }
-        if link.hash == self.link.hash { Ok(link) } else { Err(Fault::Hash) }
+        if head.money != self.money {
+            return Err(Fault::Counts);
+        }
+        if head.previous == self.link.hash { Ok(head) } else { Err(Fault::Hash) }
     }
 
     /// A segment that was prepared and not used: all behind it are as empty.

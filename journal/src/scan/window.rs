@@ -29,7 +29,7 @@ impl Window {
 
     /// For whoever reads heads of batches and leaves out what is between them.
     pub(crate) fn of_heads() -> Self {
-        Self::with_piece(16 * PAGE_LEN)
+        Self::with_piece(4 * PAGE_LEN)
     }
 
     fn with_piece(piece: usize) -> Self {

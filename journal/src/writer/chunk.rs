@@ -7,6 +7,8 @@ use crate::batch::{self, Head, Stream};
 use crate::hash::Hash;
 use crate::layout::Block;
 use crate::limits::{BATCH_BYTES_MAX, BLOCK_LEN, PAGE_LEN};
+use crate::names::SegmentName;
+use crate::segment;
 
 /// What a batch says of the moment at which it is sealed.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +27,10 @@ pub(super) struct Chunk {
     position: u64,
     /// Position after its last record.
     end: u64,
+    /// Credits and reversals in the stream before it.
+    money_before: u64,
+    /// Those up to its end.
+    money: u64,
     /// Hash of the batch before its first one.
     previous: Hash,
     /// Hash of its last batch that is sealed, or `previous`.
@@ -48,13 +54,25 @@ struct Open {
 }
 
 impl Chunk {
-    /// An empty one. `buffer` may be used or new.
-    pub(super) fn new(mut buffer: Vec<u8>, position: u64, previous: Hash) -> Self {
+    /// The first one of a stream.
+    pub(super) fn first(buffer: Vec<u8>, base: Hash) -> Self {
+        Self::new(buffer, 0, 0, base)
+    }
+
+    /// An empty one behind this one, all of whose batches are sealed. `buffer` may be used or new.
+    pub(super) fn next(&self, mut buffer: Vec<u8>) -> Self {
+        assert!(self.open.is_none(), "a chunk is sealed before it is left");
         buffer.clear();
+        Self::new(buffer, self.end, self.money, self.last)
+    }
+
+    fn new(buffer: Vec<u8>, position: u64, money: u64, previous: Hash) -> Self {
         Self {
             bytes: buffer,
             position,
             end: position,
+            money_before: money,
+            money,
             previous,
             last: previous,
             open: None,
@@ -67,10 +85,6 @@ impl Chunk {
         self.bytes.is_empty()
     }
 
-    pub(super) fn position(&self) -> u64 {
-        self.position
-    }
-
     pub(super) fn end(&self) -> u64 {
         self.end
     }
@@ -80,14 +94,10 @@ impl Chunk {
         (self.end - self.position) * BLOCK_LEN as u64
     }
 
-    pub(super) fn previous(&self) -> Hash {
-        self.previous
-    }
-
-    /// Hash of its last batch. All are sealed.
-    pub(super) fn last(&self) -> Hash {
-        assert!(self.open.is_none(), "a chunk is sealed before it is left");
-        self.last
+    /// The first page of a segment that begins with it.
+    pub(super) fn segment_head(&self, name: SegmentName, shards: usize) -> segment::Head {
+        let Self { position, money_before: money, previous, .. } = *self;
+        segment::Head { name, shards, position, money, previous }
     }
 
     /// Bytes that it takes on the disk.
@@ -122,6 +132,7 @@ impl Chunk {
         open.records += 1;
         open.blocks += u32::try_from(record.len()).expect("RECORD_BLOCKS_MAX is less");
         open.money += u32::from(is_money);
+        self.money += u64::from(is_money);
         self.end += 1;
     }
 

@@ -12,7 +12,6 @@ use crate::hash::Hash;
 use crate::layout::Block;
 use crate::op::Op;
 use crate::record;
-use crate::segment;
 use crate::slot;
 
 /// Buffers kept for the next chunks.
@@ -67,7 +66,7 @@ impl Stream {
             stream,
             segments: Segments::new(stream, segment_bytes),
             commit_max,
-            open: Chunk::new(Vec::with_capacity(commit_max), 0, base),
+            open: Chunk::first(Vec::with_capacity(commit_max), base),
             full: VecDeque::new(),
             full_bytes: 0,
             commit: None,
@@ -115,9 +114,8 @@ impl Stream {
                 Some(Op::Commit { segment, offset, bytes: self.begin(now_ns) })
             }
             Place::Next(name) => {
-                let (position, previous) = (next.position(), next.previous());
-                self.segments.open(position);
-                let head = segment::Head { name, shards: self.stream.shards, position, previous };
+                let head = next.segment_head(name, self.stream.shards);
+                self.segments.open(head.position);
                 Some(Op::Open { segment: name, page: head.page() })
             }
             Place::Nowhere => None,
@@ -213,7 +211,7 @@ impl Stream {
         open.seal(moment);
         let buffer = self.spare.pop();
         let buffer = buffer.unwrap_or_else(|| Vec::with_capacity(self.commit_max));
-        let next = Chunk::new(buffer, self.open.end(), self.open.last());
+        let next = self.open.next(buffer);
         let full = core::mem::replace(&mut self.open, next);
         self.full_bytes += full.padded_len() as u64;
         self.full.push_back(full);

@@ -65,7 +65,7 @@ fn next_commit(writer: &mut Writer, disk: &mut Memory, now_ns: u64) -> Option<(O
 /// behind the last one in each segment is zeros.
 fn read(disk: &mut Memory, stream: ShardId, shards: usize) -> Vec<(Head, Vec<u64>, Vec<Block>)> {
     let which = batch::Stream { generation: 1, id: stream, shards };
-    let (mut last, mut position, mut found) = (BASE, 0, Vec::new());
+    let (mut last, mut position, mut money, mut found) = (BASE, 0, 0, Vec::new());
     for number in 1.. {
         let name = SegmentName { generation: 1, stream, number };
         let Some(file) = disk.files.get_mut(&name.path()) else { break };
@@ -74,7 +74,7 @@ fn read(disk: &mut Memory, stream: ShardId, shards: usize) -> Vec<(Head, Vec<u64
             assert!(rest.iter().all(|byte| *byte == 0));
             continue;
         }
-        let head = segment::Head { name, shards, position, previous: last };
+        let head = segment::Head { name, shards, position, money, previous: last };
         assert_eq!(segment::Head::read(page), Ok(head));
         while rest.len() >= size_of::<BatchHead>() && rest[..4096].iter().any(|byte| *byte != 0) {
             let head = Head::peek(rest, &which).unwrap();
@@ -82,6 +82,7 @@ fn read(disk: &mut Memory, stream: ShardId, shards: usize) -> Vec<(Head, Vec<u64
             last = Batch::check(bytes, &head, &which, &last).unwrap();
             assert_eq!(head.position, position);
             position = head.end();
+            money += u64::from(head.money);
             let batch = Batch::view(bytes, head, last, &which);
             found.push((head, batch.given().collect(), batch.blocks.to_vec()));
             rest = behind;
