@@ -9,5 +9,6 @@
 pub mod alternate;
 pub mod bare;
 pub mod driver;
+pub mod journal;
 pub mod pump;
 pub mod workload;
