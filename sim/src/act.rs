@@ -70,6 +70,14 @@ impl World {
                 let core = self.core(a, b);
                 self.drain_records(core);
             }
+            Kind::Journal => {
+                let switch = self.switch(a);
+                if b.is_multiple_of(25) {
+                    self.fail(switch, c)
+                } else {
+                    self.stand_still(switch, c, d)
+                }
+            }
         }
     }
 
@@ -166,7 +174,7 @@ impl World {
         }
     }
 
-    fn cores_of(&self, switch: usize) -> core::ops::Range<usize> {
+    pub(crate) fn cores_of(&self, switch: usize) -> core::ops::Range<usize> {
         let first = self.net.nodes[switch].first_core;
         first..first + usize::from(self.net.plan.switches[switch].shards)
     }

@@ -26,6 +26,12 @@ pub(crate) struct Account {
     pub(crate) live: Option<u32>,
     /// Its connections by epoch, from 1.
     pub(crate) wires: Vec<usize>,
+    /// Fulfilled from it and to it, the record not durable; fulfilled from it, not given.
+    pub(crate) unrecorded_in: Sum,
+    pub(crate) unrecorded_out: Sum,
+    pub(crate) withheld: Sum,
+    /// Packets whose FULFILL may go and waits for room.
+    pub(crate) backlog: Vec<usize>,
     /// What every packet, credit, reversal and settled payment has changed: equation 1.
     pub(crate) position: i128,
 }
@@ -47,6 +53,10 @@ impl Account {
             count_out: 0,
             live: None,
             wires: Vec::new(),
+            unrecorded_in: Sum::default(),
+            unrecorded_out: Sum::default(),
+            withheld: Sum::default(),
+            backlog: Vec::new(),
             position: 0,
         }
     }
@@ -71,6 +81,25 @@ impl Account {
         let Words { balance, held_in, held_out, frozen, prepaid } = self.words;
         balance - prepaid + held_in > self.balance_max
             || held_out - balance + frozen > self.payable_max
+    }
+}
+
+/// How many, and how much.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Sum {
+    pub(crate) count: u64,
+    pub(crate) value: u128,
+}
+
+impl Sum {
+    pub(crate) fn add(&mut self, amount: u64) {
+        self.count += 1;
+        self.value += u128::from(amount);
+    }
+
+    pub(crate) fn sub(&mut self, amount: u64) {
+        self.count -= 1;
+        self.value -= u128::from(amount);
     }
 }
 
@@ -130,6 +159,10 @@ pub(crate) struct Node {
     /// By version, from 1.
     pub(crate) tariffs: Vec<Tariff>,
     pub(crate) ways: Vec<Ways>,
+    /// Until when its journal makes nothing durable, on the clock of the simulation.
+    pub(crate) journal_stuck_until: u64,
+    /// It never will again.
+    pub(crate) journal_is_lost: bool,
     /// Keys and accounts of amounts that are frozen.
     pub(crate) frozen: Vec<(Key, u32)>,
 }
@@ -187,6 +220,10 @@ pub(crate) enum State {
     Flying,
     /// Decided; the answer is on its way to the incoming half.
     Answering(Ending),
+    /// Fulfilled and counted; the FULFILL waits for its record.
+    Withheld(Vec<u8>),
+    /// It waits for its record no longer, but for room in its link's egress.
+    LetGo(Vec<u8>),
     /// Answered.
     Done,
 }

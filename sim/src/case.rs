@@ -44,6 +44,8 @@ pub enum Sabotage {
     Payment(usize),
     /// After so many operations a packet that is in flight is forgotten.
     Packet(usize),
+    /// After so many operations a shard is told that its records are durable which are not.
+    Record(usize),
 }
 
 /// A case in which all judges were content.

@@ -24,6 +24,7 @@ mod case;
 mod coverage;
 mod dice;
 mod endpoint;
+mod journal;
 mod judge;
 mod money;
 mod net;

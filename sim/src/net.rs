@@ -4,7 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use m2_core::{Answer, ConnectionId, Forward, Key, KeyState, Now, Rates, Routes};
+use m2_core::{
+    Answer, ConnectionId, Forward, JournalState, Key, KeyState, Now, Rates, Routes,
+    UnrecordedFulfill,
+};
 
 use crate::books::{Hop, Node, Written};
 use crate::coverage::{Coverage, Fault};
@@ -32,6 +35,9 @@ pub(crate) enum Event {
     Credit { link: usize, side: usize, amount: u64, key: u128 },
     Hear { endpoint: usize },
     Resume { switch: usize },
+    Durable { core: usize, stream: usize, position: u64 },
+    Journal { core: usize, refuses: bool },
+    JournalFailed { core: usize },
 }
 
 /// A Forward between two shards, with its bytes.
@@ -84,6 +90,16 @@ pub(crate) struct Shard {
     pub(crate) taken: usize,
     /// Records that packets in flight may need.
     pub(crate) places: usize,
+    /// What it was told of the journal: its state, and by stream how far that is durable.
+    pub(crate) journal: JournalState,
+    pub(crate) told: Vec<u64>,
+    /// By stream: fulfilled packets of its accounts that are not durable, and when that was counted.
+    pub(crate) undurable: Vec<VecDeque<(usize, u64)>>,
+    /// Packets that its accounts have fulfilled and that are not durable.
+    pub(crate) undurable_out: VecDeque<usize>,
+    /// FULFILLs given without a durable record.
+    pub(crate) graced: u64,
+    pub(crate) unrecorded: u64,
     /// What each key stands for.
     pub(crate) keys: BTreeMap<Key, KeyState>,
     /// By stream of the switch: the incoming legs of records below were counted here.
@@ -149,6 +165,8 @@ pub(crate) struct Net {
     pub(crate) at_switch: usize,
     /// All late FULFILLs that hash right, each packet's first.
     pub(crate) late_count: u64,
+    /// What the step at hand must list as given without a record.
+    pub(crate) listed: Vec<UnrecordedFulfill>,
     /// Keys told of so far.
     pub(crate) keys: u128,
     /// By core and name.
@@ -251,8 +269,15 @@ impl Net {
             let jitter = (chance >> 20) % (delay / 2 + 1);
             let len = usize::try_from(len).expect("a short piece");
             let pipe = &mut self.wires[wire].pipes[side];
-            let Some(at) = pipe.take(len, window, self.now_ns + delay + jitter) else { return };
+            let Some(at) = pipe.take(len, window, self.now_ns + delay + jitter) else { break };
             self.at(at, Event::Arrive { wire, side });
+        }
+        // What waits for room looks again.
+        if let End::Account { switch, account } = self.end(wire, side)
+            && !self.nodes[switch].accounts[account as usize].backlog.is_empty()
+            && self.wires[wire].pipes[side].waiting() < self.plan.links[link].egress_cap / 2
+        {
+            self.wake_soon(self.core_of(switch, account));
         }
     }
 

@@ -61,6 +61,8 @@ kinds! {
     Drain "drain" 1;
     /// Records are taken out: switch.
     Records "records" 6;
+    /// A journal stands still, and refuses or does not, or fails: switch, which, milliseconds.
+    Journal "journal" 4;
 }
 
 /// One operation.

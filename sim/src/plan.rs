@@ -59,8 +59,14 @@ pub(crate) struct SwitchPlan {
     pub(crate) poll_ns: u64,
     /// Packets in a vector, messages taken from a ring, in one look.
     pub(crate) vector: usize,
-    /// Records are taken out every so many looks.
+    /// Records are taken out every so many looks, at most so many at once.
     pub(crate) records_every: u64,
+    pub(crate) records_at_once: usize,
+    /// About how long a record takes from the core until it is durable.
+    pub(crate) flush_ns: u64,
+    pub(crate) grace_ms: u32,
+    pub(crate) async_ms: u32,
+    pub(crate) async_bytes: u64,
     pub(crate) accounts: Vec<AccountPlan>,
 }
 
@@ -125,7 +131,32 @@ impl Plan {
             let switch = switch.unwrap_or_else(|| dice.usize(..count));
             plan.join(dice, switch, None);
         }
+        plan.journals();
         plan
+    }
+
+    /// What becomes of records, by dice of its own.
+    fn journals(&mut self) {
+        let dice = &mut dice(&[self.seed, 0xd15c]);
+        const MIXED: &[Durability] =
+            &[Durability::Sync, Durability::Sync, Durability::Async, Durability::None];
+        const SYNC: &[Durability] = &[Durability::Sync];
+        const RECORDED: &[Durability] = &[Durability::Sync, Durability::Async];
+        let kinds = one_of(dice, &[MIXED, MIXED, SYNC, RECORDED]);
+        const FAST: &[u64] = &[50_000, 1_000_000];
+        const SLOW: &[u64] = &[8_000_000, 60_000_000];
+        const VERY_SLOW: &[u64] = &[800_000_000];
+        let speeds = one_of(dice, &[FAST, FAST, SLOW, VERY_SLOW]);
+        for switch in &mut self.switches {
+            switch.records_at_once = one_of(dice, &[1, 8, usize::MAX]);
+            switch.flush_ns = one_of(dice, speeds);
+            switch.grace_ms = one_of(dice, &[0, 5, switch.margin_ms / 2, switch.margin_ms, 300]);
+            switch.async_ms = one_of(dice, &[0, 3, 100, u32::MAX]);
+            switch.async_bytes = one_of(dice, &[0, 64, 640, 6_400, u64::MAX]);
+            for account in &mut switch.accounts {
+                account.durability = one_of(dice, kinds);
+            }
+        }
     }
 
     /// A link between a switch and another, or an endpoint.
@@ -171,7 +202,7 @@ impl Plan {
             shard,
             relation,
             limits: limits(dice, unit, self.harsh),
-            durability: Durability::Async,
+            durability: Durability::Sync,
         });
         End::Account { switch, account }
     }
@@ -218,6 +249,11 @@ fn switch(dice: &mut Rng, shards_max: u16, tight: bool) -> SwitchPlan {
         poll_ns: one_of(dice, &[1_000, 50_000, 500_000]),
         vector: one_of(dice, &[1, 7, 64, 64]),
         records_every: if tight { one_of(dice, &[4, 50]) } else { one_of(dice, &[1, 20]) },
+        records_at_once: usize::MAX,
+        flush_ns: 0,
+        grace_ms: 0,
+        async_ms: 0,
+        async_bytes: 0,
         accounts: Vec::new(),
     }
 }

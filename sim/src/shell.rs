@@ -8,7 +8,7 @@ use m2_core::{Now, Request, Response, ResponseBody, Switch};
 use crate::coverage::Fault;
 use crate::dice::{dice, often};
 use crate::judge::{Input, ResponseIn, Says};
-use crate::net::{AnswerItem, ForwardItem, Net};
+use crate::net::{AnswerItem, ForwardItem, MS, Net};
 use crate::plan::End;
 use crate::port::{Port, with_port};
 use crate::world::World;
@@ -45,6 +45,8 @@ impl World {
             self.drain_records(core);
         }
         self.flush(core);
+        self.use_room(core);
+        self.flush(core);
         self.sleep(core);
     }
 
@@ -62,6 +64,9 @@ impl World {
         let decider = &mut self.cores[core];
         with_port(net, core, |port| run(now, decider, port));
         judge(net, now);
+        let mut unrecorded = Vec::new();
+        decider.drain_unrecorded(|one| unrecorded.push(one));
+        net.check_listed(unrecorded);
         net.fill_rings(core);
         net.coverage.steps += 1;
         net.check_touched(&self.cores);
@@ -81,8 +86,8 @@ impl World {
                 self.net.shards[core].answer_bytes[from] -= packet.len();
                 self.step(
                     core,
-                    |_, switch, port| switch.answered(answer, &packet, port),
-                    |net, _| net.judge_answered(core, from, hop),
+                    |now, switch, port| switch.answered(now, answer, &packet, port),
+                    |net, now| net.judge_answered(core, now, from, hop),
                 );
             }
             for _ in 0..most {
@@ -103,6 +108,9 @@ impl World {
         if !is_due(&self.cores[core]) {
             let overdue = self.net.shards[core].due.range(..(now.mono_ns + 1, 0)).next();
             assert!(overdue.is_none(), "expiry: {overdue:?} is due, and the core says nothing is");
+            let overdue = self.net.overdue(core, now);
+            let is_none = overdue.is_empty();
+            assert!(is_none, "durable: {overdue:?} cannot wait, and the core says that all can");
             return;
         }
         self.step(
@@ -180,16 +188,6 @@ impl World {
         );
     }
 
-    /// Takes records out of a core.
-    pub(crate) fn drain_records(&mut self, core: usize) {
-        let Self { cores, net, .. } = self;
-        let decider = &mut cores[core];
-        let mut records = Vec::new();
-        decider.drain_records(usize::MAX, |record| records.push(record));
-        decider.drain_notices(drop);
-        records.iter().for_each(|record| net.judge_record(core, record));
-    }
-
     /// Sends what the step has left on links; closes those that have too much.
     pub(crate) fn flush(&mut self, core: usize) {
         let dirty = core::mem::take(&mut self.net.shards[core].dirty);
@@ -205,13 +203,18 @@ impl World {
         }
     }
 
-    /// Plans the next look: soon if something waits, else when a packet's time is up.
+    /// Plans the next look: soon if something waits, else when a packet's time is up. Records are not
+    /// left in a core for long.
     pub(crate) fn sleep(&mut self, core: usize) {
         let shard = &self.net.shards[core];
         let waits = shard.forwards.iter().any(|ring| !ring.is_empty())
             || shard.answers.iter().any(|ring| !ring.is_empty());
+        let has_records = shard.taken < shard.stream.len();
         if waits {
             self.net.wake_soon(core);
+        }
+        if has_records {
+            self.net.wake(core, self.net.now_ns + MS);
         }
         let ahead_ns = self.net.now_of(core).mono_ns - self.net.now_ns;
         if let Some(deadline) = self.cores[core].next_deadline_ns() {
@@ -317,7 +320,9 @@ impl Net {
                 FrameType::Response | FrameType::Error => {
                     let len = packet.map_or(0, <[u8]>::len);
                     if !self.has_answer_room(core, vectors.response_bytes.len(), len) {
-                        // Whoever empties the ring wakes this shard.
+                        // Whoever empties the ring wakes this shard; what it would be filled with by
+                        // this very look, it takes first.
+                        vectors.is_more |= !vectors.response_bytes.is_empty();
                         self.coverage.saw(Fault::AnswersHeldBack);
                         break;
                     }

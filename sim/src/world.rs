@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use m2_core::{
-    AccountConfig, AccountId, AssetIndex, Key, Network, Now, ShardId, Switch, SwitchConfig,
+    AccountConfig, AccountId, AssetIndex, JournalState, Key, Network, Now, ShardId, Switch,
+    SwitchConfig,
 };
 
-use crate::books::{Account, Hop, Node};
+use crate::books::{Account, Hop, Node, State};
 use crate::case::Sabotage;
 use crate::coverage::{Coverage, Fault};
 use crate::dice::{dice, mix, one_of};
@@ -68,6 +69,8 @@ impl World {
             skew_ms: switch.skew_ms,
             tariffs: vec![tariff],
             ways: vec![table],
+            journal_stuck_until: 0,
+            journal_is_lost: false,
             frozen: Vec::new(),
         });
         for shard in 0..switch.shards {
@@ -116,8 +119,31 @@ impl World {
                 self.net.touched.push((switch, account_in));
                 true
             }
+            Sabotage::Record(at) if at <= done => self.tell_too_early(),
             _ => false,
         }
+    }
+
+    /// A shard with a FULFILL that would leave by it is told that its own stream is durable.
+    fn tell_too_early(&mut self) -> bool {
+        let waits = |hop: &&usize| {
+            let Hop { core_in, core_out, switch, account_in, epoch_in, ref state, .. } =
+                self.net.hops[**hop];
+            let live = self.net.nodes[switch].accounts[account_in as usize].live;
+            core_in == core_out && live == Some(epoch_in) && matches!(state, State::Withheld(_))
+        };
+        let hops: Vec<usize> = (0..self.net.hops.len()).collect();
+        let Some(hop) = hops.iter().find(waits) else { return false };
+        let Hop { core_in, core_out, switch, .. } = self.net.hops[*hop];
+        let stream = core_out - self.net.nodes[switch].first_core;
+        let stream = ShardId(u16::try_from(stream).expect("a few shards"));
+        let position = self.net.shards[core_out].stream.len() as u64;
+        self.step(
+            core_in,
+            |_, switch, port| switch.durable(stream, position, port),
+            |net, _| net.expect_no_more(),
+        );
+        true
     }
 
     /// Lets everything happen up to a moment.
@@ -148,11 +174,17 @@ impl World {
             self.net.endpoints[endpoint].deaf_until = 0;
             self.net.at(self.net.now_ns, Event::Hear { endpoint });
         }
-        while let Some(Reverse((at_ns, ..))) = self.net.events.peek() {
-            self.run_until(*at_ns);
-        }
-        for core in 0..self.cores.len() {
-            self.drain_records(core);
+        loop {
+            while let Some(Reverse((at_ns, ..))) = self.net.events.peek() {
+                self.run_until(*at_ns);
+            }
+            for core in 0..self.cores.len() {
+                self.drain_records(core);
+            }
+            // What was taken out becomes durable, and lets more go.
+            if self.net.events.is_empty() {
+                break;
+            }
         }
         self.net.check_end(&self.cores);
     }
@@ -192,6 +224,16 @@ impl World {
                 self.credit(link, side, amount, Key(key.to_be_bytes()));
             }
             Event::Resume { switch } => self.drain(switch, false),
+            Event::Durable { core, .. }
+            | Event::Journal { core, .. }
+            | Event::JournalFailed { core } => {
+                let until_ns = self.net.shards[core].stalled_until;
+                if until_ns > self.net.now_ns {
+                    self.net.at(until_ns, event);
+                } else {
+                    self.hear_journal(event);
+                }
+            }
             Event::Hear { endpoint } => {
                 if let Some(wire) = self.net.endpoints[endpoint].wire {
                     self.net.hear(endpoint, wire);
@@ -241,6 +283,7 @@ impl World {
                 book.wires.push(wire);
                 let is_next = book.wires.len() == connection.epoch.get() as usize;
                 assert!(is_next, "answer: an epoch twice");
+                self.net.lose_backlog(switch, account);
                 self.net.wires[wire].ends[side].connection = Some(connection);
                 self.net.shards[core].wires.push((wire, side));
                 self.net.wake_soon(core);
@@ -305,6 +348,7 @@ impl World {
         let book = &mut self.net.nodes[switch].accounts[connection.account.0 as usize];
         if book.live.and_then(NonZeroU32::new) == Some(connection.epoch) {
             book.live = None;
+            self.net.lose_backlog(switch, connection.account.0);
         }
     }
 }
@@ -336,6 +380,7 @@ fn net(plan: Plan) -> Net {
         undelivered: 0,
         at_switch: 0,
         late_count: 0,
+        listed: Vec::new(),
         keys: 0,
         refused: HashMap::new(),
         pairs: BTreeMap::new(),
@@ -359,9 +404,9 @@ fn config(plan: &Plan, number: usize, shard: u16, start: Now) -> SwitchConfig {
         own_address: format!("test.s{number}").parse().expect("an address"),
         network: Network::Test,
         expiry_margin_ms: switch.margin_ms,
-        sync_grace_ms: 0,
-        async_ms: u32::MAX,
-        async_bytes: u64::MAX,
+        sync_grace_ms: switch.grace_ms,
+        async_ms: switch.async_ms,
+        async_bytes: switch.async_bytes,
         remaining_ms_min: switch.remaining_ms_min,
         hold_ms_max: switch.hold_ms_max,
         in_flight_slots: switch.slots,
@@ -421,6 +466,12 @@ fn shell(plan: &Plan, switch: usize, shard: u16) -> Shard {
         taken: 0,
         places: 0,
         keys: BTreeMap::new(),
+        journal: JournalState::Ready,
+        told: vec![0; streams],
+        undurable: (0..streams).map(|_| VecDeque::new()).collect(),
+        undurable_out: VecDeque::new(),
+        graced: 0,
+        unrecorded: 0,
         applied: vec![0; streams],
         under_way: vec![0; shards],
     }

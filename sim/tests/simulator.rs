@@ -60,6 +60,20 @@ fn a_packet_that_is_forgotten_is_found() {
 }
 
 #[test]
+fn a_record_that_is_said_to_be_durable_and_is_not_is_found() {
+    let mut found = 0;
+    for seed in 0..40 {
+        let case = Case { sabotage: Some(Sabotage::Record(40)), ..Case::of(seed) };
+        // In some networks nothing waits.
+        if let Err(failure) = case.run() {
+            assert!(failure.message.starts_with("equation 4"), "{}", failure.message);
+            found += 1;
+        }
+    }
+    assert!(found > 20, "{found} of 40");
+}
+
+#[test]
 fn a_failure_is_shrunk_to_what_it_needs() {
     // A judge that minds two cuts after a payment, whatever else there is.
     let fails = |case: &Case| {

@@ -6,9 +6,11 @@ use m2_codec::address::Address;
 
 use crate::bucket::Bucket;
 use crate::counters::AccountCounters;
+use crate::gate::LegIn;
 use crate::ids::{AccountId, AssetIndex, ConnectionId, Now, ShardId};
 use crate::ledger::{Ledger, Words};
 use crate::limits;
+use crate::withheld::{Backlog, Legs};
 
 /// What the peer is to us (RFC 34). Only a child is told its address by IL-DCP.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,6 +95,13 @@ pub struct AccountView {
     pub in_flight_in: u32,
     /// PREPAREs to the peer without an answer.
     pub in_flight_out: u32,
+    /// PREPAREs from the peer that were fulfilled and whose record is not durable: what it owes us
+    /// for them a crash would forget.
+    pub unrecorded_in: Legs,
+    /// PREPAREs to the peer that it has fulfilled and whose record is not durable.
+    pub unrecorded_out: Legs,
+    /// PREPAREs from the peer whose FULFILL waits for its record, or for room in the link's egress.
+    pub withheld: Legs,
     /// It has a link now.
     pub connected: bool,
     /// What has happened on it since the start.
@@ -105,10 +114,15 @@ pub(crate) struct Account {
     /// What a child is told by IL-DCP.
     pub(crate) child_address: Option<Address>,
     pub(crate) ledger: Ledger,
-    /// PREPAREs from the peer, from their hold until their `Answer` is taken.
+    /// PREPAREs from the peer, from their hold until their answer is given.
     pub(crate) in_flight_in: u32,
     /// Slots toward the peer.
     pub(crate) in_flight_out: u32,
+    /// See [`AccountView`].
+    pub(crate) unrecorded_in: Legs,
+    pub(crate) unrecorded_out: Legs,
+    pub(crate) withheld: Legs,
+    pub(crate) backlog: Backlog,
     pub(crate) packets: Option<Bucket>,
     pub(crate) amount: Option<Bucket>,
     /// Requests that we answer ourselves.
@@ -130,6 +144,10 @@ impl Account {
             ledger: Ledger::new(config.id, balance_max, payable_max),
             in_flight_in: 0,
             in_flight_out: 0,
+            unrecorded_in: Legs::default(),
+            unrecorded_out: Legs::default(),
+            withheld: Legs::default(),
+            backlog: Backlog::default(),
             packets: packets.map(|limit| Bucket::new(limit, now_ns)),
             amount: amount.map(|limit| Bucket::new(limit, now_ns)),
             own_answers: Bucket::new(RateLimit { per_s: own, burst: own }, now_ns),
@@ -166,11 +184,20 @@ impl Account {
             && self.packets.as_mut().is_none_or(|bucket| bucket.try_take(1, now.mono_ns))
     }
 
+    /// A FULFILL that was withheld has been given, or has nobody to go to.
+    pub(crate) fn given(&mut self, leg: &LegIn) {
+        self.in_flight_in -= 1;
+        self.withheld.sub(leg.amount);
+    }
+
     pub(crate) fn view(&self) -> AccountView {
         AccountView {
             words: self.ledger.words(),
             in_flight_in: self.in_flight_in,
             in_flight_out: self.in_flight_out,
+            unrecorded_in: self.unrecorded_in,
+            unrecorded_out: self.unrecorded_out,
+            withheld: self.withheld,
             connected: self.link.is_some(),
             counters: self.counters,
         }

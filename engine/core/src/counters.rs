@@ -72,6 +72,10 @@ pub struct Counters {
     pub late_fulfills_unrecorded: u64,
     /// FULFILLs whose sender's connection was gone.
     pub undelivered_fulfills: u64,
+    /// FULFILLs given before their record was durable, as their time was nearly up.
+    pub fulfills_graced: u64,
+    /// FULFILLs given without a durable record, as the journal had failed.
+    pub fulfills_unrecorded: u64,
     /// Pairs that were fulfilled.
     pub pairs_fulfilled: u64,
     /// Records taken out of the core.
@@ -92,6 +96,8 @@ impl Default for Counters {
             late_fulfills: 0,
             late_fulfills_unrecorded: 0,
             undelivered_fulfills: 0,
+            fulfills_graced: 0,
+            fulfills_unrecorded: 0,
             pairs_fulfilled: 0,
             records: 0,
             notices_lost: 0,

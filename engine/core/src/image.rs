@@ -52,8 +52,15 @@ impl Switch {
     /// How far this shard is in each stream.
     #[must_use]
     pub fn positions(&self) -> Positions {
-        let given = self.applied.clone();
-        Positions { appended: self.appended, applied: self.applied.clone(), given }
+        let applied = self.applied.clone();
+        let waiting = |stream| self.gate.waiting_from(stream);
+        let given = applied.iter().enumerate().map(|(at, upto)| waiting(at).unwrap_or(*upto));
+        let mut given: Vec<u64> = given.collect();
+        for leg in self.accounts.iter().flat_map(|account| account.backlog.legs()) {
+            let given = &mut given[leg.stream.index()];
+            *given = leg.position.min(*given);
+        }
+        Positions { appended: self.appended, applied, given }
     }
 
     /// What a snapshot needs of this shard.

@@ -5,8 +5,9 @@
 //! comes back, the hold becomes balance or is released, and the answer goes to the very connection
 //! that asked.
 //!
-//! Invariants: an account's `in_flight_in` counts the packets whose `Forward` or `Answer` exists; so
-//! does a snapshot of rates count those that it converted, and stays until there are none.
+//! Invariants: an account's `in_flight_in` counts the packets whose `Forward` or `Answer` exists, and
+//! those whose FULFILL is withheld; a snapshot of rates counts those that it converted until their
+//! `Answer` is taken, and stays until there are none.
 
 use core::ops::Range;
 
@@ -14,12 +15,11 @@ use arrayvec::ArrayVec;
 use m2_codec::address;
 use m2_codec::ilp::{self, Prepare};
 
-use crate::account::Account;
+use crate::account::{Account, Durability};
+use crate::gate::LegIn;
 use crate::ids::{AccountId, ConnectionId, Now};
 use crate::limits::BATCH_MAX;
-use crate::message::{
-    Answer, AnswerBytes, Conversion, Forward, Notice, Origin, Outcome, PrepareBytes, Recorded,
-};
+use crate::message::{Answer, AnswerBytes, Conversion, Forward, Origin, Outcome, PrepareBytes};
 use crate::own;
 use crate::rates::ConversionError;
 use crate::refusal::Refusal;
@@ -235,6 +235,9 @@ impl Switch {
             return Err(Refusal::Draining);
         }
         let account = &mut self.accounts[connection.account.index()];
+        if account.config.durability != Durability::None && !self.gate.admits() {
+            return Err(Refusal::JournalUnavailable);
+        }
         if account.in_flight_in >= limits.in_flight_packets_max {
             return Err(Refusal::CountInFull);
         }
@@ -337,12 +340,17 @@ impl Switch {
 
     /// Ends every packet that has its `Answer`, or hands the `Answer` to the shard that sent its
     /// `Forward`. `batch` is where answers point into.
-    pub(crate) fn apply_answers(&mut self, batch: &[Response<'_>], egress: &mut impl Egress) {
+    pub(crate) fn apply_answers(
+        &mut self,
+        now: Now,
+        batch: &[Response<'_>],
+        egress: &mut impl Egress,
+    ) {
         while let Some((answer, bytes)) = self.answers.pop_front() {
             let packet = packet_of(batch, bytes);
             let shard_in = self.accounts[answer.account_in().index()].config.shard;
             if shard_in == self.config.shard {
-                self.apply_answer(answer, packet, egress);
+                self.apply_answer(now, answer, packet, egress);
             } else {
                 egress.give_back(shard_in, answer, packet);
             }
@@ -350,50 +358,45 @@ impl Switch {
     }
 
     /// Ends a packet. `packet` is the FULFILL or REJECT to pass on.
-    pub(crate) fn apply_answer(&mut self, answer: Answer, packet: &[u8], egress: &mut impl Egress) {
+    pub(crate) fn apply_answer(
+        &mut self,
+        now: Now,
+        answer: Answer,
+        packet: &[u8],
+        egress: &mut impl Egress,
+    ) {
+        let is_fulfilled = answer.is_fulfilled();
         let Answer { hold_in, origin, shard_out, amount_out, outcome } = answer;
         let Origin { answer_place, connection, request_id, conversion } = origin;
         let amount = hold_in.amount();
         self.answer_rooms[shard_out.index()].give_back(answer_place);
-        let is_fulfilled = matches!(outcome, Outcome::Fulfilled | Outcome::Recorded(_));
-        let paid = is_fulfilled.then_some(amount_out);
-        self.count_converted(conversion, amount, paid);
+        self.count_converted(conversion, amount, is_fulfilled.then_some(amount_out));
         let account = &mut self.accounts[connection.account.index()];
-        assert!(account.in_flight_in > 0, "a packet counts until its answer is taken");
-        account.in_flight_in -= 1;
+        assert!(account.in_flight_in > 0, "a packet counts until its answer is given");
         let is_live = account.is_live(connection);
+        if is_fulfilled {
+            account.ledger.commit_in(hold_in);
+            count_fulfilled(account, amount);
+        } else {
+            account.ledger.release_in(hold_in);
+        }
+        if let Outcome::Recorded(recorded) = outcome {
+            let position = recorded.position;
+            let leg = LegIn { stream: shard_out, position, connection, request_id, amount };
+            return self.pass_fulfill(now, leg, recorded, packet, egress);
+        }
+        account.in_flight_in -= 1;
         match outcome {
-            Outcome::Fulfilled | Outcome::Recorded(_) => {
-                if let Outcome::Recorded(Recorded { position, .. }) = outcome {
-                    let applied = &mut self.applied[shard_out.index()];
-                    assert!(position >= *applied, "rings keep the order of a stream");
-                    *applied = position + 1;
-                }
-                account.ledger.commit_in(hold_in);
-                count_fulfilled(account, amount);
-                if is_live {
-                    egress.answer(connection, request_id, packet);
-                } else {
-                    account.counters.undelivered_fulfills += 1;
-                    self.counters.undelivered_fulfills += 1;
-                    self.note(Notice::Undelivered { connection, request_id, amount });
-                }
+            Outcome::Fulfilled | Outcome::Rejected if is_live => {
+                account.counters.rejects_out += u64::from(!is_fulfilled);
+                egress.answer(connection, request_id, packet);
             }
-            Outcome::Rejected => {
-                account.ledger.release_in(hold_in);
-                if is_live {
-                    account.counters.rejects_out += 1;
-                    egress.answer(connection, request_id, packet);
-                }
+            Outcome::Fulfilled => self.note_undelivered(connection, request_id, amount),
+            Outcome::Refused(refusal) if is_live => {
+                self.refuse(refusal, connection, request_id, egress);
             }
-            Outcome::Refused(refusal) => {
-                account.ledger.release_in(hold_in);
-                if is_live {
-                    self.refuse(refusal, connection, request_id, egress);
-                } else {
-                    self.counters.count(&refusal);
-                }
-            }
+            Outcome::Refused(refusal) => self.counters.count(&refusal),
+            Outcome::Rejected | Outcome::Recorded(_) => {}
         }
     }
 

@@ -30,8 +30,10 @@
 
 pub mod account;
 mod bucket;
+mod bytes;
 pub mod counters;
 mod deadlines;
+mod gate;
 pub mod ids;
 pub mod image;
 mod incoming;
@@ -49,9 +51,11 @@ pub mod routes;
 mod slots;
 mod switch;
 mod verify;
+mod withheld;
 
 pub use account::{AccountConfig, AccountView, Durability, Limits, RateLimit, Relation};
 pub use counters::{AccountCounters, Counters, PairTotal};
+pub use gate::JournalState;
 pub use ids::{AccountId, AssetIndex, ConnectionId, Now, ShardId};
 pub use image::{AccountImage, Positions, ShardImage};
 pub use keys::{KeyError, KeyOutcome, NoRecord};
@@ -67,3 +71,4 @@ pub use switch::{
     Egress, Network, Request, Response, ResponseBody, Rings, SlotSums, Switch, SwitchConfig,
 };
 pub use verify::sha256_of_32;
+pub use withheld::{Legs, Unrecorded, UnrecordedFulfill};

@@ -32,6 +32,14 @@ pub const OWN_ANSWERS_PER_S: u32 = 100;
 /// Notices kept for the log between two drains. What does not fit is counted.
 pub const NOTICES_MAX: usize = 1_024;
 
+/// What a record takes in a journal, if it has nothing that needs more.
+pub const RECORD_LEN: u64 = 64;
+
+/// Bytes of FULFILLs that may wait for their records on a shard, before no more PREPAREs are taken
+/// that would add to them: those of a million packets in flight, at twice the usual length. Who is
+/// fulfilled with the longest data there is comes to no more than its own packets in flight.
+pub const WITHHELD_BYTES_MAX: usize = 256 << 20;
+
 /// Keys of credits, reversals and frozen amounts that a shard keeps: some 100 MB of them. Nobody says
 /// yet when a key will not be told of again, and one that is forgotten could count twice; so none is,
 /// and beyond this many new ones are refused.

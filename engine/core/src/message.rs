@@ -129,11 +129,13 @@ pub(crate) enum Outcome {
     Refused(Refusal),
 }
 
-/// Where the record of a fulfilled pair stands.
+/// Where the record of a fulfilled pair stands, and how long its FULFILL may wait for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recorded {
     /// In the stream of the shard that decided it.
     pub(crate) position: u64,
+    /// On the monotonic clock: then the FULFILL goes to its sender, durable or not.
+    pub(crate) grace_ns: u64,
 }
 
 /// The leading `len` bytes of the `index`th response of the vector at hand; none if `len` is 0.

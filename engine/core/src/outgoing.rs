@@ -12,15 +12,15 @@
 use m2_codec::ilp::{self, Fulfill, PacketType, Reject};
 
 use crate::account::{Durability, Limits};
-use crate::ids::{ConnectionId, Now};
+use crate::ids::{AccountId, ConnectionId, Now};
 use crate::incoming::past_value_cap;
 use crate::ledger::HoldIn;
 use crate::limits::BATCH_MAX;
 use crate::message::{Answer, AnswerBytes, Forward, Notice, Origin, Outcome, Recorded};
 use crate::record::{LateFulfill, PairRecord, Record};
 use crate::refusal::Refusal;
-use crate::slots::{After, Pending};
-use crate::switch::{Egress, Response, ResponseBody, Switch};
+use crate::slots::{After, Pending, Slot};
+use crate::switch::{Egress, Response, ResponseBody, Switch, SwitchConfig};
 use crate::verify;
 
 impl Switch {
@@ -141,9 +141,9 @@ impl Switch {
         match judge(&response.body, &self.slots.get(slot_index).condition) {
             Ok(Verdict::Fulfill { len }) => {
                 counters.fulfills_in += 1;
-                let condition = self.slots.get(slot_index).condition;
+                let Slot { condition, deadline_ns, .. } = *self.slots.get(slot_index);
                 let pending = self.slots.take(slot_index, After::Nothing);
-                self.commit(now, pending, &condition, AnswerBytes { index, len });
+                self.commit(now, pending, &condition, deadline_ns, AnswerBytes { index, len });
             }
             Ok(Verdict::Reject { len }) => {
                 counters.rejects_in += 1;
@@ -160,7 +160,14 @@ impl Switch {
 
     /// Both legs become balance: this one here, the other where the `Answer` is taken; one record,
     /// if the sender's account wants records.
-    fn commit(&mut self, now: Now, pending: Pending, condition: &[u8; 32], bytes: AnswerBytes) {
+    fn commit(
+        &mut self,
+        now: Now,
+        pending: Pending,
+        condition: &[u8; 32],
+        deadline_ns: u64,
+        bytes: AnswerBytes,
+    ) {
         let Pending { hold_in, hold_out, origin, record_place } = pending;
         let (amount_in, amount_out) = (hold_in.amount(), hold_out.amount());
         let (account_in, account_out) = (hold_in.account(), hold_out.account());
@@ -187,10 +194,27 @@ impl Switch {
                     durability: self.accounts[account_in.index()].config.durability,
                 };
                 let position = self.append(place, Record::Pair(record));
-                Outcome::Recorded(Recorded { position })
+                self.note_leg_out(position, account_out, amount_out);
+                Outcome::Recorded(Recorded { position, grace_ns: self.grace_ns(deadline_ns) })
             }
         };
         self.give_answer(hold_in, origin, amount_out, outcome, bytes);
+    }
+
+    /// What we owe the next hop is not durable yet.
+    fn note_leg_out(&mut self, position: u64, account_out: AccountId, amount_out: u64) {
+        self.accounts[account_out.index()].unrecorded_out.add(amount_out);
+        if !self.gate.has_failed() {
+            self.legs_out.push_back((position, account_out, amount_out));
+        }
+    }
+
+    /// When a FULFILL goes to its sender without its record: so long before the sender's own expiry,
+    /// which lies behind the deadline that the next hop was given by the margin or more.
+    fn grace_ns(&self, deadline_ns: u64) -> u64 {
+        let SwitchConfig { expiry_margin_ms, sync_grace_ms, .. } = self.config;
+        let expiry_ns = deadline_ns + u64::from(expiry_margin_ms) * 1_000_000;
+        expiry_ns.saturating_sub(u64::from(sync_grace_ms) * 1_000_000)
     }
 
     /// Nothing is owed on either leg, and we say why.

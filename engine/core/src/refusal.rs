@@ -88,6 +88,8 @@ refusals! {
     ExpiryTooShort = R02_INSUFFICIENT_TIMEOUT, "too little time left to forward the packet.";
     /// The process is about to stop.
     Draining = T03_CONNECTOR_BUSY, "connector is shutting down.";
+    /// The journal is full, slow or lost: what the packet comes to could not be written down.
+    JournalUnavailable = T03_CONNECTOR_BUSY, "connector is busy with its journal.";
     /// The sender has as many packets in flight as it may.
     CountInFull = T03_CONNECTOR_BUSY, "too many packets in flight from this account.";
     /// The sender has as much money in flight as it may.

@@ -12,9 +12,10 @@ use m2_codec::{ilp, timestamp};
 
 use crate::account::{Account, AccountConfig, AccountView};
 use crate::counters::{Counters, PairTotal};
+use crate::gate::Gate;
 use crate::ids::{AccountId, AssetIndex, ConnectionId, Now, ShardId};
 use crate::keys::Keys;
-use crate::limits::{BATCH_MAX, KEYS_MAX, NOTICES_MAX};
+use crate::limits::{BATCH_MAX, KEYS_MAX, NOTICES_MAX, WITHHELD_BYTES_MAX};
 use crate::message::{Answer, AnswerBytes, Forward, Notice, PrepareBytes};
 use crate::rates::Rates;
 use crate::record::Record;
@@ -22,6 +23,7 @@ use crate::refusal::Refusal;
 use crate::ring::{Place, Ring, Room};
 use crate::routes::{Candidate, Routes};
 use crate::slots::Slots;
+use crate::withheld::UnrecordedFulfill;
 
 /// Where a shard's packets leave: to links, and to the other shards of the switch. The shell's links
 /// are one, a simulator's another.
@@ -31,7 +33,8 @@ use crate::slots::Slots;
 /// once, and Forwards in their order.
 pub trait Egress {
     /// Whether the bytes waiting for this connection are under half of their cap. The other half
-    /// is kept for answers.
+    /// is kept for answers. A FULFILL that was withheld waits for this as well: see
+    /// [`Switch::room`].
     fn below_half(&self, to: ConnectionId) -> bool;
 
     /// Sends a PREPARE to a next hop, as a request under `request_id`.
@@ -226,6 +229,12 @@ pub struct Switch {
     /// By stream: the ledgers of this shard hold the incoming legs of records below.
     pub(crate) applied: Vec<u64>,
     pub(crate) keys: Keys,
+    /// What was fulfilled for this shard's accounts and is not durable.
+    pub(crate) gate: Gate,
+    /// What this shard's accounts have fulfilled and is not durable: position, account, amount.
+    pub(crate) legs_out: VecDeque<(u64, AccountId, u64)>,
+    /// FULFILLs that went out without a durable record, since they were taken out last.
+    pub(crate) unrecorded: Vec<UnrecordedFulfill>,
     pub(crate) notices: Vec<Notice>,
     pub(crate) counters: Counters,
     pub(crate) timestamps: timestamp::Cache,
@@ -267,6 +276,9 @@ impl Switch {
             appended: 0,
             applied: Vec::new(),
             keys: Keys::new(KEYS_MAX),
+            gate: Gate::new(config.async_ms, config.async_bytes, WITHHELD_BYTES_MAX),
+            legs_out: VecDeque::new(),
+            unrecorded: Vec::new(),
             notices: Vec::new(),
             counters: Counters::default(),
             timestamps: timestamp::Cache::new(),
@@ -292,6 +304,7 @@ impl Switch {
         let shard_count = self.answer_rooms.len().max(config.shard.index() + 1);
         self.answer_rooms.resize_with(shard_count, || Room::new(rings.answers));
         self.applied.resize(shard_count, 0);
+        self.gate.resize(shard_count);
         self.accounts.push(Account::new(config, own_address, start.mono_ns));
     }
 
@@ -333,7 +346,9 @@ impl Switch {
     ///
     /// If the account is another shard's.
     pub fn link_up(&mut self, account: AccountId) -> ConnectionId {
-        self.own(account).link_up()
+        let connection = self.own(account).link_up();
+        self.drop_backlog(account);
+        connection
     }
 
     /// The connection is gone. This decides nothing about packets in flight: what left may be
@@ -343,6 +358,7 @@ impl Switch {
         let account = &mut self.accounts[connection.account.index()];
         if account.is_live(connection) {
             account.link = None;
+            self.drop_backlog(connection.account);
         }
     }
 
@@ -356,7 +372,7 @@ impl Switch {
         egress: &mut impl Egress,
     ) {
         self.unsent_out(now, connection, request_id);
-        self.apply_answers(&[], egress);
+        self.apply_answers(now, &[], egress);
     }
 
     /// Takes a vector of requests: each is answered, or forwarded, before this returns.
@@ -383,7 +399,7 @@ impl Switch {
                 }
             }
         }
-        self.apply_answers(&[], egress);
+        self.apply_answers(now, &[], egress);
     }
 
     /// Takes a packet that another shard has admitted: it leaves, or its `Answer` goes back, before
@@ -401,7 +417,7 @@ impl Switch {
     ) {
         let _ = self.own(forward.account_out());
         self.take_forward(now, forward, packet, egress);
-        self.apply_answers(&[], egress);
+        self.apply_answers(now, &[], egress);
     }
 
     /// Takes the end of a packet that another shard has decided. `packet` is as [`Egress::give_back`]
@@ -410,9 +426,9 @@ impl Switch {
     /// # Panics
     ///
     /// If its sender is another shard's.
-    pub fn answered(&mut self, answer: Answer, packet: &[u8], egress: &mut impl Egress) {
+    pub fn answered(&mut self, now: Now, answer: Answer, packet: &[u8], egress: &mut impl Egress) {
         let _ = self.own(answer.account_in());
-        self.apply_answer(answer, packet, egress);
+        self.apply_answer(now, answer, packet, egress);
     }
 
     /// Takes a vector of answers: each ends its packet, or is counted, before this returns.
@@ -427,28 +443,30 @@ impl Switch {
         for (index, response) in batch.iter().enumerate() {
             self.take_response(now, index, response);
         }
-        self.apply_answers(batch, egress);
+        self.apply_answers(now, batch, egress);
     }
 
-    /// Ends packets whose time is up, at most [`BATCH_MAX`] of them. If there are more,
-    /// [`Self::next_deadline_ns`] tells a moment that has passed: come back when what this has sent
-    /// is on its way and what has come is taken.
+    /// Ends packets whose time is up, and gives out FULFILLs that cannot wait any longer, at most
+    /// [`BATCH_MAX`] of each. If there are more, [`Self::next_deadline_ns`] tells a moment that has
+    /// passed: come back when what this has sent is on its way and what has come is taken.
     pub fn tick(&mut self, now: Now, egress: &mut impl Egress) {
         self.expire_due(now);
-        self.apply_answers(&[], egress);
+        self.release_due(now, egress);
+        self.apply_answers(now, &[], egress);
     }
 
     /// When [`Self::tick`] is to be called next, on the monotonic clock: no packet's time is up
     /// before. (It may find that none is up then, and the next call tells a later moment.)
     #[must_use]
     pub fn next_deadline_ns(&self) -> Option<u64> {
-        self.slots.next_deadline_ns()
+        let deadlines = [self.slots.next_deadline_ns(), self.gate.next_deadline_ns()];
+        deadlines.into_iter().flatten().min()
     }
 
-    /// Packets without an answer.
+    /// Packets without an answer, and FULFILLs that wait for their record or for room.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.slots.in_flight()
+        self.slots.in_flight() + self.gate.withheld
     }
 
     /// What the slots of this shard hold, added up slot by slot, by account. (`held_out` of an account

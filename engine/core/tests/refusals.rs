@@ -4,7 +4,10 @@
 mod support;
 
 use m2_codec::ilp::ErrorCode;
-use m2_core::{Limits, Network, RateLimit, Refusal, Relation, ResponseBody, SwitchConfig};
+use m2_core::{
+    Durability, JournalState, Limits, Network, RateLimit, Refusal, Relation, ResponseBody,
+    SwitchConfig,
+};
 use support::*;
 
 /// The refusals that have a test below; compared with the list of all at the end.
@@ -28,6 +31,7 @@ const TESTED: &[&str] = &[
     "ConvertedTooLarge",
     "ExpiryTooShort",
     "Draining",
+    "JournalUnavailable",
     "CountInFull",
     "ValueInFull",
     "ForwardRingFull",
@@ -310,6 +314,35 @@ fn while_draining_new_packets_are_t03_and_those_in_flight_end() {
 }
 
 #[test]
+fn while_the_journal_refuses_it_is_t03_for_accounts_that_want_records() {
+    for state in [JournalState::Refusing, JournalState::Failed] {
+        let durabilities = [Durability::Async, Durability::None, Durability::Sync];
+        let accounts = [(USD, limits()), (USD, limits()), (USD, limits())];
+        let mut world = World::of(config(), &accounts, &durabilities);
+        world.switch.set_journal(state);
+        let refused = |world: &mut World, from| {
+            let seen = world.refused(from, usual("test.bob", 1));
+            assert_eq!(
+                (seen.code, &seen.message[..]),
+                (T03, "connector is busy with its journal.")
+            );
+        };
+        refused(&mut world, ALICE);
+        refused(&mut world, CAROL);
+        assert_eq!(world.refusal_count("JournalUnavailable"), 2);
+        world.forwarded(BOB, usual("test.carol", 1));
+        world.switch.set_journal(JournalState::Ready);
+        if state == JournalState::Failed {
+            refused(&mut world, ALICE);
+        } else {
+            world.forwarded(ALICE, usual("test.bob", 1));
+        }
+    }
+}
+
+const T03: ErrorCode = ErrorCode::T03_CONNECTOR_BUSY;
+
+#[test]
 fn b15_more_packets_in_flight_than_the_sender_may_have_is_t03() {
     let mut world = limits_of_alice(|limits| limits.in_flight_packets_max = 2);
     let (bob, id, _) = world.forwarded(ALICE, usual("test.bob", 0));
@@ -556,7 +589,7 @@ fn b01_the_incoming_half_looks_in_its_order() {
                 balance_max: 0,
                 packet_amount_max: 99,
                 amount: Some(RateLimit { per_s: 1, burst: 1 }),
-                packets: Some(RateLimit { per_s: 1, burst: 19 }),
+                packets: Some(RateLimit { per_s: 1, burst: 20 }),
                 in_flight_packets_max: 0,
                 in_flight_value_max: Some(0),
                 ..limits[0]
@@ -564,6 +597,7 @@ fn b01_the_incoming_half_looks_in_its_order() {
         },
     );
     world.switch.set_draining(true);
+    world.switch.set_journal(JournalState::Refusing);
     let late = START.utc_ms + 1;
     let good = START.utc_ms + 10_000;
     let mut seen = Vec::new();
@@ -594,6 +628,8 @@ fn b01_the_incoming_half_looks_in_its_order() {
     ask(&mut world, prepare(bob, 99, PREIMAGE, good));
     world.switch.set_draining(false);
     ask(&mut world, prepare(bob, 99, PREIMAGE, good));
+    world.switch.set_journal(JournalState::Ready);
+    ask(&mut world, prepare(bob, 99, PREIMAGE, good));
     let wanted = [
         "InvalidPacket",
         "ExpiredOnArrival",
@@ -606,6 +642,7 @@ fn b01_the_incoming_half_looks_in_its_order() {
         "NoRate",
         "ExpiryTooShort",
         "Draining",
+        "JournalUnavailable",
         "CountInFull",
     ];
     assert_eq!(seen, wanted);

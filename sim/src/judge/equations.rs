@@ -2,9 +2,9 @@
 //! for everything at the end.
 
 use m2_core::ledger::Words;
-use m2_core::{AccountId, AccountView, AssetIndex, PairTotal, Switch};
+use m2_core::{AccountId, AccountView, AssetIndex, Legs, PairTotal, Switch};
 
-use crate::books::State;
+use crate::books::{State, Sum};
 use crate::coverage::Fault;
 use crate::net::Net;
 use crate::plan::End;
@@ -33,6 +33,7 @@ impl Net {
         let core = self.core_of(switch, account);
         let view = cores[core].account_view(AccountId(account));
         let AccountView { words, in_flight_in, in_flight_out, connected, .. } = view;
+        let AccountView { unrecorded_in, unrecorded_out, withheld, .. } = view;
         let book = &mut self.nodes[switch].accounts[account as usize];
         let name = format_args!("account {account} of switch {switch}");
         assert!(
@@ -60,6 +61,10 @@ impl Net {
         );
         assert!(words == book.words, "ledger: {name} has {words:?}, not {:?}", book.words);
         assert!(connected == book.live.is_some(), "answer: {name} has a link, or has none");
+        let seen = [unrecorded_in, unrecorded_out, withheld];
+        let seen = seen.map(|Legs { count, value }| Sum { count, value });
+        let wanted = [book.unrecorded_in, book.unrecorded_out, book.withheld];
+        assert!(seen == wanted, "durable: {name} has {seen:?} at risk, not {wanted:?}");
         if book.is_past_limit() {
             self.coverage.saw(Fault::PastLimit);
         }
@@ -246,6 +251,13 @@ impl Net {
                 self.coverage.refused(name, count);
             }
             undelivered += switch.counters().undelivered_fulfills;
+            let shard = &self.shards[core];
+            let seen = (switch.counters().fulfills_graced, switch.counters().fulfills_unrecorded);
+            let wanted = (shard.graced, shard.unrecorded);
+            assert!(
+                seen == wanted,
+                "durable: {seen:?} without record were counted, not {wanted:?}"
+            );
             let count = u16::try_from(self.plan.assets.len()).expect("a few");
             for (from, to) in (0..count).flat_map(|from| (0..count).map(move |to| (from, to))) {
                 let total = switch.pair_total(AssetIndex(from), AssetIndex(to));

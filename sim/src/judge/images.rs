@@ -4,9 +4,22 @@
 use m2_core::ledger::Words;
 use m2_core::{AccountId, AccountImage, Positions, ShardImage, Switch};
 
+use crate::books::{Hop, State};
 use crate::net::Net;
 
 impl Net {
+    /// Up to which position of a stream a shard has given its FULFILLs out.
+    fn given(&self, core: usize, stream: usize) -> u64 {
+        let shard = &self.shards[core];
+        let stream_core = self.nodes[shard.switch].first_core + stream;
+        let waits = |hop: &&Hop| {
+            (hop.core_in, hop.core_out) == (core, stream_core)
+                && matches!(hop.state, State::Withheld(_) | State::LetGo(_))
+        };
+        let first = self.hops.iter().filter(waits).filter_map(|hop| hop.position).min();
+        first.unwrap_or(shard.applied[stream])
+    }
+
     /// The image of every shard is what the books say.
     pub(crate) fn check_images(&self, cores: &[Switch]) {
         for (core, switch) in cores.iter().enumerate() {
@@ -14,7 +27,12 @@ impl Net {
             let ShardImage { shard, appended, applied, accounts, keys } = &image;
             let books = &self.shards[core];
             let node = &self.nodes[books.switch];
-            let Positions { appended: at, applied: upto, .. } = switch.positions();
+            let Positions { appended: at, applied: upto, given } = switch.positions();
+            let wanted: Vec<u64> = (0..upto.len()).map(|it| self.given(core, it)).collect();
+            assert!(
+                given == wanted,
+                "image: given out by shard {core} are {given:?}, not {wanted:?}"
+            );
             assert!((*appended, applied) == (at, &upto), "image: other positions than the shard's");
             let is_there = at == books.stream.len() as u64 && upto == books.applied;
             let wanted = (books.stream.len(), &books.applied);

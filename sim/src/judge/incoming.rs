@@ -6,7 +6,7 @@ use core::ops::Range;
 use m2_codec::address::{self, Scheme};
 use m2_codec::ilp::{self, Prepare};
 use m2_codec::{ildcp, oer};
-use m2_core::{ConnectionId, Now, Refusal, Relation};
+use m2_core::{ConnectionId, Durability, JournalState, Now, Refusal, Relation};
 
 use crate::books::{Ending, Hop, State};
 use crate::coverage::Fault;
@@ -76,7 +76,7 @@ impl Net {
             }
         }
         for hop in refused {
-            self.take_answer(hop);
+            self.take_answer(now, hop);
         }
         self.expect_no_more();
     }
@@ -246,6 +246,10 @@ impl Net {
             account.amount.as_ref().is_some_and(|tokens| !tokens.has(amount, now.mono_ns));
         let refusals = [
             (shard.is_draining, Refusal::Draining),
+            (
+                account.plan.durability != Durability::None && shard.journal != JournalState::Ready,
+                Refusal::JournalUnavailable,
+            ),
             (account.count_in >= limits.in_flight_packets_max, Refusal::CountInFull),
             (amount > 0 && words.held_in + more > value_max, Refusal::ValueInFull),
             (!has_forward_room, Refusal::ForwardRingFull),

@@ -4,7 +4,7 @@
 use core::ops::Range;
 
 use m2_codec::ilp::{self, Fulfill, PacketType, Reject};
-use m2_core::{ConnectionId, Durability, Now, Refusal};
+use m2_core::{ConnectionId, Durability, JournalState, Now, Refusal};
 
 use crate::books::{Ending, Hop, State, Written};
 use crate::coverage::Fault;
@@ -133,9 +133,9 @@ impl Net {
     }
 
     /// Judges an Answer taken out of the ring from that shard.
-    pub(crate) fn judge_answered(&mut self, core: usize, from: usize, hop: usize) {
+    pub(crate) fn judge_answered(&mut self, core: usize, now: Now, from: usize, hop: usize) {
         let hop = self.twin(core, from, hop);
-        self.take_answer(hop);
+        self.take_answer(now, hop);
         self.expect_no_more();
     }
 
@@ -193,7 +193,7 @@ impl Net {
                 self.keep_evidence(core, hop);
             }
         }
-        self.pass_on(&ended);
+        self.pass_on(now, &ended);
         self.expect_no_more();
     }
 
@@ -252,7 +252,12 @@ impl Net {
         }
         // They came in an order of the core's: each goes with the packet that it fits.
         let mut left = due;
-        while let Some((to, request_id, _)) = self.log.answers.get(self.answers_seen).cloned() {
+        let mut overdue = self.overdue(core, now);
+        while let Some((to, request_id, range)) = self.log.answers.get(self.answers_seen).cloned() {
+            if ilp::packet_type(&self.log.bytes[range]) == Some(PacketType::Fulfill) {
+                self.take_overdue(&mut overdue, to, request_id);
+                continue;
+            }
             let fits = |hop: &usize| {
                 let Hop { account_in, epoch_in, id_in, core_in, .. } = self.hops[*hop];
                 core_in == core
@@ -261,7 +266,7 @@ impl Net {
             };
             let Some(found) = left.iter().position(fits) else { break };
             let hop = left.swap_remove(found);
-            self.take_answer(hop);
+            self.take_answer(now, hop);
         }
         while let Some((to, answer, _)) = self.log.backs.get(self.backs_seen) {
             let (shard, account, amount) = (to.0, answer.account_in().0, answer.amount_in());
@@ -276,7 +281,8 @@ impl Net {
             self.expect_back(hop);
         }
         // What is left has a sender whose connection is gone, or an answer was forgotten.
-        self.pass_on(&left);
+        self.pass_on(now, &left);
+        self.judge_left(overdue);
         self.expect_no_more();
     }
 
@@ -291,7 +297,7 @@ impl Net {
                 let refusal = if is_late { Refusal::TimedOut } else { Refusal::NotSent };
                 self.finish(now, hop, Ending::Refused(refusal));
                 self.hops[hop].wants_evidence = false;
-                self.pass_on(&[hop]);
+                self.pass_on(now, &[hop]);
             }
         }
         self.expect_no_more();
@@ -304,10 +310,10 @@ impl Net {
     }
 
     /// Decided packets go to their senders: here, or by the ring to their shard.
-    fn pass_on(&mut self, ended: &[usize]) {
+    fn pass_on(&mut self, now: Now, ended: &[usize]) {
         for hop in ended {
             let Hop { core_in, core_out, .. } = self.hops[*hop];
-            if core_in == core_out { self.take_answer(*hop) } else { self.expect_back(*hop) }
+            if core_in == core_out { self.take_answer(now, *hop) } else { self.expect_back(*hop) }
         }
     }
 
@@ -335,6 +341,12 @@ impl Net {
             return;
         }
         account.words.balance -= i128::from(amount_out);
+        if leaves_record {
+            account.unrecorded_out.add(amount_out);
+            if shard.journal != JournalState::Failed {
+                shard.undurable_out.push_back(hop);
+            }
+        }
         account.position -= i128::from(amount_out);
         let asset_out = usize::from(account.asset);
         let asset_in = usize::from(node.accounts[account_in as usize].asset);

@@ -2,7 +2,7 @@
 
 use m2_codec::ilp::{ErrorCode, Reject};
 use m2_codec::timestamp;
-use m2_core::{ConnectionId, Refusal};
+use m2_core::{ConnectionId, Now, Refusal};
 
 use crate::books::{Ending, Hop, State};
 use crate::coverage::Fault;
@@ -96,8 +96,8 @@ impl Net {
     }
 
     /// A packet ends for its sender: what was held becomes balance or is nothing, and the answer
-    /// goes to the very connection that asked, or to nobody.
-    pub(crate) fn take_answer(&mut self, hop: usize) {
+    /// goes to the very connection that asked, or to nobody, or waits.
+    pub(crate) fn take_answer(&mut self, now: Now, hop: usize) {
         let state = core::mem::replace(&mut self.hops[hop].state, State::Done);
         let State::Answering(ending) = state else {
             panic!("equation 4: a packet in state {state:?} was answered");
@@ -105,12 +105,11 @@ impl Net {
         self.live_hops.remove(&hop);
         let Hop { switch, core_in, core_out, account_in, amount_in, amount_out, .. } =
             self.hops[hop];
-        let Hop { tag, epoch_in, wire_in, id_in, .. } = self.hops[hop];
+        let Hop { tag, epoch_in, wire_in, id_in, position, .. } = self.hops[hop];
         let node = &mut self.nodes[switch];
         self.shards[core_in].under_way[core_out - node.first_core] -= 1;
         let account = &mut node.accounts[account_in as usize];
         account.words.held_in -= i128::from(amount_in);
-        account.count_in -= 1;
         let is_live = account.live == Some(epoch_in);
         let asset = usize::from(account.asset);
         let asset_out = node.accounts[self.hops[hop].account_out as usize].asset;
@@ -119,10 +118,6 @@ impl Net {
         if matches!(ending, Ending::Fulfilled(_)) {
             self.nodes[switch].accounts[account_in as usize].owe(i128::from(amount_in));
             self.totals[asset].in_rings -= i128::from(amount_in);
-            if let Some(position) = self.hops[hop].position {
-                let stream = core_out - self.nodes[switch].first_core;
-                self.shards[core_in].applied[stream] = position + 1;
-            }
             self.open(wire_in, id_in, tag, amount_in);
             let pair = (core_in, asset, usize::from(asset_out), self.hops[hop].version);
             let total = self.pairs.entry(pair).or_default();
@@ -130,6 +125,9 @@ impl Net {
             total.1 += u128::from(amount_out);
         }
         match ending {
+            Ending::Fulfilled(packet) if position.is_some() => {
+                return self.pass_fulfill(now, hop, packet);
+            }
             Ending::Fulfilled(packet) | Ending::Rejected(packet) if is_live => {
                 self.expect_answer(to, id_in, &packet);
             }
@@ -144,6 +142,7 @@ impl Net {
                 self.coverage.saw(Fault::RejectUndelivered);
             }
         }
+        self.nodes[switch].accounts[account_in as usize].count_in -= 1;
     }
 
     /// A decided packet of another shard's account: its end must have been handed to that shard.

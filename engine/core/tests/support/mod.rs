@@ -181,13 +181,22 @@ pub(crate) struct Shards {
 impl Shards {
     /// As many shards as there are accounts, each account with a link.
     pub(crate) fn new(config: &SwitchConfig, accounts: &[(AssetIndex, Limits)]) -> Self {
+        Self::of(config, accounts, Durability::Async)
+    }
+
+    pub(crate) fn of(
+        config: &SwitchConfig,
+        accounts: &[(AssetIndex, Limits)],
+        durability: Durability,
+    ) -> Self {
         let numbers = || (0..).zip(accounts);
         let switches = numbers().map(|(shard, _)| {
             let shard = ShardId(shard);
             let mut switch = Switch::new(SwitchConfig { shard, ..config.clone() });
             for (number, (asset, limits)) in numbers() {
                 let account = account(AccountId(number.into()), *asset, *limits);
-                switch.add_account(AccountConfig { shard: ShardId(number), ..account });
+                let shard = ShardId(number);
+                switch.add_account(AccountConfig { shard, durability, ..account });
             }
             switch.set_rates(rates(1));
             switch.set_routes(routes(u32::try_from(accounts.len()).unwrap()));
@@ -241,7 +250,7 @@ impl Shards {
         for from in 0..self.switches.len() {
             while let Some((to, answer, packet)) = self.egress[from].answers.pop_front() {
                 let to = usize::from(to.0);
-                self.switches[to].answered(answer, &packet, &mut self.egress[to]);
+                self.switches[to].answered(self.now, answer, &packet, &mut self.egress[to]);
             }
         }
     }
@@ -276,9 +285,18 @@ impl World {
     }
 
     pub(crate) fn with(config: SwitchConfig, accounts: &[(AssetIndex, Limits)]) -> Self {
+        Self::of(config, accounts, &[Durability::Async; 5])
+    }
+
+    pub(crate) fn of(
+        config: SwitchConfig,
+        accounts: &[(AssetIndex, Limits)],
+        durabilities: &[Durability],
+    ) -> Self {
         let mut switch = Switch::new(config);
-        for (number, (asset, limits)) in (0..).zip(accounts) {
-            switch.add_account(account(AccountId(number), *asset, *limits));
+        for ((number, (asset, limits)), durability) in (0..).zip(accounts).zip(durabilities) {
+            let account = account(AccountId(number), *asset, *limits);
+            switch.add_account(AccountConfig { durability: *durability, ..account });
         }
         switch.set_rates(rates(1));
         switch.set_routes(routes(u32::try_from(accounts.len()).unwrap()));
@@ -333,6 +351,12 @@ impl World {
     pub(crate) fn new_key(&mut self) -> Key {
         self.keys += 1;
         Key([self.keys; 16])
+    }
+
+    /// A journal tells that its first records are durable; what leaves by that.
+    pub(crate) fn durable(&mut self, position: u64) -> Vec<Sent> {
+        self.switch.durable(ShardId(0), position, &mut self.egress);
+        std::mem::take(&mut self.egress.sent)
     }
 
     pub(crate) fn tick(&mut self) -> Vec<Sent> {

@@ -21,6 +21,9 @@ const START: Now = Now { utc_ms: 1_795_186_800_000, mono_ns: 77_000_000_000 };
 const NAMES: [&str; ACCOUNTS] = ["alice", "bob", "carol", "dave"];
 /// Versions of the rates that there are.
 const VERSIONS: u32 = 8;
+/// Of the accounts, where they are not all alike. The books here are of records, so all leave them.
+const DURABILITIES: [Durability; ACCOUNTS] =
+    [Durability::Sync, Durability::Async, Durability::Sync, Durability::Sync];
 /// What XRP to USD costs.
 const SPREAD_PPM: u32 = 2_500;
 
@@ -95,6 +98,8 @@ pub(super) struct World {
     pub(super) connections: [Vec<ConnectionId>; ACCOUNTS],
     /// Keys that were told of; an amount frozen under one, and whose.
     pub(super) keys: u128,
+    /// By shard, records taken out so far.
+    pub(super) taken: [u64; 2],
     pub(super) frozen: Vec<(Key, usize, i128)>,
     /// What each account owes by records, credits, reversals and settlements.
     pub(super) owed: [i128; ACCOUNTS],
@@ -106,14 +111,16 @@ impl World {
     pub(super) fn new(bytes: &mut Bytes<'_>) -> Option<Self> {
         let (kind, sizes, limit) = (bytes.byte()?, bytes.byte()?, bytes.byte()?);
         let shard_count = 1 + u16::from(kind % 2);
+        // Every FULFILL at once, or accounts of each kind and tight bounds.
+        let at_once = sizes & 0x80 == 0;
         let config = SwitchConfig {
             shard: ShardId(0),
             own_address: "test.m2m".parse().expect("an address"),
             network: Network::Test,
             expiry_margin_ms: 1_000,
-            sync_grace_ms: 0,
-            async_ms: u32::MAX,
-            async_bytes: u64::MAX,
+            sync_grace_ms: 300,
+            async_ms: if at_once { u32::MAX } else { 500 },
+            async_bytes: if at_once { u64::MAX } else { 128 },
             remaining_ms_min: 500,
             hold_ms_max: 10_000,
             in_flight_slots: [1, 3, 6, 16][usize::from(sizes % 4)],
@@ -130,7 +137,10 @@ impl World {
         let switches = (0..shard_count).map(ShardId).map(|shard| {
             let mut switch = Switch::new(SwitchConfig { shard, ..config.clone() });
             for (number, name) in (0..).zip(NAMES) {
-                switch.add_account(account(number, name, shard_count, limits));
+                let durability =
+                    if at_once { DURABILITIES[1] } else { DURABILITIES[number as usize] };
+                let account = account(number, name, shard_count, limits);
+                switch.add_account(AccountConfig { durability, ..account });
             }
             switch.set_rates(Arc::clone(&RATES[0]));
             switch.set_routes(Arc::clone(&ROUTES[0]));
@@ -151,6 +161,7 @@ impl World {
             now: START,
             connections: Default::default(),
             keys: 0,
+            taken: [0; 2],
             frozen: Vec::new(),
             owed: [0; ACCOUNTS],
             rate_versions: [1; 2],
@@ -205,7 +216,7 @@ impl World {
     pub(super) fn carry_answers(&mut self, shard: usize, count: usize) {
         for _ in 0..count {
             let Some((answer, packet)) = self.edge.answers[shard].pop_front() else { return };
-            self.switches[shard].answered(answer, &packet, &mut self.edge);
+            self.switches[shard].answered(self.now, answer, &packet, &mut self.edge);
         }
     }
 
@@ -232,9 +243,11 @@ impl World {
     /// Writes every record into the books.
     pub(super) fn drain(&mut self) {
         let owed = &mut self.owed;
-        for switch in &mut self.switches {
+        for (switch, taken) in self.switches.iter_mut().zip(&mut self.taken) {
             switch.drain_notices(drop);
+            switch.drain_unrecorded(drop);
             switch.drain_records(usize::MAX, |record| {
+                *taken += 1;
                 let Record::Pair(pair) = record else { return };
                 let (from, to) = (pair.account_in, pair.account_out);
                 owed[from.0 as usize] += i128::from(pair.amount_in);
@@ -245,9 +258,27 @@ impl World {
         }
     }
 
+    /// A shard hears that all records of a stream are durable that were taken out, but for the last.
+    pub(super) fn durable(&mut self, shard: usize, stream: usize, but: u64) {
+        let position = self.taken[stream].saturating_sub(but);
+        let stream = ShardId(u16::try_from(stream).expect("one or two"));
+        self.switches[shard].durable(stream, position, &mut self.edge);
+    }
+
+    /// A link has no room, or has it again.
+    pub(super) fn set_full(&mut self, account: usize, is_full: bool) {
+        self.edge.full[account] = is_full;
+        let shard = self.shard_of(account);
+        let live = self.edge.live[account];
+        if let Some(link) = live.filter(|link| self.switches[shard].waits_for_room(*link)) {
+            self.switches[shard].room(link, &mut self.edge);
+        }
+    }
+
     /// Lets everything under way come to its end: the rings are carried, and all expires.
     pub(super) fn quiet(&mut self) {
         let shards = 0..self.switches.len();
+        (0..ACCOUNTS).for_each(|account| self.set_full(account, false));
         for _ in 0..2 {
             shards.clone().for_each(|shard| self.carry_forwards(shard, usize::MAX));
             self.advance_ms(HOLD_MS_MAX + 1);
@@ -265,6 +296,11 @@ impl World {
             );
         }
         self.drain();
+        for (shard, stream) in
+            shards.clone().flat_map(|one| shards.clone().map(move |it| (one, it)))
+        {
+            self.durable(shard, stream, 0);
+        }
     }
 }
 
@@ -283,7 +319,7 @@ fn account(number: u32, name: &str, shard_count: u16, limits: Limits) -> Account
         asset_code: ["USD", "XRP"][usize::from(asset.0)].into(),
         asset_scale: [9, 6][usize::from(asset.0)],
         ildcp_segment: name.into(),
-        durability: Durability::Async,
+        durability: Durability::Sync,
         limits,
     }
 }
