@@ -281,12 +281,26 @@ pub fn core(_: &Vectors) -> Vec<Vec<u8>> {
     let lost: &[u8] = &[0, 0, 0x44, 6, 5, 12, 1, 18, 0x81, 18, 1, 7, 0, 0, 0x00, 17, 0, 13, 0];
     let settled: &[u8] = &[20, 0, 9, 20, 5, 8, 20, 9, 0x20, 20, 13, 0, 20, 9, 0, 20, 17, 0, 23, 0];
     let changed: &[u8] = &[22, 0, 22, 128, 21, 0x35, 15, 0, 6, 19, 0x81, 22, 192, 22, 194];
-    let worlds = [[0, 0x7f, 0x15], [1, 0x7f, 0x15], [7, 0x45, 0x50], [3, 0x22, 0xc0]];
+    // Records taken out, told durable to both shards; what waits goes at its grace moment, or when
+    // the journal fails.
+    let durable: &[u8] = &[23, 0, 24, 0, 24, 1, 24, 2, 24, 3];
+    let refused: &[u8] = &[25, 128, 0, 0, 0x44, 6, 5, 25, 0, 14, 11, 14, 13, 19, 0x80, 19, 0];
+    let failed: &[u8] = &[25, 255, 25, 240, 14, 9];
+    let worlds = [
+        [0, 0x7f, 0x15],
+        [1, 0x7f, 0x15],
+        [7, 0x45, 0x50],
+        [3, 0x22, 0xc0],
+        [0, 0xff, 0x15],
+        [1, 0xff, 0x15],
+    ];
     let histories = [
         [paid, paid, rejected].concat(),
         [expired, paid, lost].concat(),
         [paid, settled, paid].concat(),
         [changed, paid, expired, rejected].concat(),
+        [paid, paid, durable, paid, refused, durable].concat(),
+        [paid, paid, failed, paid, lost].concat(),
     ];
     let histories = histories.iter();
     histories

@@ -2,7 +2,7 @@
 
 use m2_codec::ilp::{ErrorCode, put_fulfill, put_prepare, put_reject};
 use m2_codec::{btp, timestamp};
-use m2_core::{ConnectionId, KeyError, KeyOutcome, Request, Response, ResponseBody};
+use m2_core::{ConnectionId, JournalState, KeyError, KeyOutcome, Request, Response, ResponseBody};
 
 use super::edge::Asked;
 use super::judge;
@@ -13,7 +13,7 @@ use crate::reference::{self, Bytes};
 pub(super) fn operation(world: &mut World, bytes: &mut Bytes<'_>) -> Option<()> {
     let (kind, which) = (bytes.byte()?, usize::from(bytes.byte()?));
     let (account, shard) = (which % ACCOUNTS, which % world.switches.len());
-    match kind % 24 {
+    match kind % 26 {
         0..=6 => requests(world, bytes, which),
         7..=11 => responses(world, bytes, which)?,
         12 => world.carry_forwards(shard, 1 + which / 64),
@@ -24,7 +24,7 @@ pub(super) fn operation(world: &mut World, bytes: &mut Bytes<'_>) -> Option<()> 
         17 => unsent(world, which),
         18 if which >= 128 => world.link_down(account),
         18 => world.link_up(account),
-        19 => world.edge.full[account] = which >= 128,
+        19 => world.set_full(account, which >= 128),
         20 => money(world, account, which / ACCOUNTS, bytes.byte()?),
         21 => {
             let limits = [which >> 2 & 7, which >> 5].map(|it| AMOUNTS[it * 2 + 1]);
@@ -37,10 +37,16 @@ pub(super) fn operation(world: &mut World, bytes: &mut Bytes<'_>) -> Option<()> 
             2 => world.set_routes(shard, which / 2),
             _ => world.switches[shard].set_draining(which / 2 % 2 == 0),
         },
-        _ => {
+        23 => {
             world.drain();
             judge::owed(world);
         }
+        24 => world.durable(shard, which / 2 % world.switches.len(), which as u64 / 64),
+        _ => world.switches[shard].set_journal(match which {
+            0..128 => JournalState::Ready,
+            128..240 => JournalState::Refusing,
+            _ => JournalState::Failed,
+        }),
     }
     Some(())
 }
