@@ -1,7 +1,7 @@
 //! `cargo xtask bench NAME`: runs a bench and keeps what it found.
 //!
-//! A bench is a binary of the package m2-bench, but for `peers`, which starts
-//! other programs; `figures` makes the page of its figures anew. It writes its report as it likes and its result as
+//! A bench is a binary of the package m2-bench, but for `peers` and `journal`, which start
+//! other programs; `figures` makes the page of the figures of `peers` anew. It writes its report as it likes and its result as
 //! one JSON object on one line of stdout; the result is kept in `bench/results/NAME.json` with
 //! what makes it comparable: machine, toolchain, commit, date and command.
 
@@ -15,7 +15,9 @@ use crate::Result;
 use crate::command::{self, Show};
 use crate::workspace::Workspace;
 
+mod journal;
 mod peers;
+mod targets;
 
 /// Runs the bench `name` and writes its result.
 ///
@@ -23,6 +25,9 @@ mod peers;
 ///
 /// When it does not build, fails, or prints no result.
 pub(crate) fn run(workspace: &Workspace, name: &str) -> Result<()> {
+    if name == "journal" {
+        return keep(workspace, name, &journal::run(workspace)?);
+    }
     if name == "peers" {
         keep(workspace, name, &peers::run(workspace)?)?;
     }

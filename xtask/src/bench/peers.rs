@@ -10,17 +10,13 @@
 //! Invariant: a report with a failure, or a partial one, is an error: nothing is kept of such a run.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::targets::{Programs, Target, free_ports, parse, report};
 use crate::Result;
-use crate::command::{self, Show};
 use crate::interop;
 use crate::workspace::Workspace;
 
@@ -31,10 +27,6 @@ const FOLDER: &str = "bench/results/peers";
 /// Where the page stands that is made from them.
 pub(super) const PAGE: &str = "docs/figures.md";
 const WORKLOAD: &str = "bench/peers/workload.toml";
-
-/// A target that does not listen by then will not.
-const START_MAX: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(20);
 
 /// What is measured of each target: the name of the report, and the arguments behind its target's.
 const MEASUREMENTS: [(&str, &[&str]); 3] = [
@@ -58,37 +50,15 @@ const COMPARISON: [&str; 8] = [
     "fulfilled_per_s,p50,p99,target_cpu_per_pair",
 ];
 
-/// A connector that is being measured.
-struct Target {
-    name: &'static str,
-    url: String,
-    child: Child,
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        // If it is gone already, so much the better.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Measures both targets, keeps the reports, and makes the page.
 ///
 /// # Errors
 ///
 /// When a program does not build or start, or a report has a failure.
 pub(super) fn run(workspace: &Workspace) -> Result<Value> {
-    let binaries = build(workspace)?;
     let npm = interop::installed(workspace)?;
-    let bench = Bench {
-        workspace,
-        load: binaries.join("m2-load"),
-        folder: workspace.target().join("peers"),
-    };
-    fs::create_dir_all(&bench.folder)
-        .map_err(|error| format!("{}: {error}", bench.folder.display()))?;
-    let targets = [bench.switch(&binaries)?, bench.connector(&npm)?];
+    let bench = Bench(Programs::build(workspace, "peers")?);
+    let targets = [bench.switch()?, bench.connector(&npm)?];
     let mut reports = Vec::new();
     for (name, arguments) in MEASUREMENTS {
         for target in &targets {
@@ -114,14 +84,6 @@ pub(super) fn write_page(workspace: &Workspace) -> Result<()> {
     fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))
 }
 
-fn build(workspace: &Workspace) -> Result<PathBuf> {
-    let arguments = ["build", "--release", "-p", "m2-engine", "-p", "m2-load", "--bins"];
-    match command::run(&mut command::cargo(workspace, &arguments), Show::Lines)?.success {
-        true => Ok(workspace.target().join("release")),
-        false => Err("the switch or the generator does not build".into()),
-    }
-}
-
 fn keep(workspace: &Workspace, name: &str, report: &Value) -> Result<()> {
     let folder = workspace.path(FOLDER);
     let file = folder.join(format!("{name}.json"));
@@ -131,64 +93,25 @@ fn keep(workspace: &Workspace, name: &str, report: &Value) -> Result<()> {
         .map_err(|error| format!("{}: {error}", file.display()))
 }
 
-struct Bench<'a> {
-    workspace: &'a Workspace,
-    load: PathBuf,
-    folder: PathBuf,
-}
+struct Bench<'a>(Programs<'a>);
 
 impl Bench<'_> {
-    fn switch(&self, binaries: &Path) -> Result<Target> {
-        let (folder, port) = (self.folder.join("m2-switch"), free_ports(1)?);
+    fn switch(&self) -> Result<Target> {
+        let (folder, port) = (self.0.folder.join("m2-switch"), free_ports(1)?);
         let url = format!("btp+ws://127.0.0.1:{port}/");
-        self.configure("m2-switch", &folder, &url)?;
-        let mut command = Command::new(binaries.join("m2-switch"));
+        self.0.configure(WORKLOAD, "m2-switch", &folder, &url)?;
+        let mut command = self.0.switch();
         command.args(["run", "--config"]).arg(folder.join("switch.toml"));
-        self.start("m2-switch", &mut command, url, port)
+        self.0.start("m2-switch", &mut command, url, port)
     }
 
     fn connector(&self, npm: &Path) -> Result<Target> {
-        let (folder, port) = (self.folder.join("ilp-connector"), free_ports(2)?);
+        let (folder, port) = (self.0.folder.join("ilp-connector"), free_ports(2)?);
         let url = format!("btp+ws://127.0.0.1:{port}+");
-        self.configure("ilp-connector", &folder, &url)?;
+        self.0.configure(WORKLOAD, "ilp-connector", &folder, &url)?;
         let mut command = Command::new(folder.join("ilp-connector.sh"));
         command.args(["node", "node_modules/ilp-connector/dist/index.js"]).current_dir(npm);
-        self.start("ilp-connector", &mut command, url, port)
-    }
-
-    /// Has the generator write the configuration of a target that fits the workload.
-    fn configure(&self, name: &str, folder: &Path, url: &str) -> Result<()> {
-        let mut load = self.load();
-        load.args(["workloads", WORKLOAD]);
-        load.args(["--config", name, "--target", url, "--folder"]).arg(folder);
-        match command::run(&mut load, Show::Nothing)? {
-            output if output.success => Ok(()),
-            output => Err(output.lines.join("\n")),
-        }
-    }
-
-    fn start(
-        &self,
-        name: &'static str,
-        command: &mut Command,
-        url: String,
-        port: u16,
-    ) -> Result<Target> {
-        let log = self.folder.join(format!("{name}.log"));
-        let file = fs::File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
-        let also = file.try_clone().map_err(|error| error.to_string())?;
-        let child = command.stdin(Stdio::null()).stdout(also).stderr(file).spawn();
-        let child = child.map_err(|error| format!("{name} does not start: {error}"))?;
-        let mut target = Target { name, url, child };
-        let deadline = Instant::now() + START_MAX;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let ended = target.child.try_wait().is_ok_and(|status| status.is_some());
-            if ended || Instant::now() >= deadline {
-                return Err(format!("{name} does not listen; its log is {}", log.display()));
-            }
-            thread::sleep(POLL);
-        }
-        Ok(target)
+        self.0.start("ilp-connector", &mut command, url, port)
     }
 
     /// Runs the generator at one target.
@@ -220,7 +143,7 @@ impl Bench<'_> {
 
     fn compare(&self, [a, b]: &[Target; 2]) -> Result<Value> {
         println!("== m2-load compare {} {}", a.name, b.name);
-        let mut load = self.load();
+        let mut load = self.0.load();
         load.args(["compare", WORKLOAD, WORKLOAD, "--json", "--quiet"]);
         load.args(["--target-a", &a.url, "--target-b", &b.url]);
         load.args(["--target-pid-a", &a.child.id().to_string()]);
@@ -229,44 +152,8 @@ impl Bench<'_> {
     }
 
     fn command(&self, name: &str) -> Command {
-        let mut load = self.load();
+        let mut load = self.0.load();
         load.args([name, "--json", "--quiet", "--workload", WORKLOAD]);
         load
     }
-
-    /// The generator, under a name and in a folder that say nothing of this machine: reports keep
-    /// their command lines.
-    fn load(&self) -> Command {
-        let mut load = Command::new(&self.load);
-        load.arg0("m2-load").current_dir(self.workspace.root());
-        load
-    }
-}
-
-/// What the generator reports, if it ended well.
-fn report(load: &mut Command) -> Result<Value> {
-    let output = load.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = output.map_err(|error| format!("m2-load does not start: {error}"))?;
-    let report = parse(&output.stdout)?;
-    match output.status.success() {
-        true => Ok(report),
-        false => Err(format!("m2-load ended with {}: {}", output.status, report["failures"])),
-    }
-}
-
-fn parse(bytes: &[u8]) -> Result<Value> {
-    serde_json::from_slice(bytes).map_err(|error| format!("m2-load wrote no report: {error}"))
-}
-
-/// The first of so many ports in a row that nobody listens on.
-fn free_ports(count: u16) -> Result<u16> {
-    for _ in 0..100 {
-        let bind = |port| TcpListener::bind(("127.0.0.1", port));
-        let first = bind(0).map_err(|error| format!("no port: {error}"))?;
-        let port = first.local_addr().map_err(|error| error.to_string())?.port();
-        if (1..count).all(|next| port.checked_add(next).is_some_and(|port| bind(port).is_ok())) {
-            return Ok(port);
-        }
-    }
-    Err(format!("no {count} ports in a row are free"))
 }
