@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use m2_core::{
-    AccountConfig, AccountId, Durability, Now, Rates, Rings, Routes, ShardId, Switch, SwitchConfig,
-};
+use m2_core::{AccountConfig, AccountId, Now, Rates, Rings, Routes, ShardId, Switch, SwitchConfig};
 
 use crate::config::Config;
 
@@ -24,9 +22,9 @@ pub fn switch(config: &Config, start: Now) -> Switch {
         own_address: section.address.clone(),
         network: section.network,
         expiry_margin_ms: section.expiry_margin_ms,
-        sync_grace_ms: 0,
-        async_ms: 0,
-        async_bytes: 0,
+        sync_grace_ms: config.journal.sync_grace_ms,
+        async_ms: config.journal.async_ms,
+        async_bytes: config.journal.async_bytes,
         remaining_ms_min: section.remaining_ms_min,
         hold_ms_max: section.hold_ms_max,
         in_flight_slots: section.in_flight_slots,
@@ -46,7 +44,7 @@ pub fn switch(config: &Config, start: Now) -> Switch {
             asset_code: asset.code.clone(),
             asset_scale: asset.scale,
             ildcp_segment: account.ildcp_segment.clone(),
-            durability: Durability::None,
+            durability: account.durability,
             limits: account.limits,
         });
     }

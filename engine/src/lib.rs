@@ -5,17 +5,23 @@
 //!   control    accept, dial, authenticate, operators  shard      links and packets, one thread
 //!   assemble   from a configuration to a switch       log        bounded, never per packet
 //!   bind       addresses and socket files             limits     every bound, with its sum
+//!   journal    the thread that makes records durable  clock      both clocks, read together
 //! ```
+//!
+//! `unsafe` stands in `journal/uring.rs` alone (`cargo xtask edges`).
 
-#![forbid(unsafe_code)]
-
+mod adopt;
 pub mod assemble;
 mod bind;
+pub mod check;
+mod clock;
 pub mod config;
 mod control;
+mod journal;
 mod limits;
 mod log;
 mod shard;
 pub mod topology;
 
 pub use control::request;
+pub use journal::last_words;

@@ -45,6 +45,43 @@ const _: () = assert!(EVENTS_LEN >= 4 * m2_core::limits::NOTICES_MAX);
 /// Messages that a shard takes from its inbox in one pass: each costs some microseconds.
 pub(crate) const INBOX_TAKEN_MAX: usize = 16;
 
+// The journal.
+
+/// Smallest segment: 16,000 records, a few milliseconds' worth.
+pub(crate) const SEGMENT_LEN_MIN: u64 = 1 << 20;
+/// Largest segment: one batch never has more bytes.
+pub(crate) const SEGMENT_LEN_MAX: u64 = COMMIT_WRITE_MAX as u64;
+/// Segments unless configured: a million records, replayed in a tenth of a second.
+pub(crate) const SEGMENT_LEN_DEFAULT: u64 = 64 << 20;
+
+/// Commits at the disk at once: one of each stream.
+pub(crate) const COMMITS_UNDER_WAY_MAX: usize = 64;
+/// Bytes of one write: the kernel takes no more than 2^31 - 4096 at once.
+pub(crate) const COMMIT_WRITE_MAX: usize = 1 << 30;
+
+/// Flushes that `check` makes to learn how long one takes: the longest of a thousand is their p99.9.
+pub(crate) const PROBE_FLUSHES: u32 = 1_000;
+/// How long `check` goes on with that.
+pub(crate) const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Orders to the thread for files that it has not begun: a few for each stream.
+pub(crate) const FILE_OPS_MAX: usize = 4 * COMMITS_UNDER_WAY_MAX;
+/// After so many commits what they took is told anew.
+pub(crate) const COMMIT_TIMES_EVERY: u64 = 32;
+/// Blocks in the ring from a shard to the journal thread: 4 MiB, a flush's worth at a million records
+/// a second.
+pub(crate) const JOURNAL_RING_LEN: usize = 1 << 16;
+/// Room kept for what is in flight when no further segment can be had: 16,000 records.
+pub(crate) const SEGMENT_RESERVE: u64 = 1 << 20;
+/// How often the start tells how far it has read.
+pub(crate) const RECOVERY_TOLD_EVERY: Duration = Duration::from_secs(1);
+/// Packets listed in the log at a start as perhaps undelivered; `m2ctl journal dump` has them all.
+pub(crate) const UNDELIVERED_LISTED_MAX: usize = 1_000;
+/// How long a panic waits for what was recorded to be durable.
+pub(crate) const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(2);
+/// How often an operator's order looks whether its record is durable.
+pub(crate) const DURABLE_LOOK: Duration = Duration::from_millis(1);
+
 // A link.
 
 /// What is received into: the longest frame, and nearly as much again so that a receive is worth

@@ -6,7 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use m2_core::Notice;
+use m2_core::{Notice, Unrecorded, UnrecordedFulfill};
+use m2_journal::Health;
 use tracing_subscriber::fmt;
 
 use crate::config::{Config, LogFormat, LogSection};
@@ -62,12 +63,13 @@ impl Limiter {
     }
 }
 
-/// Whether what an event tells stands nowhere else, as there is no journal yet: FULFILLs that came
-/// too late, or that could not be given to whom they are owed.
+/// Whether what an event tells may stand nowhere else: FULFILLs that came too late, that could not be
+/// given to whom they are owed, or that went on without a record.
 pub(crate) fn is_evidence(event: &Event) -> bool {
     match event {
         Event::Notice(Notice::LateFulfill { .. } | Notice::Undelivered { .. }) => true,
         Event::Down { fulfills_unsent, .. } => *fulfills_unsent > 0,
+        Event::Journal(..) | Event::Unrecorded(_) => true,
         Event::Up(_) | Event::ShutdownCut { .. } => false,
     }
 }
@@ -75,12 +77,12 @@ pub(crate) fn is_evidence(event: &Event) -> bool {
 /// One event of the shard.
 pub(crate) fn event(config: &Config, event: &Event) {
     let name = |account: m2_core::AccountId| &*config.accounts[account.0 as usize].name;
-    match *event {
-        Event::Up(account) => tracing::info!(account = name(account), "link up"),
+    match event {
+        Event::Up(account) => tracing::info!(account = name(*account), "link up"),
         Event::Down { account, cause, prepares_unsent, fulfills_unsent } => {
-            let account = name(account);
+            let account = name(*account);
             let cause = cause.text();
-            if fulfills_unsent > 0 {
+            if *fulfills_unsent > 0 {
                 tracing::warn!(
                     account,
                     cause,
@@ -96,19 +98,28 @@ pub(crate) fn event(config: &Config, event: &Event) {
             in_flight,
             "shutdown_ms is up: packets still in flight are left without an answer"
         ),
-        Event::Notice(notice) => self::notice(&name, &notice),
+        Event::Notice(notice) => self::notice(&name, notice),
+        Event::Unrecorded(fulfills) => fulfills.iter().for_each(|one| unrecorded(&name, one)),
+        Event::Journal(Health::Ready, reason) => {
+            tracing::info!("new packets are taken again: {reason}")
+        }
+        Event::Journal(Health::Refusing(_), reason) => {
+            tracing::warn!("new packets are refused (T03): {reason}");
+        }
+        Event::Journal(Health::Failed, reason) => tracing::error!(
+            "new packets are refused (T03), and the switch ends when those in flight have: {reason}"
+        ),
     }
 }
 
 fn notice<'a>(name: &impl Fn(m2_core::AccountId) -> &'a str, notice: &Notice) {
     match notice {
-        // Whether the core had a record free for it is nothing to tell: nobody keeps records yet.
-        Notice::LateFulfill { evidence, recorded: _ } => tracing::warn!(
+        Notice::LateFulfill { evidence, recorded } => tracing::warn!(
             account = name(evidence.connection.account),
             request_id = evidence.request_id,
             fulfillment = %hex(&evidence.fulfillment),
-            "a FULFILL came after its packet had expired: it changes no ledger, and with no journal \
-             this line is all that tells of it"
+            recorded,
+            "a FULFILL came after its packet had expired: it changes no ledger"
         ),
         Notice::Undelivered { connection, request_id, amount } => tracing::warn!(
             account = name(connection.account),
@@ -119,7 +130,25 @@ fn notice<'a>(name: &impl Fn(m2_core::AccountId) -> &'a str, notice: &Notice) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// One packet that a crash may make us forget: who owes what for it, and where its record would stand.
+fn unrecorded<'a>(name: &impl Fn(m2_core::AccountId) -> &'a str, fulfill: &UnrecordedFulfill) {
+    let UnrecordedFulfill { stream, position, connection, request_id, amount, why } = *fulfill;
+    let why = match why {
+        Unrecorded::Grace => "its PREPARE was about to expire (sync_grace_ms)",
+        Unrecorded::Failed => "the journal has failed",
+    };
+    tracing::warn!(
+        account = name(connection.account),
+        request_id,
+        amount,
+        stream = stream.0,
+        position,
+        why,
+        "a FULFILL went on unrecorded"
+    );
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

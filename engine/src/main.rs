@@ -5,7 +5,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use m2_engine::config::Config;
+use m2_engine::topology::Ending;
 
 // A sanitizer sees the heap of the system's allocator alone: `cargo xtask sanitize` sets this.
 #[cfg(not(m2_system_allocator))]
@@ -14,6 +16,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Exit status when the configuration is wrong, or an address in it cannot be had.
 const STATUS_CONFIGURATION: u8 = 2;
+
+/// Exit status when the journal's disk failed: what could not be recorded is in the log.
+const STATUS_JOURNAL: u8 = 4;
 
 /// An Interledger packet switch.
 #[derive(Debug, Parser)]
@@ -26,49 +31,65 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the switch. SIGTERM or SIGINT ends it once what is in flight is answered (exit status
-    /// 0); a second signal ends it at once (3).
-    Run {
-        /// The configuration: docs/configuration.md
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-    },
+    /// 0); a second signal ends it at once (3). When the journal has failed it ends by itself (4).
+    Run(Subject),
     /// Tells everything that is wrong with a configuration, each with its line and its fix, and
     /// starts nothing. Exit status 0 if it is right, 2 if not.
-    Check {
-        /// The configuration: docs/configuration.md
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-    },
+    Check(Subject),
+}
+
+#[derive(Args, Debug)]
+struct Subject {
+    /// The configuration: docs/configuration.md
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Accept accounts with durability = "none", whose debts a restart forgets.
+    #[arg(long)]
+    accept_loss: bool,
 }
 
 fn main() -> ExitCode {
     end_with_any_thread();
     let arguments = Arguments::parse();
-    let (Command::Run { config: file } | Command::Check { config: file }) = &arguments.command;
-    let config = match m2_engine::config::load(file) {
+    let (Command::Run(subject) | Command::Check(subject)) = &arguments.command;
+    let config = m2_engine::config::load(&subject.config).and_then(|config| {
+        if !subject.accept_loss {
+            config.refuse_loss()?;
+        }
+        Ok(config)
+    });
+    let config = match config {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");
             return ExitCode::from(STATUS_CONFIGURATION);
         }
     };
-    if let Command::Check { .. } = arguments.command {
-        println!(
-            "{}: right: {}, {}, {}, {}",
-            file.display(),
-            counted(config.accounts.len(), "account"),
-            counted(config.assets.len(), "asset"),
-            counted(config.rates.len(), "rate"),
-            counted(config.listen.len(), "listener")
-        );
+    if let Command::Check(_) = arguments.command {
+        tell_right(&config);
         return ExitCode::SUCCESS;
     }
     match m2_engine::topology::run(config) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ending::InOrder) => ExitCode::SUCCESS,
+        Ok(Ending::JournalFailed) => ExitCode::from(STATUS_JOURNAL),
         Err(error) => {
             eprintln!("{error}");
             ExitCode::from(STATUS_CONFIGURATION)
         }
+    }
+}
+
+fn tell_right(config: &Config) {
+    println!(
+        "{}: right: {}, {}, {}, {}",
+        config.file.display(),
+        counted(config.accounts.len(), "account"),
+        counted(config.assets.len(), "asset"),
+        counted(config.rates.len(), "rate"),
+        counted(config.listen.len(), "listener")
+    );
+    for warning in m2_engine::check::warnings(config) {
+        println!("warning: {warning}");
     }
 }
 
@@ -84,6 +105,7 @@ fn end_with_any_thread() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tell(panic);
+        m2_engine::last_words::wait();
         std::process::abort();
     }));
 }

@@ -2,10 +2,10 @@
 //! full.
 //!
 //! ```text
-//!   main, signals         control (monoio)                     shard 0 (epoll)
-//!   parses, binds,        accepts, dials, handshakes,          links, packets, ledgers,
-//!   starts; waits for     authenticates, control socket,       timers: the core
-//!   signals, stops        log
+//!   main, signals         control (monoio)               shard 0 (epoll)          journal (io_uring)
+//!   parses, binds,        accepts, dials, handshakes,    links, packets,          batches, flushes;
+//!   recovers, starts;     authenticates, control         ledgers, timers:         journal-files:
+//!   stops                 socket, log                    the core                 segments, snapshots
 //!
 //!   signals -- Shutdown ------------------------------------->  inbox        waits
 //!   control -- Link ----------------------------------------->  inbox        refuses: connection closed
@@ -13,6 +13,11 @@
 //!   shard ---- answer to one Ask ---------->  control           room for it made by the Ask
 //!   shard ---- Event ---------------------->  control           drops: counted as events_lost
 //!   shard ---- link is up or down --------->  control           a word an account: nothing to fill
+//!   shard ---- records -------------------->  journal           kept in the core: then PREPAREs get T03
+//!   shard ---- image for a snapshot ------->  journal           drops: the next is as good
+//!   journal -- durable, health, wishes ---->  shard             words: nothing to fill
+//!   journal -- Event ---------------------->  control           drops: the health stands in `status`
+//!   journal -- files to make or retire ---->  journal-files     waits
 //!   anyone --- wake ----------------------------------------->  eventfd      merges
 //!   anyone --- nudge ---------------------->  socket pair       drops: a nudge is already there
 //!   resolver - addresses of one name ------>  control           room for them made by the dial
@@ -29,17 +34,20 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crossbeam_channel::bounded;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use m2_core::Durability;
+use m2_journal::Health;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::bind::{self, Sockets};
+use crate::clock::{self, NS_PER_MS};
 use crate::config::{Config, Problems};
 use crate::control::{self, Bound};
 use crate::limits::{EVENTS_LEN, INBOX_LEN, SIGNAL_LOG_PATIENCE};
 use crate::shard::message::{Board, ToShard};
 use crate::shard::wake::{Nudge, shard_wake, wake};
-use crate::shard::{self, NS_PER_MS, Settings, Shard};
-use crate::{assemble, log};
+use crate::shard::{self, Settings, Shard};
+use crate::{assemble, journal, log};
 
 /// Exit status when a second signal cuts the ending short.
 const STATUS_CUT_SHORT: i32 = 3;
@@ -49,6 +57,8 @@ const STATUS_CUT_SHORT: i32 = 3;
 pub enum StartError {
     /// An address or a path of the configuration cannot be had.
     Configuration(Problems),
+    /// The journal cannot be opened, or is damaged.
+    Journal(String),
     /// The system has no descriptor or thread left.
     System(io::Error),
 }
@@ -57,6 +67,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Configuration(problems) => write!(f, "{problems}"),
+            Self::Journal(sentence) => write!(f, "m2-switch cannot start: {sentence}"),
             Self::System(error) => write!(f, "m2-switch cannot start: {error}"),
         }
     }
@@ -70,34 +81,72 @@ impl<E: Into<io::Error>> From<E> for StartError {
     }
 }
 
-/// Runs the switch until a signal ends it.
+/// How a switch ended that had started.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// A signal stopped it: what was in flight has been answered, or was given its time.
+    InOrder,
+    /// The journal's disk failed: what could not be recorded was told.
+    JournalFailed,
+}
+
+/// Runs the switch until a signal, or the end of its journal, ends it.
 ///
 /// # Errors
 ///
 /// What keeps it from starting; no socket file of ours is left then.
-pub fn run(config: Config) -> Result<(), StartError> {
+pub fn run(mut config: Config) -> Result<Ending, StartError> {
     log::start(config.log);
     // Before anything is bound: a signal while we start is one to stop in order, too.
     let signals = Signals::new([SIGTERM, SIGINT])?;
+    // A file that may not grow is an error of its write, as any other, and no reason to die at once.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let Sockets { bound, control_socket, files } =
         bind::all(&config).map_err(StartError::Configuration)?;
-    let config = Arc::new(config);
 
     let (to_shard, inbox) = bounded(INBOX_LEN);
     let (events_in, events) = bounded(EVENTS_LEN);
     let (nudge, nudged) = Nudge::pair()?;
     let shard_wake = Arc::new(shard_wake()?);
-    let board = Arc::new(Board::new(config.accounts.len()));
     let stopping = Arc::new(AtomicBool::new(false));
     let shard_ended = Arc::new(AtomicBool::new(false));
 
-    let switch = assemble::switch(&config, shard::now());
+    let (signals_end, signals_thread) = {
+        let (to_shard, wake_up) = (to_shard.clone(), Arc::clone(&shard_wake));
+        let (nudge, stopping) = (nudge.clone(), Arc::clone(&stopping));
+        on_signals(signals, move || {
+            stopping.store(true, Ordering::Release);
+            // The shard takes messages whatever else it does; before it starts there is room.
+            to_shard.send(ToShard::Shutdown).expect("the shard lives until it is told to end");
+            wake(&wake_up);
+            nudge.send();
+        })?
+    };
+    // The journal may be long, or nobody read what we tell of it: signals are heard meanwhile.
+    let opened = journal::open(&mut config)?;
+    let config = Arc::new(config);
+    let mut switch = assemble::switch(&config, clock::now());
+    let board = Arc::new(Board::new(config.accounts.len()));
+    let mut journal = None;
+    let mut recorder = None;
+    let mut words = None;
+    let recovered = opened.as_ref().map(|opened| opened.recovered());
+    if let Some(opened) = opened {
+        opened.restore(&mut switch);
+        let shard_wakes = vec![Arc::clone(&shard_wake)];
+        let (running, mut joints) =
+            opened.start(&config, shard_wakes, events_in.clone(), nudge.clone())?;
+        words = Some(running.words());
+        recorder = joints.pop();
+        journal = Some(running);
+    }
     let joints = shard::Joints {
         inbox,
         wake: Arc::clone(&shard_wake),
         events: events_in,
         nudge: nudge.clone(),
         board: Arc::clone(&board),
+        recorder,
     };
     let shard = Shard::new(switch, config.assets.len(), settings(&config), joints)?;
     let joints = control::Joints {
@@ -107,20 +156,12 @@ pub fn run(config: Config) -> Result<(), StartError> {
         nudged,
         nudge: nudge.clone(),
         board,
+        words,
+        recovered,
         stopping: Arc::clone(&stopping),
         shard_ended: Arc::clone(&shard_ended),
     };
 
-    let (signals_end, signals_thread) = {
-        let (wake_up, nudge) = (Arc::clone(&shard_wake), nudge.clone());
-        on_signals(signals, move || {
-            stopping.store(true, Ordering::Release);
-            // The shard takes messages whatever else it does, so this waits for moments only.
-            to_shard.send(ToShard::Shutdown).expect("the shard lives until it is told to end");
-            wake(&wake_up);
-            nudge.send();
-        })?
-    };
     tell_ready(&config, &bound);
     let shard_thread = thread::Builder::new().name("shard-0".into()).spawn(move || {
         shard.run();
@@ -132,12 +173,17 @@ pub fn run(config: Config) -> Result<(), StartError> {
         .spawn(move || control::run(config, bound, control_socket, joints))?;
 
     shard_thread.join().expect("a panic ends the process before this");
+    let health = journal.map(journal::Running::end);
     control_thread.join().expect("a panic ends the process before this");
     signals_end.close();
     signals_thread.join().expect("a panic ends the process before this");
     drop(files);
+    if health == Some(Health::Failed) {
+        tracing::error!("stopped, as the journal has failed");
+        return Ok(Ending::JournalFailed);
+    }
     tracing::info!("stopped");
-    Ok(())
+    Ok(Ending::InOrder)
 }
 
 /// Stops at the first signal, ends the process at the second. A thread of its own, which waits for
@@ -211,5 +257,7 @@ fn tell_ready(config: &Config, bound: &[Bound]) {
         control_socket = %config.switch.control_socket.display(),
         "ready"
     );
-    tracing::warn!("there is no journal: balances do not survive a restart");
+    if config.accounts.iter().all(|account| account.durability == Durability::None) {
+        tracing::warn!("nothing is recorded: balances do not survive a restart");
+    }
 }

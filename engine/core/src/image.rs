@@ -63,6 +63,21 @@ impl Switch {
         Positions { appended: self.appended, applied, given }
     }
 
+    /// Records of this shard's stream so far: the position of the next.
+    #[must_use]
+    pub fn appended(&self) -> u64 {
+        self.appended
+    }
+
+    /// One of [`Positions::given`].
+    #[must_use]
+    pub fn given(&self, stream: ShardId) -> u64 {
+        let index = stream.index();
+        let given = self.gate.waiting_from(index).unwrap_or(self.applied[index]);
+        let backlog = self.accounts.iter().flat_map(|account| account.backlog.legs());
+        backlog.filter(|leg| leg.stream == stream).map(|leg| leg.position).fold(given, u64::min)
+    }
+
     /// What a snapshot needs of this shard.
     #[must_use]
     pub fn image(&self) -> ShardImage {

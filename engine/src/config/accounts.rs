@@ -7,7 +7,7 @@ use m2_codec::address::Prefix;
 use m2_codec::url::{BtpUrl, Endpoint};
 use m2_core::limits::in_flight_packets_default;
 use m2_core::routes::ROUTE_SEGMENTS_MAX;
-use m2_core::{Asset, AssetIndex, Limits, RateEntry, RateLimit, Rates, Relation};
+use m2_core::{Asset, AssetIndex, Durability, Limits, RateEntry, RateLimit, Rates, Relation};
 use zeroize::Zeroizing;
 
 use super::decimal;
@@ -162,6 +162,10 @@ impl Reader<'_> {
         let dial = dial(self.file, table);
         self.connects(table, name.as_deref());
         let limits = limits(table, self.in_flight_packets_default);
+        let durability = table.choice(
+            "durability",
+            &[("sync", Durability::Sync), ("async", Durability::Async), ("none", Durability::None)],
+        );
         let segment = ildcp_segment(table, name.as_deref(), relation, &mut self.seen);
         self.child_address(table, relation, segment.as_deref());
         let routes = self.routes(table, relation, segment.as_deref());
@@ -172,6 +176,9 @@ impl Reader<'_> {
             token,
             dial,
             limits,
+            durability: durability.unwrap_or_default(),
+            line: table.line_of("durability"),
+            dormant: false,
             ildcp_segment: segment?,
             routes,
         })

@@ -11,6 +11,7 @@
 
 mod accounts;
 mod decimal;
+mod journal;
 mod problem;
 mod switch;
 mod table;
@@ -23,10 +24,11 @@ use std::path::{Path, PathBuf};
 
 use m2_codec::address::{Address, Prefix};
 use m2_codec::url::Endpoint;
-use m2_core::{Asset, AssetIndex, Limits, Network, RateEntry, Relation};
+use m2_core::{Asset, AssetIndex, Durability, Limits, Network, RateEntry, Relation};
 use toml::de::DeTable;
 use zeroize::Zeroizing;
 
+pub use journal::{JournalIo, JournalSection};
 pub use problem::{Problem, Problems};
 pub use token::{DialToken, TokenHash};
 
@@ -41,6 +43,8 @@ pub struct Config {
     pub file: PathBuf,
     /// `[switch]`
     pub switch: SwitchSection,
+    /// `[journal]`
+    pub journal: JournalSection,
     /// `[log]`
     pub log: LogSection,
     /// `[connection]`
@@ -177,6 +181,12 @@ pub struct Account {
     pub dial: Option<Dial>,
     /// What it may owe, send and have in flight.
     pub limits: Limits,
+    /// What a FULFILL for it waits for.
+    pub durability: Durability,
+    /// Line in the file of its durability.
+    pub line: usize,
+    /// The file no longer has it: only the journal does.
+    pub dormant: bool,
     /// The segment that IL-DCP appends to our address for it.
     pub ildcp_segment: String,
     /// Prefixes that lead to it.
@@ -224,6 +234,27 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, Problems> {
     problems.finish(config)
 }
 
+impl Config {
+    /// Refuses accounts whose debts are not recorded, unless the command line accepts that.
+    ///
+    /// # Errors
+    ///
+    /// A complaint for each.
+    pub fn refuse_loss(&self) -> Result<(), Problems> {
+        let unrecorded = self.accounts.iter().filter(|it| it.durability == Durability::None);
+        let complaint = |account: &Account| Problem {
+            line: Some(account.line),
+            text: format!(
+                "durability = \"none\" forgets at a restart what {} owes and is owed: write \
+                 \"async\" or \"sync\", or accept it with --accept-loss",
+                account.name
+            ),
+        };
+        let list: Vec<_> = unrecorded.map(complaint).collect();
+        if list.is_empty() { Ok(()) } else { Err(Problems { file: self.file.clone(), list }) }
+    }
+}
+
 /// A path in the file is relative to the file.
 fn resolved(file: &Path, path: &str) -> PathBuf {
     file.parent().map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
@@ -231,6 +262,7 @@ fn resolved(file: &Path, path: &str) -> PathBuf {
 
 fn sections(file: &Path, root: &Table<'_, '_>) -> Option<Config> {
     let switch = switch::switch(file, root);
+    let journal = journal::journal(file, root, switch.as_ref());
     let log = switch::log(root);
     let connection = switch::connection(root);
     let listen = switch::listen(file, root, switch.as_ref());
@@ -242,6 +274,7 @@ fn sections(file: &Path, root: &Table<'_, '_>) -> Option<Config> {
     Some(Config {
         file,
         switch: switch?,
+        journal,
         log,
         connection,
         listen,

@@ -73,6 +73,50 @@ fn the_smallest_file_has_every_default() {
 }
 
 #[test]
+fn the_journal_stands_beside_the_file_unless_told() {
+    let journal = read(SMALLEST).unwrap().journal;
+    assert_eq!(journal.path, Path::new("/etc/m2/journal"));
+    assert_eq!((journal.sync_grace_ms, journal.async_ms, journal.slow_ms), (250, 10, 2_000));
+    assert_eq!((journal.archive, journal.spill, journal.io), (false, None, JournalIo::Auto));
+    let text = format!(
+        "{}[journal]\npath = \"/var/j\"\narchive = true\nspill = \"/mnt/spill\"\n\
+         sync_grace_ms = 99\nio = \"blocking\"\n",
+        SMALLEST.replace("[[assets]]", "expiry_margin_ms = 100\n[[assets]]")
+    );
+    let journal = read(&text).unwrap().journal;
+    assert_eq!(journal.path, Path::new("/var/j"));
+    assert!(journal.archive && journal.spill == Some("/mnt/spill".into()));
+    assert_eq!((journal.sync_grace_ms, journal.io), (99, JournalIo::Blocking));
+    let short = SMALLEST.replace("[[assets]]", "expiry_margin_ms = 100\n[[assets]]");
+    assert_eq!(read(&short).unwrap().journal.sync_grace_ms, 25);
+}
+
+#[test]
+fn a_journal_that_cannot_be_meant_is_told() {
+    let told = |text, words| one_complaint(0, text, 14, words);
+    told("[journal]\nsync_grace_ms = 1000", "less than expiry_margin_ms = 1000");
+    told("[journal]\npath = \"\"", "must name a folder");
+    told("[journal]\nspill = \"journal/spill\"", "lies in the journal's own folder");
+    told("[journal]\nio = \"mmap\"", "must be one of");
+    told("[journal]\nsegment_bytes = 4096", "out of range");
+}
+
+#[test]
+fn an_account_is_sync_unless_told_and_none_must_be_accepted() {
+    let config = read(SMALLEST).unwrap();
+    assert_eq!(config.accounts[0].durability, Durability::Sync);
+    assert!(config.refuse_loss().is_ok());
+    let config = read(&format!("{SMALLEST}durability = \"async\"")).unwrap();
+    assert_eq!(config.accounts[0].durability, Durability::Async);
+    assert!(config.refuse_loss().is_ok());
+    let config = read(&format!("{SMALLEST}durability = \"none\"")).unwrap();
+    let problems = config.refuse_loss().unwrap_err();
+    assert_eq!(problems.list[0].line, Some(13));
+    assert!(problems.to_string().contains("--accept-loss"), "{problems}");
+    one_complaint(0, "durability = \"fsync\"", 13, "must be one of \"sync\", \"async\"");
+}
+
+#[test]
 fn no_token_is_printed_by_debug() {
     let config = read(SMALLEST).unwrap();
     assert!(!format!("{config:?}").contains("secret"));

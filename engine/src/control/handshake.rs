@@ -356,7 +356,7 @@ impl<'a> Reading<'a> {
 async fn refuse(wire: &Wire, framing: &Framing, request_id: u32) {
     let mut error = Vec::new();
     let name = btp::error_name(btp::NOT_ACCEPTED).expect("the RFC names it");
-    let utc_ms = crate::shard::now().utc_ms;
+    let utc_ms = crate::clock::now().utc_ms;
     btp::put_error(&mut error, request_id, btp::NOT_ACCEPTED, name, utc_ms, b"", &[]);
     // If the peer does not take it, it is refused all the same.
     let _ = wire.send(&framed(framing, &error)).await;

@@ -7,6 +7,7 @@
 mod dial;
 mod handshake;
 mod listen;
+mod money;
 mod nudged;
 mod places;
 pub mod request;
@@ -23,15 +24,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use m2_core::AccountId;
+use m2_core::{AccountId, JournalState};
+use m2_journal::recover::Recovered;
 
 use crate::config::{Config, Transport};
-use crate::limits::{ANSWER_PATIENCE, LOG_EVIDENCE_LINES_PER_S, LOG_LINES_PER_S};
+use crate::journal::Words;
+use crate::limits::{ANSWER_PATIENCE, DURABLE_LOOK, LOG_EVIDENCE_LINES_PER_S, LOG_LINES_PER_S};
 use crate::log::Limiter;
+use crate::shard::Obeyed;
 use crate::shard::message::{Board, Event, NewLink, Question, Snapshot, ToShard};
 use crate::shard::wake::{Nudge, wake};
 use nudged::Nudged;
 use places::Places;
+use request::Order;
 pub(crate) use wire::Listener;
 use wire::Wire;
 
@@ -46,6 +51,10 @@ pub(crate) struct Joints {
     /// For threads that we start ourselves.
     pub(crate) nudge: Nudge,
     pub(crate) board: Arc<Board>,
+    /// Absent where nothing is recorded.
+    pub(crate) words: Option<Arc<Words>>,
+    /// What the journal came to at the start.
+    pub(crate) recovered: Option<Arc<Recovered>>,
     /// No new connection is taken.
     pub(crate) stopping: Arc<AtomicBool>,
     /// The shard has ended.
@@ -77,6 +86,8 @@ struct Shared {
     limiter: RefCell<Limiter>,
     /// For lines that are evidence of money.
     evidence: RefCell<Limiter>,
+    /// How the journal is, in its own words, as it told last.
+    journal_reason: RefCell<String>,
 }
 
 /// What has happened to connections before they were links.
@@ -131,6 +142,7 @@ pub(crate) fn run(
             counters: RefCell::default(),
             limiter: RefCell::new(Limiter::new("caused by peers", LOG_LINES_PER_S)),
             evidence: RefCell::new(Limiter::new("evidence", LOG_EVIDENCE_LINES_PER_S)),
+            journal_reason: RefCell::new("the journal is written".into()),
         });
         for (transport, address, listener) in doors {
             monoio::spawn(listen::run(Rc::clone(&shared), transport, address, listener));
@@ -159,6 +171,9 @@ impl Shared {
             // Looked at before the queue: what was told before the end is read after it.
             let ended = self.joints.shard_ended.load(Ordering::Acquire);
             while let Ok(event) = self.joints.events.try_recv() {
+                if let Event::Journal(_, reason) = &event {
+                    *self.journal_reason.borrow_mut() = reason.to_string();
+                }
                 let evidence = crate::log::is_evidence(&event);
                 let limiter = if evidence { &self.evidence } else { &self.limiter };
                 limiter.borrow_mut().tell(|| crate::log::event(&self.config, &event));
@@ -214,6 +229,35 @@ impl Shared {
         monoio::time::timeout(ANSWER_PATIENCE, wait)
             .await
             .map_err(|_| "the shard did not answer in time: try again")
+    }
+
+    /// Gives the shard an order, and waits until its record is durable.
+    async fn order(&self, account: AccountId, order: Order) -> Result<Obeyed, String> {
+        let (answer, answered) = bounded(1);
+        if self.joints.to_shard.try_send(ToShard::Order { account, order, answer }).is_err() {
+            return Err("the shard is too busy to be told: try again, under the same key".into());
+        }
+        wake(&self.joints.shard_wake);
+        let wait = async {
+            let obeyed = loop {
+                if let Ok(answer) = answered.try_recv() {
+                    break answer;
+                }
+                self.news.news().await;
+            };
+            let obeyed = obeyed.map_err(|error| error.to_string())?;
+            let Some(words) = &self.joints.words else { return Ok(obeyed) };
+            while words.durable(obeyed.stream) < obeyed.position {
+                if words.state() == JournalState::Failed {
+                    return Err("it was done, but not recorded: the journal has failed".to_owned());
+                }
+                monoio::time::sleep(DURABLE_LOOK).await;
+            }
+            Ok(obeyed)
+        };
+        monoio::time::timeout(ANSWER_PATIENCE, wait).await.unwrap_or_else(|_| {
+            Err("it is not known to be recorded yet: ask again, under the same key".into())
+        })
     }
 
     fn name(&self, account: AccountId) -> &str {

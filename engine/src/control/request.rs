@@ -4,12 +4,13 @@
 //! Invariant: whatever comes in whatever pieces, each line is one request or one sentence that says
 //! what to write, and no more is kept of a line than it may have.
 
+use m2_core::Key;
 use serde_json::{Map, Value, json};
 
 use crate::limits::{DRAIN_MS_DEFAULT, DRAIN_MS_MAX, LINE_LEN_MAX};
 
 /// What an operator asks for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Request {
     /// What this switch is, and how it is.
     Status,
@@ -24,7 +25,75 @@ pub enum Request {
     },
     /// Take new PREPAREs again.
     Resume,
+    /// How the journal is.
+    Journal,
+    /// Something about an account's money, recorded before it is answered.
+    Money {
+        /// Its name.
+        account: String,
+        /// What.
+        order: Order,
+    },
 }
+
+/// What an operator may do to an account. Amounts are units of the account.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Order {
+    /// The peer paid us outside of the packets.
+    Credit {
+        /// Names the payment: said again, it changes nothing.
+        key: Key,
+        /// How much.
+        amount: u64,
+    },
+    /// A payment of the peer proved void.
+    Reverse {
+        /// Names the reversal.
+        key: Key,
+        /// How much.
+        amount: u64,
+    },
+    /// Sets aside what we owe beyond `settle_to`, to be paid.
+    Freeze {
+        /// Names the payment to come.
+        key: Key,
+        /// What we go on owing.
+        settle_to: u64,
+    },
+    /// What was set aside has reached the peer.
+    Settled {
+        /// Of its freeze.
+        key: Key,
+    },
+    /// What was set aside can provably not reach the peer.
+    Cancelled {
+        /// Of its freeze.
+        key: Key,
+    },
+    /// Both limits, from the next hold on.
+    Limits {
+        /// The most the peer may come to owe us.
+        balance_max: u64,
+        /// The most we may come to owe the peer.
+        payable_max: u64,
+    },
+}
+
+/// Every command with the keys that it has beside `cmd`.
+const COMMANDS: &[(&str, &[&str])] = &[
+    ("status", &[]),
+    ("accounts", &[]),
+    ("counters", &[]),
+    ("journal", &[]),
+    ("drain", &["timeout_ms"]),
+    ("resume", &[]),
+    ("limits", &["account", "balance_max", "payable_max"]),
+    ("credit", &["account", "key", "amount"]),
+    ("reverse", &["account", "key", "amount"]),
+    ("freeze", &["account", "key", "settle_to"]),
+    ("settled", &["account", "key"]),
+    ("cancelled", &["account", "key"]),
+];
 
 impl Request {
     /// Reads a line, its end not included.
@@ -37,26 +106,76 @@ impl Request {
             let example = r#"as in {"cmd":"status"}"#;
             format!("a line is one JSON object, {example}: {error}")
         })?;
-        let command = request.get("cmd").and_then(Value::as_str).ok_or(
-            "`cmd` is missing or no string: write one of status, accounts, counters, drain, resume",
-        )?;
-        let known: &[&str] = if command == "drain" { &["cmd", "timeout_ms"] } else { &["cmd"] };
-        if let Some(key) = request.keys().find(|key| !known.contains(&key.as_str())) {
-            return Err(format!("`{command}` has no `{key}`: known are {}", known.join(", ")));
+        let command = request
+            .get("cmd")
+            .and_then(Value::as_str)
+            .ok_or_else(|| format!("`cmd` is missing or no string: write one of {}", commands()))?;
+        let Some((command, keys)) = COMMANDS.iter().find(|(word, _)| *word == command) else {
+            return Err(format!("unknown command `{command}`: known are {}", commands()));
+        };
+        let is_known = |key: &str| key == "cmd" || keys.contains(&key);
+        if let Some(key) = request.keys().find(|key| !is_known(key)) {
+            let known = [&["cmd"], *keys].concat().join(", ");
+            return Err(format!("`{command}` has no `{key}`: known are {known}"));
         }
-        match command {
-            "status" => Ok(Self::Status),
-            "accounts" => Ok(Self::Accounts),
-            "counters" => Ok(Self::Counters),
-            "drain" => {
-                timeout_ms(request.get("timeout_ms")).map(|ms| Self::Drain { timeout_ms: ms })
-            }
-            "resume" => Ok(Self::Resume),
-            unknown => Err(format!(
-                "unknown command `{unknown}`: known are status, accounts, counters, drain, resume"
-            )),
-        }
+        Ok(match *command {
+            "status" => Self::Status,
+            "accounts" => Self::Accounts,
+            "counters" => Self::Counters,
+            "journal" => Self::Journal,
+            "drain" => Self::Drain { timeout_ms: timeout_ms(request.get("timeout_ms"))? },
+            "resume" => Self::Resume,
+            order => Self::Money { account: name(&request)?, order: self::order(order, &request)? },
+        })
     }
+}
+
+fn commands() -> String {
+    let words: Vec<_> = COMMANDS.iter().map(|(word, _)| *word).collect();
+    words.join(", ")
+}
+
+fn order(command: &str, request: &Map<String, Value>) -> Result<Order, String> {
+    Ok(match command {
+        "limits" => Order::Limits {
+            balance_max: amount(request, "balance_max")?,
+            payable_max: amount(request, "payable_max")?,
+        },
+        "credit" => Order::Credit { key: key(request)?, amount: amount(request, "amount")? },
+        "reverse" => Order::Reverse { key: key(request)?, amount: amount(request, "amount")? },
+        "freeze" => Order::Freeze { key: key(request)?, settle_to: amount(request, "settle_to")? },
+        "settled" => Order::Settled { key: key(request)? },
+        "cancelled" => Order::Cancelled { key: key(request)? },
+        other => unreachable!("{other} stands in COMMANDS"),
+    })
+}
+
+fn name(request: &Map<String, Value>) -> Result<String, String> {
+    let name = request.get("account").and_then(Value::as_str);
+    name.map(str::to_owned).ok_or_else(|| "`account` must be an account's name".to_owned())
+}
+
+/// 16 bytes as hexadecimal digits.
+fn key(request: &Map<String, Value>) -> Result<Key, String> {
+    let digits = request.get("key").and_then(Value::as_str).unwrap_or_default();
+    let is_right = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let number = is_right.then(|| u128::from_str_radix(digits, 16).ok()).flatten();
+    number.map(|number| Key(number.to_be_bytes())).ok_or_else(|| {
+        "`key` must be 32 hexadecimal digits that name this payment and no other".to_owned()
+    })
+}
+
+/// Units as a string of digits, as we tell them, or as a number.
+fn amount(request: &Map<String, Value>, key: &str) -> Result<u64, String> {
+    let given = request.get(key);
+    let text = given.and_then(Value::as_str);
+    let is_digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+    text.filter(is_digits)
+        .and_then(|text| text.parse().ok())
+        .or_else(|| given.and_then(Value::as_u64))
+        .ok_or_else(|| {
+            format!("`{key}` must be a whole number from 0 to {}, as a string", u64::MAX)
+        })
 }
 
 fn timeout_ms(value: Option<&Value>) -> Result<u64, String> {
@@ -123,6 +242,34 @@ mod tests {
         told(br#"{"cmd":"drain","timeout":1}"#, "has no `timeout`: known are cmd, timeout_ms");
         told(br#"{"cmd":"drain","timeout_ms":-1}"#, "whole number from 0 to 600000");
         told(br#"{"cmd":"stop"}"#, "unknown command `stop`");
+        told(br#"{"cmd":"credit","key":"0"}"#, "`account` must be");
+        told(br#"{"cmd":"credit","account":"a","key":"0"}"#, "32 hexadecimal digits");
+        let key = "0102030405060708090a0b0c0d0e0f10";
+        told(credit(key, "\"+1\"").as_bytes(), "`amount` must be");
+        told(credit(key, "18446744073709551616").as_bytes(), "`amount` must be");
+        told(credit(&format!("+{}", &key[1..]), "1").as_bytes(), "32 hexadecimal digits");
+        told(br#"{"cmd":"settled","account":"a","amount":1}"#, "has no `amount`: known are cmd");
+    }
+
+    fn credit(key: &str, amount: &str) -> String {
+        format!(r#"{{"cmd":"credit","account":"alice","key":"{key}","amount":{amount}}}"#)
+    }
+
+    #[test]
+    fn money_is_read_to_the_last_unit() {
+        let key = "0102030405060708090a0b0c0d0e0f10";
+        for amount in ["18446744073709551615", "\"18446744073709551615\""] {
+            let order = Order::Credit {
+                key: Key([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]),
+                amount: u64::MAX,
+            };
+            let expected = Request::Money { account: "alice".into(), order };
+            assert_eq!(Request::parse(credit(key, amount).as_bytes()), Ok(expected));
+        }
+        let line = br#"{"cmd":"limits","account":"bob","balance_max":"7","payable_max":0}"#;
+        let order = Order::Limits { balance_max: 7, payable_max: 0 };
+        let expected = Request::Money { account: "bob".into(), order };
+        assert_eq!(Request::parse(line), Ok(expected));
     }
 
     #[test]

@@ -5,17 +5,14 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use m2_core::{AccountView, Counters, Network, PairTotal};
+use m2_core::{AccountView, Counters, Legs, Network, PairTotal};
 use serde_json::{Map, Value, json};
 
 use super::request::{Lines, Request, refusal};
 use super::wire::{Door, Listener, Wire};
-use super::{EdgeCounters, Shared};
+use super::{EdgeCounters, Shared, money};
 use crate::limits::{ACCEPT_REST, DRAIN_LOOK, LINE_PATIENCE, OPERATORS_MAX};
 use crate::shard::message::{LinkCounters, Question, Snapshot, ToShard};
-
-/// The one thing that every operator must know.
-const JOURNAL: &str = "none: balances do not survive a restart";
 
 /// Serves operators until the runtime ends.
 pub(super) async fn run(shared: Rc<Shared>, listener: std::os::unix::net::UnixListener) {
@@ -71,6 +68,8 @@ async fn answer(shared: &Shared, line: &[u8]) -> Value {
         Ok(Request::Counters) => counters(shared).await,
         Ok(Request::Drain { timeout_ms }) => drain(shared, timeout_ms).await,
         Ok(Request::Resume) => resume(shared),
+        Ok(Request::Journal) => Ok(money::journal(shared)),
+        Ok(Request::Money { account, order }) => money::money(shared, &account, order).await,
         Err(sentence) => Err(sentence),
     };
     answered.unwrap_or_else(|error| refusal(&error))
@@ -99,7 +98,7 @@ async fn status(shared: &Shared) -> Result<Value, String> {
         "draining": draining,
         "connections": links,
         "in_flight": in_flight,
-        "journal": JOURNAL,
+        "journal": money::state(shared),
         "cpu_user_us": cpu.user,
         "cpu_system_us": cpu.system,
     }))
@@ -116,6 +115,7 @@ async fn accounts(shared: &Shared) -> Result<Value, String> {
             let asset = &shared.config.assets[usize::from(account.asset.0)];
             let mut told = account_words(view);
             told.insert("name".into(), json!(account.name));
+            told.insert("configured".into(), json!(!account.dormant));
             told.insert("asset_code".into(), json!(asset.code));
             told.insert("asset_scale".into(), json!(asset.scale));
             Value::Object(told)
@@ -127,6 +127,7 @@ async fn accounts(shared: &Shared) -> Result<Value, String> {
 /// Amounts are strings: they do not fit the numbers of every reader of JSON.
 fn account_words(view: &AccountView) -> Map<String, Value> {
     let (words, counters) = (&view.words, &view.counters);
+    let pile = |pile: &Legs| json!({ "count": pile.count, "value": pile.value.to_string() });
     let told = json!({
         "connected": view.connected,
         "balance": words.balance.to_string(),
@@ -149,6 +150,9 @@ fn account_words(view: &AccountView) -> Map<String, Value> {
         "undelivered_fulfills": counters.undelivered_fulfills,
         "amount_fulfilled_in": counters.amount_fulfilled_in.to_string(),
         "amount_fulfilled_out": counters.amount_fulfilled_out.to_string(),
+        "unrecorded_in": pile(&view.unrecorded_in),
+        "unrecorded_out": pile(&view.unrecorded_out),
+        "withheld": pile(&view.withheld),
     });
     let Value::Object(told) = told else { unreachable!("an object was written") };
     told
@@ -188,6 +192,8 @@ fn packet_counters(core: &Counters) -> Value {
         "late_fulfills": core.late_fulfills,
         "late_fulfills_unrecorded": core.late_fulfills_unrecorded,
         "undelivered_fulfills": core.undelivered_fulfills,
+        "fulfills_graced": core.fulfills_graced,
+        "fulfills_unrecorded": core.fulfills_unrecorded,
         "notices_lost": core.notices_lost,
     })
 }

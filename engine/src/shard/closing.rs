@@ -9,11 +9,11 @@ use m2_core::Now;
 use rustix::event::epoll;
 use rustix::net::Shutdown;
 
-use super::clock;
 use super::links::State;
 use super::message::{Cause, Event};
 use super::run::Shard;
 use super::rx::Broken;
+use crate::clock;
 
 impl Shard {
     /// Ends a link in order: what waits is sent, but for PREPAREs; a WebSocket says why.

@@ -5,11 +5,11 @@ use m2_codec::btp::{self, Frame, FrameType};
 use m2_codec::ws::{Opcode, WS_CONTROL_LEN_MAX, close_code};
 
 use super::batch::{Batch, BodyAt, PacketAt};
-use super::clock;
 use super::links::Links;
 use super::message::Cause;
 use super::run::Shard;
 use super::rx::{Broken, Place, Step};
+use crate::clock;
 
 impl Shard {
     /// Notes every whole frame of a link, running the vectors as they fill.

@@ -27,6 +27,8 @@ pub(super) struct Link {
     pub(super) pinged: bool,
     /// RFC 6455 pings exist here; elsewhere TCP's keepalive must do.
     pub(super) websocket: bool,
+    /// By stream: the position that FULFILLs had reached when nothing waited here last.
+    pub(super) delivered: Vec<u64>,
 }
 
 /// What a link is good for.
@@ -151,6 +153,23 @@ impl Links {
         }
         self.put_bytes = 0;
         None
+    }
+
+    /// Up to which position of a stream every FULFILL is with the kernel, or was lost with its link:
+    /// those below `given` were given to links, and `before` is where they were with the kernel last.
+    pub(super) fn delivered(&mut self, stream: usize, before: u64, given: u64) -> u64 {
+        let mut least = given;
+        for link in self.places.iter_mut().flatten() {
+            if link.delivered.len() <= stream {
+                link.delivered.resize(stream + 1, before);
+            }
+            let reached = &mut link.delivered[stream];
+            if link.tx.waiting() == 0 {
+                *reached = given;
+            }
+            least = least.min(*reached);
+        }
+        least.max(before)
     }
 
     /// Bytes put since all links were flushed.

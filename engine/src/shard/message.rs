@@ -5,7 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::Sender;
 use m2_codec::ws;
-use m2_core::{AccountId, AccountView, Counters, Notice, PairTotal};
+use m2_core::{AccountId, AccountView, Counters, KeyError, Notice, PairTotal, UnrecordedFulfill};
+use m2_journal::Health;
+
+use super::orders::Obeyed;
+use crate::control::request::Order;
 
 /// From the control thread, or from main, to the shard.
 #[derive(Debug)]
@@ -14,6 +18,15 @@ pub(crate) enum ToShard {
     Link(NewLink),
     /// A question of an operator; the answer goes into the channel, which has room for it.
     Ask(Question, Sender<Snapshot>),
+    /// An order about an account's money; the answer goes into the channel, which has room for it.
+    Order {
+        /// Whose.
+        account: AccountId,
+        /// What.
+        order: Order,
+        /// Where the operator waits.
+        answer: Sender<Result<Obeyed, KeyError>>,
+    },
     /// Take no new PREPARE, or take them again.
     SetDraining(bool),
     /// Finish what is in flight, flush, close, and end.
@@ -115,8 +128,8 @@ pub(crate) struct LinkCounters {
     pub(crate) events_lost: u64,
 }
 
-/// From the shard to the log, by way of the control thread.
-#[derive(Clone, Copy, Debug)]
+/// From the shard, or the journal, to the log, by way of the control thread.
+#[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// An account has a link.
     Up(AccountId),
@@ -133,6 +146,10 @@ pub(crate) enum Event {
     },
     /// The core has something to tell.
     Notice(Notice),
+    /// The journal takes records again, takes none for now, or will take none any more.
+    Journal(Health, Box<str>),
+    /// FULFILLs that went on before their records were durable.
+    Unrecorded(Vec<UnrecordedFulfill>),
     /// The time to finish is up.
     ShutdownCut {
         /// Packets without an answer; nobody will be told how they end.

@@ -2,15 +2,16 @@
 
 mod ask;
 mod batch;
-mod clock;
 mod closing;
 mod frames;
 mod links;
 pub(crate) mod message;
+mod orders;
+pub(crate) mod recorder;
 mod run;
 mod rx;
 mod tx;
 pub(crate) mod wake;
 
-pub(crate) use clock::{NS_PER_MS, now};
+pub(crate) use orders::Obeyed;
 pub(crate) use run::{Joints, Settings, Shard};

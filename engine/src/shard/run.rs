@@ -18,20 +18,21 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use m2_codec::ws::{Role, close_code};
-use m2_core::{Now, Switch};
+use m2_core::{JournalState, Now, Switch, UnrecordedFulfill};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::net::Shutdown;
 
 use super::batch::Batch;
-use super::clock::{self, NS_PER_MS};
 use super::links::{Link, Links, State};
 use super::message::{Board, Cause, Event, Framing, NewLink, ToShard};
+use super::recorder::{self, Recorder};
 use super::rx::{Received, Rx};
 use super::tx::{Masks, Tx, TxFraming};
 use super::wake::Nudge;
+use crate::clock::{self, NS_PER_MS};
 use crate::limits::{EPOLL_EVENTS_MAX, INBOX_TAKEN_MAX, PUT_BYTES_MAX};
 
 /// What epoll tells of our own wake-up; a place of a link is far below.
@@ -58,6 +59,8 @@ pub(crate) struct Joints {
     /// Tells the control thread to look at `events`, answers and `board`.
     pub(crate) nudge: Nudge,
     pub(crate) board: Arc<Board>,
+    /// Absent where nothing is recorded.
+    pub(crate) recorder: Option<recorder::Joints>,
 }
 
 /// The switch with its links.
@@ -70,6 +73,9 @@ pub(crate) struct Shard {
     pub(super) epoll: OwnedFd,
     pub(super) assets: usize,
     pub(super) batch: Batch,
+    recorder: Option<Recorder>,
+    /// FULFILLs that went on without their records and were not told yet.
+    unrecorded: Vec<UnrecordedFulfill>,
     /// Places of links that have something, or may.
     ready: VecDeque<usize>,
     /// The inbox may have something.
@@ -96,12 +102,13 @@ impl Shard {
         switch: Switch,
         assets: usize,
         settings: Settings,
-        joints: Joints,
+        mut joints: Joints,
     ) -> rustix::io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&epoll, &*joints.wake, epoll::EventData::new_u64(WAKE), flags)?;
         let accounts = switch.account_count() as usize;
+        let recorder = joints.recorder.take().map(Recorder::new);
         Ok(Self {
             links: Links::new(accounts, settings.egress_bytes_max),
             switch,
@@ -110,6 +117,8 @@ impl Shard {
             epoll,
             assets,
             batch: Batch::default(),
+            recorder,
+            unrecorded: Vec::new(),
             ready: VecDeque::new(),
             woken: true,
             draining: false,
@@ -136,7 +145,11 @@ impl Shard {
             if self.switch.next_deadline_ns().is_some_and(|deadline| deadline <= now.mono_ns) {
                 self.switch.tick(now, &mut self.links);
             }
+            self.take_word(now);
+            self.take_records();
             self.flush(now);
+            self.tell_delivered();
+            self.tell_unrecorded();
             if now.mono_ns >= self.housekeeping_at_ns {
                 self.keep_house(now);
             }
@@ -217,10 +230,11 @@ impl Shard {
                     self.joints.nudge.send();
                 }
                 Ok(ToShard::SetDraining(draining)) => self.set_draining(draining),
-                Ok(ToShard::Shutdown) => {
-                    self.set_draining(true);
-                    let at = clock::mono_ns() + self.settings.shutdown_ns;
-                    self.shutdown_at_ns.get_or_insert(at);
+                Ok(ToShard::Shutdown) => self.shut_down(clock::mono_ns()),
+                Ok(ToShard::Order { account, order, answer }) => {
+                    let done = self.obey(account, order);
+                    let _ = answer.try_send(done);
+                    self.joints.nudge.send();
                 }
                 Err(_) => {
                     self.woken = false;
@@ -228,6 +242,51 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Records go to the journal before their FULFILLs go to the kernel. Without a journal there are
+    /// none.
+    fn take_records(&mut self) {
+        match &mut self.recorder {
+            Some(recorder) => recorder.take_records(&mut self.switch),
+            None => self.switch.drain_records(usize::MAX, drop),
+        }
+    }
+
+    /// Lists what went on without its record, all of it, if need be later.
+    fn tell_unrecorded(&mut self) {
+        let Self { switch, unrecorded, joints, .. } = self;
+        switch.drain_unrecorded(|fulfill| unrecorded.push(fulfill));
+        if unrecorded.is_empty() {
+            return;
+        }
+        if let Err(TrySendError::Full(Event::Unrecorded(kept))) =
+            joints.events.try_send(Event::Unrecorded(core::mem::take(unrecorded)))
+        {
+            *unrecorded = kept;
+        }
+        joints.nudge.send();
+    }
+
+    /// What is durable by now, and how the journal is. One that has failed ends us, in order.
+    fn take_word(&mut self, now: Now) {
+        let Self { recorder: Some(recorder), switch, links, .. } = self else { return };
+        recorder.take_word(now, switch, links);
+        if recorder.state() == JournalState::Failed && self.shutdown_at_ns.is_none() {
+            self.shut_down(now.mono_ns);
+        }
+    }
+
+    fn tell_delivered(&mut self) {
+        if let Some(recorder) = &self.recorder {
+            recorder.tell_delivered(&self.switch, &mut self.links);
+        }
+    }
+
+    /// Takes nothing new; ends once what is in flight has.
+    fn shut_down(&mut self, now_ns: u64) {
+        self.shutdown_at_ns.get_or_insert(now_ns + self.settings.shutdown_ns);
+        self.set_draining(true);
     }
 
     fn set_draining(&mut self, draining: bool) {
@@ -263,6 +322,7 @@ impl Shard {
             heard_ns: now.mono_ns,
             pinged: false,
             websocket,
+            delivered: Vec::new(),
         });
         self.links.counters.links_up += 1;
         self.joints.board.set_up(new.account);
@@ -331,8 +391,7 @@ impl Shard {
             let link = self.links.get_mut(place).expect("no link goes while its buffers are lent");
             link.rx.take_back(buffers);
         }
-        // No journal exists yet: records are counted by the core and end here.
-        self.switch.drain_records(usize::MAX, drop);
+        self.take_records();
         self.busy_until_ns = now.mono_ns + self.settings.spin_ns;
         if self.links.put_bytes() > PUT_BYTES_MAX {
             self.flush(now);
@@ -351,9 +410,17 @@ impl Shard {
             if link.tx.blocked {
                 continue;
             }
+            let connection = link.connection;
             match link.tx.flush(&link.socket) {
-                Ok(true) => self.flushed(place),
-                Ok(false) => {}
+                Ok(done) => {
+                    if done {
+                        self.flushed(place);
+                    }
+                    // FULFILLs that a slow disk has let go at once come as there is room for them.
+                    if self.switch.waits_for_room(connection) {
+                        self.switch.room(connection, &mut self.links);
+                    }
+                }
                 Err(error) => self.drop_link(now, place, Cause::Failed(error)),
             }
         }

@@ -1,0 +1,90 @@
+//! Orders about money, and how the journal is, as operators are told.
+
+use m2_core::{Durability, JournalState};
+use m2_journal::recover::Recovered;
+use serde_json::{Map, Value, json};
+
+use super::Shared;
+use super::request::Order;
+use crate::shard::Obeyed;
+
+/// Does what an operator asks for; the answer comes when its record is durable.
+pub(super) async fn money(shared: &Shared, name: &str, order: Order) -> Result<Value, String> {
+    let account = *shared
+        .names
+        .get(name)
+        .ok_or_else(|| format!("there is no account `{name}`: `accounts` names them all"))?;
+    let is_unrecorded = shared.config.accounts.iter().any(|it| it.durability == Durability::None);
+    if is_unrecorded && !matches!(order, Order::Limits { .. }) {
+        // What a payment rests on would be forgotten, and the payment not.
+        return Err("an account has durability = \"none\", and so no payment is recorded".into());
+    }
+    let Obeyed { known, frozen, .. } = shared.order(account, order).await?;
+    Ok(match order {
+        Order::Freeze { .. } => json!({
+            "ok": true,
+            "known": known,
+            "amount": frozen.map(|amount| amount.to_string()),
+        }),
+        Order::Limits { .. } => json!({ "ok": true }),
+        _ => json!({ "ok": true, "known": known }),
+    })
+}
+
+/// What `journal` answers.
+pub(super) fn journal(shared: &Shared) -> Value {
+    let Some(words) = &shared.joints.words else {
+        return json!({ "ok": true, "state": "none" });
+    };
+    let times = words.commit_times();
+    let streams: Vec<_> =
+        (0..words.shards()).map(|stream| json!({ "durable": words.durable(stream) })).collect();
+    json!({
+        "ok": true,
+        "state": state_word(words.state()),
+        "reason": shared.journal_reason.borrow().clone(),
+        "path": shared.config.journal.path,
+        "recovered": shared.joints.recovered.as_deref().map(|it| recovered(shared, it)),
+        "streams": streams,
+        "commits": times.commits,
+        "commit_us": {
+            "p50": times.median_us,
+            "p99": times.p99_us,
+            "p99.9": times.p999_us,
+            "max": times.longest_us,
+        },
+    })
+}
+
+/// What was read at the start.
+fn recovered(shared: &Shared, recovered: &Recovered) -> Value {
+    let perhaps: Map<String, Value> = recovered
+        .undelivered
+        .by_account
+        .iter()
+        .map(|(account, perhaps)| {
+            let told = json!({ "count": perhaps.count, "value": perhaps.value.to_string() });
+            (shared.name(*account).to_owned(), told)
+        })
+        .collect();
+    let notes: Vec<_> = recovered.notes.iter().map(ToString::to_string).collect();
+    json!({
+        "generation": recovered.generation,
+        "records": recovered.records,
+        "notes": notes,
+        "perhaps_undelivered": perhaps,
+    })
+}
+
+/// How the journal is, in a word.
+pub(super) fn state(shared: &Shared) -> &'static str {
+    shared.joints.words.as_ref().map_or("none", |words| state_word(words.state()))
+}
+
+fn state_word(state: JournalState) -> &'static str {
+    match state {
+        JournalState::Ready => "ready",
+        JournalState::Refusing => "refusing",
+        JournalState::Failed => "failed",
+    }
+}

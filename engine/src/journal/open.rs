@@ -1,0 +1,388 @@
+//! From a folder to a running journal: locked, recovered, a new generation begun, the threads started.
+//!
+//! Invariant: a switch takes no packet before the base of its generation is on the disk for good.
+
+use std::fs::{self, File, TryLockError};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crossbeam_channel::{Sender, bounded};
+use m2_core::ledger::Words as LedgerWords;
+use m2_core::{AccountId, Asset, Durability, Limits, ShardId, Switch};
+use m2_journal::image::ConfiguredLimits;
+use m2_journal::recover::{self, Entry, Options, Progress, Recovered, begin_generation};
+use m2_journal::{Files, Health, Retention, Settings, Writer, names, spill};
+use rtrb::RingBuffer;
+
+use super::disk::{Blocking, Disk};
+use super::files::FilesThread;
+use super::last_words;
+use super::thread::{Joints, Thread};
+use super::unwritten::Unwritten;
+use super::uring::Uring;
+use super::words::Words;
+use crate::adopt::{Known, adopt};
+use crate::config::{Config, JournalIo, JournalSection, Problem, Problems};
+use crate::limits::{
+    JOURNAL_RING_LEN, RECOVERY_TOLD_EVERY, SEGMENT_RESERVE, UNDELIVERED_LISTED_MAX,
+};
+use crate::shard::message::Event;
+use crate::shard::recorder;
+use crate::shard::wake::{Nudge, shard_wake};
+use crate::topology::StartError;
+
+/// Shards of the process.
+const SHARDS: usize = 1;
+
+/// A journal that was read, and whose next generation stands on the disk.
+pub(crate) struct Opened {
+    recovered: Arc<Recovered>,
+    writer: Writer,
+    /// Held for as long as this process has the journal.
+    lock: File,
+}
+
+/// The journal's threads.
+pub(crate) struct Running {
+    words: Arc<Words>,
+    wake: Arc<OwnedFd>,
+    thread: JoinHandle<Health>,
+    lock: File,
+}
+
+/// Opens the journal of a configuration: afterwards its accounts stand in the order of their numbers.
+/// `None` if no account has anything recorded.
+///
+/// # Errors
+///
+/// When the folder cannot be had, something in it is damaged, or an account is in another asset than it
+/// was.
+pub(crate) fn open(config: &mut Config) -> Result<Option<Opened>, StartError> {
+    if config.accounts.iter().all(|account| account.durability == Durability::None) {
+        return Ok(None);
+    }
+    let section = config.journal.clone();
+    let lock = lock(config)?;
+    let mut storage = Files::new(&section.path);
+    let mut recovered = read(&section, &mut storage)?;
+    let spilled = absorb(&section, &mut recovered)?;
+    adopt(config, &known(&recovered)).map_err(StartError::Configuration)?;
+    let entries = entries(config);
+    let settings = settings(config);
+    let mut writer = begin_generation(&mut storage, &recovered, &entries, SHARDS, settings)
+        .map_err(|error| StartError::Journal(sentence(&section, &error)))?;
+    make_room(&section, &mut storage, &mut writer)?;
+    keep_limits(config, &recovered);
+    // Only now do they stand in the journal.
+    put_aside(&section, &spilled)?;
+    tell(config, &recovered);
+    Ok(Some(Opened { recovered: Arc::new(recovered), writer, lock }))
+}
+
+/// One process has a journal at a time.
+fn lock(config: &Config) -> Result<File, StartError> {
+    let JournalSection { path, line, .. } = &config.journal;
+    let complaint = |text: String| {
+        let list = vec![Problem { line: Some(*line), text }];
+        StartError::Configuration(Problems { file: config.file.clone(), list })
+    };
+    let shown = path.display();
+    fs::create_dir_all(path)
+        .map_err(|error| complaint(format!("the journal {shown} cannot be made: {error}")))?;
+    let file =
+        File::options().write(true).create(true).truncate(false).open(path.join(names::LOCK));
+    let file =
+        file.map_err(|error| complaint(format!("the journal {shown} cannot be written: {error}")))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(complaint(format!(
+            "the journal {shown} is another process's: stop that one, or write another path"
+        ))),
+        Err(TryLockError::Error(error)) => {
+            Err(complaint(format!("the journal {shown} cannot be locked: {error}")))
+        }
+    }
+}
+
+fn read(section: &JournalSection, storage: &mut Files) -> Result<Recovered, StartError> {
+    let options = Options { listed_max: UNDELIVERED_LISTED_MAX, ..Options::default() };
+    let began = Instant::now();
+    let mut told = began;
+    let mut progress = |at: Progress| {
+        if told.elapsed() >= RECOVERY_TOLD_EVERY {
+            told = Instant::now();
+            let percent = at.bytes_done * 100 / at.bytes_total.max(1);
+            tracing::info!(percent, records = at.records, "the journal is being read");
+        }
+    };
+    let recovered = recover::recover(storage, &options, &mut progress)
+        .map_err(|error| StartError::Journal(sentence(section, &error)))?;
+    let took = began.elapsed();
+    tracing::info!(
+        path = %section.path.display(),
+        generation = recovered.generation,
+        accounts = recovered.accounts.len(),
+        records = recovered.records,
+        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        "journal read"
+    );
+    Ok(recovered)
+}
+
+/// Takes in what an earlier end could only spill. Tells the files.
+fn absorb(section: &JournalSection, recovered: &mut Recovered) -> Result<Vec<String>, StartError> {
+    let Some(folder) = &section.spill else { return Ok(Vec::new()) };
+    let complaint = |error: m2_journal::Error| {
+        StartError::Journal(format!("the spill {}: {error}", folder.display()))
+    };
+    let spilled = spill::read(&mut Files::new(folder), recovered.generation).map_err(complaint)?;
+    let mut files = Vec::new();
+    for spilled in spilled {
+        let records = spill::absorb(recovered, &spilled).map_err(complaint)?;
+        tracing::warn!(file = spilled.file, records, "spilled records were taken in");
+        files.push(spilled.file);
+    }
+    Ok(files)
+}
+
+/// Spill files that were taken in keep their bytes under another name.
+fn put_aside(section: &JournalSection, files: &[String]) -> Result<(), StartError> {
+    let folder = section.spill.iter();
+    for (folder, file) in folder.flat_map(|folder| files.iter().map(move |file| (folder, file))) {
+        fs::rename(folder.join(file), folder.join(format!("taken-in-{file}")))?;
+    }
+    Ok(())
+}
+
+/// The first packet finds a segment prepared, or the start says why there is none.
+fn make_room(
+    section: &JournalSection,
+    storage: &mut Files,
+    writer: &mut Writer,
+) -> Result<(), StartError> {
+    loop {
+        let now_ns = crate::clock::mono_ns();
+        let health = writer.health(now_ns);
+        if health == Health::Ready {
+            return Ok(());
+        }
+        let Some((id, op)) = writer.next_op(now_ns) else {
+            let (path, reason) = (section.path.display(), writer.reason(health));
+            return Err(StartError::Journal(format!("the journal {path}: {reason}")));
+        };
+        let result = m2_journal::perform(storage, &op);
+        writer.done(now_ns, id, result.map(|()| None));
+    }
+}
+
+fn sentence(section: &JournalSection, error: &m2_journal::Error) -> String {
+    format!("the journal {}: {error}", section.path.display())
+}
+
+/// Limits that an operator has set stay in force as long as the file says the same as then: that is
+/// how `begin_generation` has written them down.
+fn keep_limits(config: &mut Config, recovered: &Recovered) {
+    for (account, was) in config.accounts.iter_mut().zip(&recovered.accounts) {
+        let Limits { balance_max, payable_max, .. } = account.limits;
+        let image = &was.image;
+        let is_other = (image.balance_max, image.payable_max) != (balance_max, payable_max);
+        if !is_other {
+            continue;
+        }
+        let name = &*account.name;
+        if was.configured == (ConfiguredLimits { balance_max, payable_max }) {
+            account.limits.balance_max = image.balance_max;
+            account.limits.payable_max = image.payable_max;
+            tracing::warn!(
+                account = name,
+                balance_max = image.balance_max,
+                payable_max = image.payable_max,
+                "limits that were set by an order are in force, and not the file's, which has not \
+                 changed since"
+            );
+        } else {
+            tracing::info!(account = name, balance_max, payable_max, "the file's limits are new");
+        }
+    }
+}
+
+/// What an operator should know of what was found.
+fn tell(config: &Config, recovered: &Recovered) {
+    for note in &recovered.notes {
+        tracing::warn!("journal: {note}");
+    }
+    let name = |account: AccountId| &*config.accounts[account.0 as usize].name;
+    for (account, perhaps) in &recovered.undelivered.by_account {
+        let (account, packets, units) = (name(*account), perhaps.count, perhaps.value);
+        tracing::warn!(
+            account,
+            packets,
+            units,
+            "FULFILLs that are recorded may not have reached the account"
+        );
+    }
+    for (_, _, pair) in &recovered.undelivered.listed {
+        tracing::warn!(
+            account = name(pair.account_in),
+            amount = pair.amount_in,
+            condition = %crate::log::hex(&pair.condition_head),
+            decided_at_ms = pair.decided_at_ms,
+            "perhaps undelivered"
+        );
+    }
+    for account in config.accounts.iter().filter(|account| account.dormant) {
+        let account = &*account.name;
+        tracing::warn!(account, "the journal has an account that is not configured");
+    }
+}
+
+fn known(recovered: &Recovered) -> Vec<Known> {
+    let known = |account: &m2_journal::image::Account| Known {
+        name: account.name.clone(),
+        asset: Asset { code: account.asset_code.clone(), scale: account.asset_scale },
+    };
+    recovered.accounts.iter().map(known).collect()
+}
+
+/// The accounts of the new generation, in the order of their numbers.
+fn entries(config: &Config) -> Vec<Entry> {
+    let entry = |account: &crate::config::Account| {
+        let asset = &config.assets[usize::from(account.asset.0)];
+        Entry {
+            shard: ShardId(0),
+            name: account.name.clone(),
+            asset_code: asset.code.clone(),
+            asset_scale: asset.scale,
+            limits: ConfiguredLimits {
+                balance_max: account.limits.balance_max,
+                payable_max: account.limits.payable_max,
+            },
+        }
+    };
+    config.accounts.iter().map(entry).collect()
+}
+
+fn settings(config: &Config) -> Settings {
+    let JournalSection { async_ms, async_bytes, slow_ms, segment_bytes, .. } = config.journal;
+    let ns = |ms: u32| u64::from(ms) * crate::clock::NS_PER_MS;
+    Settings {
+        segment_bytes,
+        reserve_bytes: SEGMENT_RESERVE.min(segment_bytes / 2),
+        async_ns: ns(async_ms),
+        async_bytes,
+        slow_ns: ns(slow_ms),
+        retention: if config.journal.archive { Retention::Archive } else { Retention::Delete },
+        ..Settings::default()
+    }
+}
+
+impl Opened {
+    /// What was recovered.
+    pub(crate) fn recovered(&self) -> Arc<Recovered> {
+        Arc::clone(&self.recovered)
+    }
+
+    /// Gives a switch the words and keys that were recovered.
+    pub(crate) fn restore(&self, switch: &mut Switch) {
+        for account in &self.recovered.accounts {
+            if account.image.words != LedgerWords::default() {
+                switch.restore(account.image.account, account.image.words);
+            }
+        }
+        for (key, state) in &self.recovered.keys {
+            switch.restore_key(*key, *state);
+        }
+    }
+
+    /// Starts the threads. What each shard needs comes back, in their order.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no descriptor or thread left, or io_uring is wanted and not permitted.
+    pub(crate) fn start(
+        self,
+        config: &Config,
+        shard_wakes: Vec<Arc<OwnedFd>>,
+        events: Sender<Event>,
+        nudge: Nudge,
+    ) -> Result<(Running, Vec<recorder::Joints>), StartError> {
+        let section = &config.journal;
+        let words = Arc::new(Words::new(SHARDS));
+        let wake = Arc::new(shard_wake()?);
+        last_words::expect(&words, &wake);
+        let (image, images) = bounded(SHARDS);
+        let (mut rings, mut shards) = (Vec::new(), Vec::new());
+        for shard in 0..SHARDS {
+            let (ring, records) = RingBuffer::new(JOURNAL_RING_LEN);
+            rings.push(records);
+            shards.push(recorder::Joints {
+                shard: ShardId(u16::try_from(shard).expect("a few")),
+                ring,
+                words: Arc::clone(&words),
+                journal: Arc::clone(&wake),
+                images: image.clone(),
+                slow_ns: u64::from(section.slow_ms) * crate::clock::NS_PER_MS,
+            });
+        }
+        let disk = disk(section.io, &wake)?;
+        let files = FilesThread::start(section.path.clone(), Arc::clone(&wake))?;
+        let joints =
+            Joints { words: Arc::clone(&words), rings, images, shard_wakes, events, nudge };
+        let generation = self.recovered.generation + 1;
+        let unwritten = Unwritten::new(generation, SHARDS, section.spill.clone());
+        let (folder, snapshot_bytes) = (section.path.clone(), section.snapshot_bytes);
+        let thread = Thread::new(folder, snapshot_bytes, self.writer, unwritten, files, joints);
+        let thread = thread::Builder::new()
+            .name(last_words::THREAD.into())
+            .spawn(move || thread.run(disk.start()))?;
+        Ok((Running { words, wake, thread, lock: self.lock }, shards))
+    }
+}
+
+/// Which back end the journal thread is to make for itself.
+enum BackEnd {
+    Uring(Box<Uring>),
+    Blocking(Blocking),
+}
+
+impl BackEnd {
+    fn start(self) -> Box<dyn Disk> {
+        match self {
+            Self::Uring(disk) => disk,
+            Self::Blocking(disk) => Box::new(disk),
+        }
+    }
+}
+
+fn disk(io: JournalIo, wake: &Arc<OwnedFd>) -> Result<BackEnd, StartError> {
+    if io == JournalIo::Blocking {
+        return Ok(BackEnd::Blocking(Blocking::new(Arc::clone(wake))));
+    }
+    match Uring::new(Arc::clone(wake)) {
+        Ok(disk) => Ok(BackEnd::Uring(Box::new(disk))),
+        Err(error) if io == JournalIo::Auto => {
+            tracing::warn!(%error, "io_uring is not permitted: the journal is written without");
+            Ok(BackEnd::Blocking(Blocking::new(Arc::clone(wake))))
+        }
+        Err(error) => Err(StartError::Journal(format!(
+            "io_uring is not permitted ({error}): write io = \"auto\" or io = \"blocking\" in [journal]"
+        ))),
+    }
+}
+
+impl Running {
+    pub(crate) fn words(&self) -> Arc<Words> {
+        Arc::clone(&self.words)
+    }
+
+    /// Waits until everything is durable, or cannot be. Every shard has ended before.
+    pub(crate) fn end(self) -> Health {
+        // Their rings are abandoned, which the thread is to see.
+        crate::shard::wake::wake(&self.wake);
+        let health = self.thread.join().expect("a panic ends the process before this");
+        drop(self.lock);
+        health
+    }
+}

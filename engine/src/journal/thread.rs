@@ -1,0 +1,484 @@
+//! The loop of the journal thread.
+//!
+//! ```text
+//!   +-> rings of the shards -> writer
+//!   |   writer -> commits to the disk, the rest to the thread for files
+//!   |   wait: a commit has ended, a shard has records and we rest, something else is due
+//!   |   ended -> writer -> durable positions to the shards, and a signal
+//!   +-- again; at the end: until everything is durable
+//! ```
+//!
+//! Group commit, back to back: what comes while a commit is under way is the next one.
+//!
+//! Invariant: a durable position is told only after the commit that made it so has ended well.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use hdrhistogram::Histogram;
+use m2_core::{JournalState, ShardId, ShardImage};
+use m2_journal::limits::BLOCK_LEN;
+use m2_journal::names::SegmentName;
+use m2_journal::{Block, Health, Op, OpId, Writer, names};
+use rtrb::Consumer;
+
+use super::disk::{Commit, Disk, Ended};
+use super::files::FilesThread;
+use super::unwritten::Unwritten;
+use super::words::{CommitTimes, Words};
+use crate::clock;
+use crate::limits::COMMIT_TIMES_EVERY;
+use crate::shard::message::Event;
+use crate::shard::wake::{Nudge, wake};
+
+/// What joins the journal thread to the others; see `topology.rs`.
+#[derive(Debug)]
+pub(crate) struct Joints {
+    pub(crate) words: Arc<Words>,
+    /// By shard.
+    pub(crate) rings: Vec<Consumer<Block>>,
+    pub(crate) images: Receiver<ShardImage>,
+    pub(crate) shard_wakes: Vec<Arc<OwnedFd>>,
+    pub(crate) events: Sender<Event>,
+    pub(crate) nudge: Nudge,
+}
+
+/// See the head of the file.
+pub(super) struct Thread {
+    folder: PathBuf,
+    /// A snapshot is wanted once so many bytes of records stand behind the last.
+    snapshot_bytes: u64,
+    writer: Writer,
+    files: FilesThread,
+    joints: Joints,
+    /// By stream: its position when a snapshot was wanted last.
+    imaged: Vec<u64>,
+    /// By stream: the segment that commits go to now.
+    open: Vec<Option<(SegmentName, Arc<File>)>>,
+    /// By stream: the file of flushed positions.
+    marks: Vec<Option<File>>,
+    /// Commits at the disk: id, stream.
+    under_way: Vec<(u64, OpId, usize)>,
+    next_commit: u64,
+    /// Records that lay across a ring's end.
+    joined: Vec<Block>,
+    unwritten: Unwritten,
+    times: Histogram<u64>,
+    told: Health,
+}
+
+impl Thread {
+    pub(super) fn new(
+        folder: PathBuf,
+        snapshot_bytes: u64,
+        writer: Writer,
+        unwritten: Unwritten,
+        files: FilesThread,
+        joints: Joints,
+    ) -> Self {
+        let streams = joints.rings.len();
+        Self {
+            folder,
+            snapshot_bytes,
+            writer,
+            files,
+            joints,
+            imaged: vec![0; streams],
+            open: (0..streams).map(|_| None).collect(),
+            marks: (0..streams).map(|_| None).collect(),
+            under_way: Vec::new(),
+            next_commit: 0,
+            joined: Vec::new(),
+            unwritten,
+            times: Histogram::new(3).expect("3 digits are among those there are"),
+            told: Health::Ready,
+        }
+    }
+
+    /// Runs until every shard has ended and everything is durable, or cannot be.
+    pub(super) fn run(mut self, mut disk: Box<dyn Disk>) -> Health {
+        let mut ended = Vec::new();
+        let health = loop {
+            let shards_ended = self.take_rings();
+            if shards_ended {
+                self.writer.finish();
+            }
+            let now_ns = clock::mono_ns();
+            self.take_images();
+            self.start_ops(now_ns, &mut *disk);
+            let health = self.tell_health(now_ns);
+            if health == Health::Failed {
+                self.unwritten.spill();
+            }
+            if shards_ended && self.writer.is_finished() {
+                break health;
+            }
+            self.wait(&mut *disk, &mut ended);
+        };
+        let Self { files, .. } = self;
+        files.end();
+        health
+    }
+
+    /// Takes what the shards have recorded. `true` once all shards have ended and nothing is left.
+    fn take_rings(&mut self) -> bool {
+        let now_ns = clock::mono_ns();
+        let mut ended = true;
+        for (stream, ring) in self.joints.rings.iter_mut().enumerate() {
+            // Looked at first: what was put in before the end is taken after it.
+            ended &= ring.is_abandoned();
+            let Ok(chunk) = ring.read_chunk(ring.slots()) else { continue };
+            let id = shard_id(stream);
+            match chunk.as_slices() {
+                (records, []) => {
+                    self.unwritten.keep(stream, records);
+                    self.writer.append(now_ns, id, records);
+                }
+                (first, second) => {
+                    // A record may lie across the ring's end.
+                    self.joined.clear();
+                    self.joined.extend_from_slice(first);
+                    self.joined.extend_from_slice(second);
+                    self.unwritten.keep(stream, &self.joined);
+                    self.writer.append(now_ns, id, &self.joined);
+                }
+            }
+            chunk.commit_all();
+            for shard in 0..self.joints.words.shards() {
+                let position = self.joints.words.delivered(stream, shard);
+                self.writer.delivered(id, shard_id(shard), position);
+            }
+        }
+        ended
+    }
+
+    fn start_ops(&mut self, now_ns: u64, disk: &mut dyn Disk) {
+        while let Some((id, op)) = self.writer.next_op(now_ns) {
+            match op {
+                Op::Commit { segment, offset, bytes } => match self.open(segment) {
+                    Err(error) => self.writer.done(now_ns, id, Err(error)),
+                    Ok(file) => {
+                        let commit = self.commit(now_ns, id, segment);
+                        disk.start(Commit { id: commit, file, offset, bytes });
+                    }
+                },
+                Op::Open { segment, page } => {
+                    let result =
+                        self.open(segment).and_then(|file| file.write_all_at(&page[..], 0));
+                    self.writer.done(now_ns, id, result.map(|()| None));
+                }
+                Op::Mark { generation, stream, offset, bytes } => {
+                    let result = self.mark(generation, stream, offset, &bytes);
+                    self.writer.done(now_ns, id, result.map(|()| None));
+                }
+                other => self.files.order(id, other),
+            }
+        }
+    }
+
+    /// Notes a commit that is about to start, and gives it a number.
+    fn commit(&mut self, now_ns: u64, id: OpId, segment: SegmentName) -> u64 {
+        let stream = usize::from(segment.stream.0);
+        self.joints.words.set_began(stream, now_ns);
+        self.next_commit += 1;
+        self.under_way.push((self.next_commit, id, stream));
+        self.next_commit
+    }
+
+    /// Wants snapshots of all shards when enough has been recorded, and takes those that come.
+    fn take_images(&mut self) {
+        let behind = |(stream, imaged): (usize, &u64)| {
+            (self.writer.position(shard_id(stream)) - imaged) * BLOCK_LEN as u64
+        };
+        if self.imaged.iter().enumerate().map(behind).sum::<u64>() >= self.snapshot_bytes {
+            for shard in 0..self.imaged.len() {
+                self.imaged[shard] = self.writer.position(shard_id(shard));
+                self.joints.words.want_image(shard);
+                wake(&self.joints.shard_wakes[shard]);
+            }
+        }
+        while let Ok(image) = self.joints.images.try_recv() {
+            // One that finds another on its way is dropped: the next is as good.
+            let _ = self.writer.snapshot(image);
+        }
+    }
+
+    /// A stream's segment, opened when it is another than the last.
+    fn open(&mut self, segment: SegmentName) -> io::Result<Arc<File>> {
+        let open = &mut self.open[usize::from(segment.stream.0)];
+        if let Some((name, file)) = open
+            && *name == segment
+        {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(File::options().write(true).open(self.folder.join(segment.path()))?);
+        *open = Some((segment, Arc::clone(&file)));
+        Ok(file)
+    }
+
+    fn mark(
+        &mut self,
+        generation: u32,
+        stream: ShardId,
+        offset: u64,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let mark = &mut self.marks[usize::from(stream.0)];
+        let file = match mark {
+            Some(file) => file,
+            None => mark.insert(create(&self.folder.join(names::flushed(generation, stream)))?),
+        };
+        file.write_all_at(bytes, offset)
+    }
+
+    /// Waits for whatever comes first, and takes what has ended.
+    fn wait(&mut self, disk: &mut dyn Disk, ended: &mut Vec<Ended>) {
+        let patience = self.rest();
+        if let Err(error) = disk.wait(patience, ended) {
+            panic!("the journal thread cannot wait: {error}");
+        }
+        let now_ns = clock::mono_ns();
+        for stream in 0..self.joints.rings.len() {
+            self.joints.words.set_resting(stream, false);
+        }
+        for Ended { id, result, bytes, took_ns } in ended.drain(..) {
+            let index = self.under_way.iter().position(|(number, ..)| *number == id);
+            let (_, id, stream) = self.under_way.swap_remove(index.expect("a commit ends once"));
+            self.writer.done(now_ns, id, result.map(|()| Some(bytes)));
+            self.tell_durable(stream, took_ns);
+        }
+        while let Ok((id, result)) = self.files.done.try_recv() {
+            self.writer.done(now_ns, id, result.map(|()| None));
+        }
+    }
+
+    /// How long there is nothing to do unless we are woken. Streams with a commit under way need not
+    /// wake us: their records wait for its end.
+    fn rest(&mut self) -> Option<Duration> {
+        let words = &self.joints.words;
+        let mut busy = false;
+        for (stream, ring) in self.joints.rings.iter().enumerate() {
+            if !self.under_way.iter().any(|(.., of)| *of == stream) {
+                words.set_resting(stream, true);
+                busy |= !ring.is_empty();
+            }
+        }
+        if busy {
+            return Some(Duration::ZERO);
+        }
+        let wake_ns = self.writer.wake_ns()?;
+        Some(Duration::from_nanos(wake_ns.saturating_sub(clock::mono_ns())))
+    }
+
+    fn tell_durable(&mut self, stream: usize, took_ns: u64) {
+        let Joints { words, shard_wakes, .. } = &self.joints;
+        words.set_began(stream, 0);
+        let durable = self.writer.durable(shard_id(stream));
+        words.set_durable(stream, durable);
+        self.unwritten.forget(stream, durable);
+        // Any shard may have accounts whose FULFILLs waited for this stream.
+        shard_wakes.iter().for_each(|shard| wake(shard));
+        self.times.saturating_record(took_ns / 1_000);
+        if self.times.len() % COMMIT_TIMES_EVERY == 1 {
+            words.set_commit_times(CommitTimes {
+                commits: self.times.len(),
+                median_us: self.times.value_at_quantile(0.5),
+                p99_us: self.times.value_at_quantile(0.99),
+                p999_us: self.times.value_at_quantile(0.999),
+                longest_us: self.times.max(),
+            });
+        }
+    }
+
+    /// Tells shards and log when the health has changed.
+    fn tell_health(&mut self, now_ns: u64) -> Health {
+        let health = self.writer.health(now_ns);
+        if health != self.told {
+            self.told = health;
+            self.joints.words.set_state(match health {
+                Health::Ready => JournalState::Ready,
+                Health::Refusing(_) => JournalState::Refusing,
+                Health::Failed => JournalState::Failed,
+            });
+            self.joints.shard_wakes.iter().for_each(|shard| wake(shard));
+            let reason = self.writer.reason(health);
+            // The log's queue may be full: the state stands in `status` all the same.
+            let _ = self.joints.events.try_send(Event::Journal(health, reason.into()));
+            self.joints.nudge.send();
+        }
+        health
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    File::options().write(true).create(true).truncate(false).open(path)
+}
+
+fn shard_id(index: usize) -> ShardId {
+    ShardId(u16::try_from(index).expect("shards are numbered by u16"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread::{self, JoinHandle};
+    use std::time::Instant;
+
+    use crossbeam_channel::bounded;
+    use m2_core::{AccountId, LimitsRecord, Record};
+    use m2_journal::image::ConfiguredLimits;
+    use m2_journal::recover::{Entry, Options, begin_generation, inspect};
+    use m2_journal::{Files, Settings, perform, record, spill};
+    use rtrb::{Producer, RingBuffer};
+
+    use super::super::disk::Blocking;
+    use super::*;
+    use crate::shard::wake::shard_wake;
+
+    /// A disk that keeps a commit waiting until it is let go, or whose flush fails.
+    struct Troubled {
+        disk: Blocking,
+        waiting: VecDeque<Commit>,
+        is_slow: Arc<AtomicBool>,
+        is_failing: bool,
+    }
+
+    impl Disk for Troubled {
+        fn start(&mut self, commit: Commit) {
+            self.waiting.push_back(commit);
+        }
+
+        fn wait(&mut self, patience: Option<Duration>, ended: &mut Vec<Ended>) -> io::Result<()> {
+            if self.is_failing {
+                let failed = |commit: Commit| {
+                    let result = Err(io::Error::from_raw_os_error(5));
+                    Ended { id: commit.id, result, bytes: commit.bytes, took_ns: 1 }
+                };
+                ended.extend(self.waiting.drain(..).map(failed));
+            } else if !self.is_slow.load(Ordering::Acquire) {
+                self.waiting.drain(..).for_each(|commit| self.disk.start(commit));
+            }
+            let patience = if ended.is_empty() { patience } else { Some(Duration::ZERO) };
+            // Looked at often, as nobody signals the end of slowness.
+            let most = Duration::from_millis(5);
+            self.disk.wait(Some(patience.map_or(most, |time| time.min(most))), ended)
+        }
+    }
+
+    struct Running {
+        folder: PathBuf,
+        ring: Producer<Block>,
+        words: Arc<Words>,
+        is_slow: Arc<AtomicBool>,
+        thread: JoinHandle<Health>,
+    }
+
+    /// A journal of one shard with one account, on a disk of the test's own.
+    fn start(name: &str, is_failing: bool) -> Running {
+        let folder = std::env::temp_dir().join(format!("m2-thread-{name}-{}", std::process::id()));
+        let mut storage = Files::new(&folder);
+        let nothing = inspect(&mut storage, &Options::default(), &mut |_| ()).unwrap();
+        let entry = Entry {
+            shard: ShardId(0),
+            name: "alice".into(),
+            asset_code: "USD".into(),
+            asset_scale: 9,
+            limits: ConfiguredLimits::default(),
+        };
+        let settings = Settings {
+            segment_bytes: 1 << 20,
+            reserve_bytes: 1 << 16,
+            slow_ns: 20_000_000,
+            ..Settings::default()
+        };
+        let mut writer = begin_generation(&mut storage, &nothing, &[entry], 1, settings).unwrap();
+        while let Some((id, op)) = writer.next_op(clock::mono_ns()) {
+            let result = perform(&mut storage, &op);
+            writer.done(clock::mono_ns(), id, result.map(|()| None));
+        }
+        let wake = Arc::new(shard_wake().unwrap());
+        let files = FilesThread::start(folder.clone(), Arc::clone(&wake)).unwrap();
+        let words = Arc::new(Words::new(1));
+        let (ring, records) = RingBuffer::new(64);
+        let (_, images) = bounded(1);
+        let (events, _) = bounded(64);
+        let joints = Joints {
+            words: Arc::clone(&words),
+            rings: vec![records],
+            images,
+            shard_wakes: vec![Arc::new(shard_wake().unwrap())],
+            events,
+            nudge: Nudge::pair().unwrap().0,
+        };
+        let unwritten =
+            Unwritten::new(1, 1, Some(folder.join("../").join(format!("{name}-spill"))));
+        let journal = Thread::new(folder.clone(), u64::MAX, writer, unwritten, files, joints);
+        let is_slow = Arc::new(AtomicBool::new(false));
+        let slow = Arc::clone(&is_slow);
+        let thread = thread::spawn(move || {
+            let disk = Blocking::new(wake);
+            let waiting = VecDeque::new();
+            journal.run(Box::new(Troubled { disk, waiting, is_slow: slow, is_failing }))
+        });
+        Running { folder, ring, words, is_slow, thread }
+    }
+
+    fn put(ring: &mut Producer<Block>) {
+        let account = AccountId(0);
+        let limits = LimitsRecord { account, balance_max: 1, payable_max: 2, at_ms: 3 };
+        let mut blocks = Vec::new();
+        record::encode(&Record::Limits(limits), &mut blocks);
+        ring.push(blocks[0]).unwrap();
+    }
+
+    #[track_caller]
+    fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !holds() {
+            assert!(began.elapsed() < Duration::from_secs(20), "in vain: {what}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn after_a_flush_that_failed_nothing_counts_as_durable_and_all_is_spilled() {
+        let Running { folder, mut ring, words, thread, .. } = start("eio", true);
+        put(&mut ring);
+        wait_for("the journal fails", || words.state() == JournalState::Failed);
+        // What comes later goes the same way.
+        put(&mut ring);
+        drop(ring);
+        assert_eq!(thread.join().unwrap(), Health::Failed);
+        assert_eq!(words.durable(0), 0);
+        let spilled = folder.join("../eio-spill");
+        let read = spill::read(&mut Files::new(&spilled), 1).unwrap();
+        assert_eq!(read.iter().map(|it| it.blocks.len()).sum::<usize>(), 2);
+        std::fs::remove_dir_all(spilled).unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_is_slow_refuses_new_packets_until_it_is_done() {
+        let Running { folder, mut ring, words, is_slow, thread } = start("slow", false);
+        put(&mut ring);
+        wait_for("the first is durable", || words.durable(0) == 1);
+        assert_eq!(words.state(), JournalState::Ready);
+        is_slow.store(true, Ordering::Release);
+        put(&mut ring);
+        wait_for("the journal refuses", || words.state() == JournalState::Refusing);
+        assert_eq!(words.durable(0), 1, "what is under way is not durable");
+        is_slow.store(false, Ordering::Release);
+        wait_for("the second is durable", || words.durable(0) == 2);
+        wait_for("the journal is ready", || words.state() == JournalState::Ready);
+        drop(ring);
+        assert_eq!(thread.join().unwrap(), Health::Ready);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

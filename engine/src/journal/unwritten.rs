@@ -1,0 +1,143 @@
+//! What the journal has been given and is not durable: kept for the moment at which it never will be.
+//!
+//! Then it goes to the log, record by record, and to a spill file on another disk if one is configured,
+//! which the next start takes in.
+//!
+//! Invariant: by stream, these are the records from the durable position on, or from the last that was
+//! spilled.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use m2_core::{Record, ShardId};
+use m2_journal::batch::Stream;
+use m2_journal::{Block, Files, record, spill};
+
+use crate::log::hex;
+
+/// See the head of the file.
+#[derive(Debug)]
+pub(super) struct Unwritten {
+    generation: u32,
+    folder: Option<PathBuf>,
+    streams: Vec<OfStream>,
+}
+
+#[derive(Debug, Default)]
+struct OfStream {
+    /// Of the first that is kept.
+    position: u64,
+    blocks: VecDeque<Block>,
+}
+
+impl Unwritten {
+    pub(super) fn new(generation: u32, shards: usize, folder: Option<PathBuf>) -> Self {
+        let streams = (0..shards).map(|_| OfStream::default()).collect();
+        Self { generation, folder, streams }
+    }
+
+    /// Records that the journal was given.
+    pub(super) fn keep(&mut self, stream: usize, blocks: &[Block]) {
+        self.streams[stream].blocks.extend(blocks);
+    }
+
+    /// A stream is durable up to a position.
+    pub(super) fn forget(&mut self, stream: usize, durable: u64) {
+        let OfStream { position, blocks } = &mut self.streams[stream];
+        while *position < durable {
+            let head = blocks.front().expect("what is durable was given before");
+            blocks.drain(..record::block_count(head));
+            *position += 1;
+        }
+    }
+
+    /// Nothing more will be durable: logs and spills what is kept.
+    pub(super) fn spill(&mut self) {
+        let shards = self.streams.len();
+        for (number, of) in self.streams.iter_mut().enumerate() {
+            if of.blocks.is_empty() {
+                continue;
+            }
+            let blocks: Vec<Block> = of.blocks.drain(..).collect();
+            let id = ShardId(u16::try_from(number).expect("a few"));
+            let stream = Stream { generation: self.generation, id, shards };
+            let spilled = self.folder.as_ref().map(|folder| {
+                spill::write(&mut Files::new(folder), stream, of.position, &blocks)
+                    .map(|file| folder.join(file))
+            });
+            let records = log(of.position, &blocks);
+            match spilled {
+                Some(Ok(file)) => {
+                    let file = file.display();
+                    tracing::error!(%file, records, "spilled: the next start takes them in");
+                }
+                Some(Err(error)) => {
+                    tracing::error!(%error, records, "cannot be spilled: they stand in this log alone");
+                }
+                None => {
+                    tracing::error!(records, "there is no `spill`: they stand in this log alone")
+                }
+            }
+            of.position += records;
+        }
+    }
+}
+
+/// Tells each record; how many there are.
+fn log(position: u64, blocks: &[Block]) -> u64 {
+    let (mut rest, mut records) = (blocks, 0);
+    while let Ok((record, count)) = record::decode(rest) {
+        let position = position + records;
+        match record {
+            Record::Pair(pair) => tracing::error!(
+                position,
+                account_in = pair.account_in.0,
+                amount_in = pair.amount_in,
+                account_out = pair.account_out.0,
+                amount_out = pair.amount_out,
+                condition = %hex(&pair.condition_head),
+                "a fulfilled packet is not in the journal"
+            ),
+            other => tracing::error!(position, record = ?other, "a record is not in the journal"),
+        }
+        records += 1;
+        rest = &rest[count..];
+    }
+    records
+}
+
+#[cfg(test)]
+mod tests {
+    use m2_core::{AccountId, Key};
+    use m2_core::{KeyRecord, MoneyRecord};
+
+    use super::*;
+
+    fn frozen(number: u8) -> Record {
+        let key = Key([number; 16]);
+        Record::Frozen(KeyRecord { account: AccountId(0), key, amount: 5, at_ms: 1 })
+    }
+
+    #[test]
+    fn what_is_not_durable_is_spilled_once_and_whole() {
+        let folder = std::env::temp_dir().join(format!("m2-unwritten-{}", std::process::id()));
+        let mut unwritten = Unwritten::new(7, 1, Some(folder.clone()));
+        let applied = vec![1; 20].into();
+        let long =
+            MoneyRecord { account: AccountId(0), key: Key([9; 16]), amount: 1, at_ms: 1, applied };
+        let mut blocks = Vec::new();
+        for record in [Record::Credited(long), frozen(1), frozen(2)] {
+            record::encode(&record, &mut blocks);
+        }
+        unwritten.keep(0, &blocks);
+        unwritten.forget(0, 1);
+        unwritten.spill();
+        unwritten.spill();
+        unwritten.keep(0, &blocks[blocks.len() - 1..]);
+        unwritten.spill();
+        let read = spill::read(&mut Files::new(&folder), 7).unwrap();
+        let found: Vec<_> = read.iter().map(|it| (it.position, it.blocks.len())).collect();
+        assert_eq!(found, [(1, 2), (3, 1)]);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
