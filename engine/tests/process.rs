@@ -139,17 +139,27 @@ fn a_socket_left_behind_is_taken_over_and_one_in_use_is_not() {
 }
 
 #[test]
-fn the_start_tells_addresses_and_that_there_is_no_journal() {
+fn the_start_tells_addresses_and_the_journal() {
     let switch = Switch::start("", "");
-    switch.wait_for_log("there is no journal: balances do not survive a restart");
+    switch.wait_for_log("journal read");
     let log = switch.log();
     assert!(log.contains(switch.ws_address()), "{log}");
     let status = switch.ask(&json!({ "cmd": "status" }));
-    assert_eq!(status["journal"], "none: balances do not survive a restart");
+    assert_eq!(status["journal"], "ready");
     assert_eq!(status["address"], "test.m2m");
     assert_eq!(status["network"], "test");
     assert_eq!(status["pid"], switch.pid());
     assert!(status["cpu_user_us"].is_u64() && status["cpu_system_us"].is_u64());
+}
+
+#[test]
+fn without_a_journal_the_log_and_the_status_say_so() {
+    let none =
+        support::ACCOUNTS.replace("asset = \"USD/9\"", "asset = \"USD/9\"\ndurability = \"none\"");
+    let switch = Switch::start_with("", "", &none);
+    switch.wait_for_log("nothing is recorded: balances do not survive a restart");
+    assert_eq!(switch.ask(&json!({ "cmd": "status" }))["journal"], "none");
+    assert!(!switch.folder().join("journal").exists());
 }
 
 #[test]
@@ -282,7 +292,7 @@ fn a_bad_line_is_told_and_the_next_one_answered() {
         ("[]", "a line is one JSON object"),
         ("{}", "`cmd` is missing"),
         (r#"{"cmd":7}"#, "`cmd` is missing or no string"),
-        (r#"{"cmd":"stauts"}"#, "known are status, accounts, counters, drain, resume"),
+        (r#"{"cmd":"stauts"}"#, "known are status, accounts, counters, journal, drain, resume"),
         (r#"{"cmd":"status","x":1}"#, "`status` has no `x`"),
         (r#"{"cmd":"drain","timeout_ms":-1}"#, "a whole number"),
         ("\u{0}\u{7f}", "a line is one JSON object"),

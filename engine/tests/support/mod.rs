@@ -90,39 +90,106 @@ impl Switch {
         Self::start_with("", connection, &format!("{ACCOUNTS}{more}"))
     }
 
+    /// With [`ACCOUNTS`] and keys of `[journal]`.
+    pub(crate) fn start_with_journal(journal: &str) -> Self {
+        Self::start_with("", &format!("[journal]\n{journal}\n[connection]"), ACCOUNTS)
+    }
+
     /// With keys of `[switch]` and of `[connection]`, and the tables that follow.
     pub(crate) fn start_with(switch: &str, connection: &str, tables: &str) -> Self {
+        Self::start_in(Self::prepare(switch, connection, tables), spawn)
+    }
+
+    /// A folder with a configuration.
+    fn prepare(switch: &str, connection: &str, tables: &str) -> Folder {
         let folder = Folder::new();
+        // A test's journal is short. `connection` may begin with keys of `[journal]`.
+        let sections = if connection.starts_with("[journal]") {
+            connection.replacen("[journal]", "[journal]\nsegment_bytes = 1048576", 1)
+        } else {
+            format!("[journal]\nsegment_bytes = 1048576\n[connection]\n{connection}")
+        };
         let text = format!(
             "[switch]\naddress = \"test.m2m\"\nnetwork = \"test\"\ncontrol_socket = \"control.sock\"\n\
-             in_flight_slots = 4096\n{switch}\n[connection]\n{connection}\n\
+             in_flight_slots = 4096\n{switch}\n{sections}\n\
              [[listen]]\ntransport = \"ws\"\naddress = \"127.0.0.1:0\"\n\
              [[listen]]\ntransport = \"tcp\"\naddress = \"127.0.0.1:0\"\n\
              [[listen]]\ntransport = \"unix\"\npath = \"btp.sock\"\n{tables}"
         );
-        let file = folder.path().join("switch.toml");
-        std::fs::write(&file, text).unwrap();
-        // A file, and no thread that reads a pipe: ThreadSanitizer takes what a Mutex of the standard
-        // library guards for a race when two threads want it at once (xtask/src/thread_sanitizer.txt).
+        std::fs::write(folder.path().join("switch.toml"), text).unwrap();
+        folder
+    }
+
+    fn start_in(folder: Folder, spawn: impl FnOnce(&Path, &Path) -> Child) -> Self {
         let log = folder.path().join("stderr.log");
-        let child = Command::new(env!("CARGO_BIN_EXE_m2-switch"))
-            .args(["run", "--config"])
-            .arg(&file)
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
+        let child = spawn(&folder.path().join("switch.toml"), &log);
         let mut switch = Self { child, log, folder, ws: String::new(), tcp: String::new() };
-        switch.wait_for_log("ready");
-        let status = switch.ask(&json!({ "cmd": "status" }));
+        switch.get_ready();
+        switch
+    }
+
+    /// With a journal on a disk of its own, of so many bytes, on which a command of the shell is run
+    /// first. The disk is in the memory, and only the switch sees it.
+    pub(crate) fn start_on_a_small_disk(size: &str, before: &str) -> Self {
+        let folder = Self::prepare("", "", ACCOUNTS);
+        std::fs::create_dir(folder.path().join("journal")).unwrap();
+        Self::start_in(folder, |file, log| {
+            let script = format!(
+                "cd {:?} && mount -t tmpfs -o size={size} tmpfs journal && {before} && exec {:?} run \
+                 --config switch.toml",
+                file.parent().unwrap(),
+                env!("CARGO_BIN_EXE_m2-switch")
+            );
+            Command::new("unshare")
+                .args(["--map-root-user", "--mount", "sh", "-c", &script])
+                .stderr(File::create(log).unwrap())
+                .spawn()
+                .expect("util-linux has unshare")
+        })
+    }
+
+    /// The folder with what is mounted in it.
+    pub(crate) fn folder_as_it_sees_it(&self) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
+        root.join(self.folder().strip_prefix("/").unwrap())
+    }
+
+    /// Kills the switch as the system does it, without a word, and starts it again over what it left.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart();
+    }
+
+    /// Kills the switch as the system does it, without a word.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts the switch again, which is not to get far: its exit status, and what it says.
+    pub(crate) fn fail_to_start(&mut self) -> (Option<i32>, String) {
+        self.child = spawn(&self.folder().join("switch.toml"), &self.log);
+        let status = self.wait_for_exit();
+        (status.code(), self.log())
+    }
+
+    /// Starts the switch again after it has ended.
+    pub(crate) fn restart(&mut self) {
+        self.child = spawn(&self.folder().join("switch.toml"), &self.log);
+        self.get_ready();
+    }
+
+    fn get_ready(&mut self) {
+        self.wait_for_log("ready");
+        let status = self.ask(&json!({ "cmd": "status" }));
         for listen in status["listen"].as_array().unwrap() {
             let address = listen["address"].as_str().unwrap().to_owned();
             match listen["transport"].as_str().unwrap() {
-                "ws" => switch.ws = address,
-                "tcp" => switch.tcp = address,
+                "ws" => self.ws = address,
+                "tcp" => self.tcp = address,
                 _ => {}
             }
         }
-        switch
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -234,6 +301,17 @@ impl Switch {
         });
         status.unwrap()
     }
+}
+
+/// A file, and no thread that reads a pipe: ThreadSanitizer takes what a Mutex of the standard library
+/// guards for a race when two threads want it at once (xtask/src/thread_sanitizer.txt).
+fn spawn(file: &Path, log: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_m2-switch"))
+        .args(["run", "--accept-loss", "--config"])
+        .arg(file)
+        .stderr(File::create(log).unwrap())
+        .spawn()
+        .unwrap()
 }
 
 impl Drop for Switch {
@@ -560,6 +638,23 @@ impl Peer {
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
             Err(error) => panic!("nothing came: {error}"),
         }
+    }
+
+    /// Waits until bytes come here (`true`), or bytes or the end at the other (`false`), both plain TCP.
+    pub(crate) fn wait_readable(&self, other: &Self) -> bool {
+        let peek = |peer: &Self| {
+            let Stream::Tcp(stream) = &peer.stream else { panic!("a TCP peer") };
+            stream.set_nonblocking(true).unwrap();
+            let seen = stream.peek(&mut [0]).ok();
+            stream.set_nonblocking(false).unwrap();
+            if peer.bytes.is_empty() { seen } else { Some(1) }
+        };
+        let mut here = false;
+        wait("one of the two hears something", || {
+            here = peek(self).is_some_and(|count| count > 0);
+            here || peek(other).is_some()
+        });
+        here
     }
 
     /// Takes the PREPARE that comes next and fulfils it.

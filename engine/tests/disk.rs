@@ -1,0 +1,197 @@
+//! The journal's disk in trouble: what a peer sees, what an operator is told, what the next start has.
+//!
+//! The kernel itself refuses the writes: a limit on the size of files is set on the running process,
+//! and lifted again. What it cannot be made to do here, a flush that fails or takes seconds, is tried
+//! with a disk of the test's own in `journal/thread.rs`, and in the simulation.
+
+#![allow(clippy::unwrap_used)] // test code, though not inside of a test
+
+mod support;
+
+use m2_codec::ilp::ErrorCode;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::{Value, json};
+use support::*;
+
+const SEGMENT: u64 = 1 << 20;
+
+/// No file of the switch may be written beyond so many bytes.
+fn limit_files(switch: &Switch, bytes: Option<u64>) {
+    let pid = Pid::from_raw(i32::try_from(switch.pid()).unwrap());
+    let limit = Rlimit { current: bytes, maximum: None };
+    prlimit(pid, Resource::Fsize, limit).unwrap();
+}
+
+fn balance(switch: &Switch, name: &str) -> i64 {
+    switch.account(name, "balance").as_str().unwrap().parse().unwrap()
+}
+
+/// Sends packets one at a time, each fulfilled, until one is refused or the connection ends: how many
+/// came through, and the code of the refusal. Each takes a page of the journal.
+fn pay_until_refused(alice: &mut Peer, bob: &mut Peer, most: u32) -> (u32, Option<ErrorCode>) {
+    for paid in 0..most {
+        alice.send_prepare(paid, &prepare("test.m2m.bob", 1, 3));
+        // Whoever gets something first: bob the packet, or alice the refusal.
+        if !bob.wait_readable(alice) {
+            let Next::Frame(answer) = alice.next() else { return (paid, None) };
+            return (paid, Some(answer.reject_code()));
+        }
+        bob.fulfill_next(&preimage(3));
+        assert_eq!(alice.frame().fulfillment(), preimage(3));
+    }
+    (most, None)
+}
+
+fn fails_in_order(io: &str) {
+    let spill = Folder::new();
+    let journal = format!("io = \"{io}\"\nspill = {:?}", spill.path());
+    let mut switch = Switch::start_with_journal(&journal);
+    let (mut alice, mut bob) = (switch.peer("tcp", "alice"), switch.peer("tcp", "bob"));
+    pay(&mut alice, &mut bob, "test.m2m.bob", 1);
+    limit_files(&switch, Some(SEGMENT / 4));
+    let (paid, code) = pay_until_refused(&mut alice, &mut bob, 1_000);
+    // T03, or the switch had ended before the next packet came.
+    assert!(code.is_none_or(|code| code == ErrorCode::T03_CONNECTOR_BUSY));
+    assert!((10..1_000).contains(&paid), "{paid} came through");
+    assert_eq!(switch.wait_for_exit().code(), Some(4));
+    let log = switch.log();
+    for words in [
+        "the journal has failed and is not written any more",
+        "a fulfilled packet is not in the journal",
+        "spilled: the next start takes them in",
+        "stopped, as the journal has failed",
+    ] {
+        assert!(log.contains(words), "{words:?} is not in the log: {log}");
+    }
+    // Every packet that alice saw fulfilled counts after the next start, those of the spill too.
+    switch.restart();
+    assert!(switch.log().contains("spilled records were taken in"));
+    assert_eq!(balance(&switch, "alice"), i64::from(paid) + 1);
+    assert_eq!(balance(&switch, "bob"), -i64::from(paid) - 1);
+    switch.kill_and_restart();
+    assert_eq!(balance(&switch, "alice"), i64::from(paid) + 1, "they are taken in once");
+}
+
+#[test]
+fn a_write_that_fails_ends_the_switch_in_order_and_loses_nothing() {
+    fails_in_order("io_uring");
+}
+
+#[test]
+fn so_does_one_without_io_uring() {
+    fails_in_order("blocking");
+}
+
+#[test]
+fn a_full_disk_refuses_new_packets_until_there_is_room() {
+    // Room for two segments, and a file that takes the place of more.
+    let switch = Switch::start_on_a_small_disk("8m", "head -c 5500000 /dev/zero > journal/filler");
+    let (mut alice, mut bob) = (switch.peer("tcp", "alice"), switch.peer("tcp", "bob"));
+    let (paid, code) = pay_until_refused(&mut alice, &mut bob, 2_000);
+    assert_eq!(code, Some(ErrorCode::T03_CONNECTOR_BUSY), "{paid} came through");
+    let journal = switch.ask(&json!({ "cmd": "journal" }));
+    assert_eq!(journal["state"], "refusing");
+    let reason = journal["reason"].as_str().unwrap();
+    assert!(reason.contains("a segment cannot be prepared: No space left"), "{reason}");
+    std::fs::remove_file(switch.folder_as_it_sees_it().join("journal/filler")).unwrap();
+    wait("there is room again", || switch.ask(&json!({ "cmd": "journal" }))["state"] == "ready");
+    // The shard hears of it a moment later.
+    wait("packets are taken again", || pay_until_refused(&mut alice, &mut bob, 1).0 == 1);
+    assert_eq!(balance(&switch, "alice"), i64::from(paid) + 1);
+}
+
+#[test]
+fn money_outside_of_packets_outlives_a_kill_under_its_keys() {
+    let mut switch = Switch::start_with_journal("");
+    let (mut alice, mut bob) = (switch.peer("tcp", "alice"), switch.peer("tcp", "bob"));
+    pay(&mut alice, &mut bob, "test.m2m.bob", 100);
+    let key = |number: u32| format!("{number:032x}");
+    let order = |switch: &Switch, order: Value| switch.ask(&order);
+    let credit = json!({ "cmd": "credit", "account": "alice", "key": key(1), "amount": "130" });
+    let freeze = json!({ "cmd": "freeze", "account": "bob", "key": key(2), "settle_to": "40" });
+    let limits =
+        json!({ "cmd": "limits", "account": "carol", "balance_max": 7, "payable_max": "8" });
+    assert_eq!(order(&switch, credit.clone()), json!({ "ok": true, "known": false }));
+    let frozen = json!({ "ok": true, "known": false, "amount": "60" });
+    assert_eq!(order(&switch, freeze.clone()), frozen);
+    assert_eq!(order(&switch, limits)["ok"], true);
+    switch.kill_and_restart();
+    let words = |switch: &Switch, name: &str| {
+        ["balance", "prepaid", "frozen"].map(|word| switch.account(name, word))
+    };
+    assert_eq!(words(&switch, "alice"), ["0", "30", "0"]);
+    assert_eq!(words(&switch, "bob"), ["-40", "0", "60"]);
+    assert!(switch.log().contains("balance_max=7 payable_max=8"), "{}", switch.log());
+    assert_eq!(order(&switch, credit)["known"], true);
+    assert_eq!(order(&switch, freeze)["amount"], "60");
+    let other = json!({ "cmd": "reverse", "account": "alice", "key": key(1), "amount": "130" });
+    assert_eq!(order(&switch, other)["ok"], false);
+    let settled = json!({ "cmd": "settled", "account": "bob", "key": key(2) });
+    assert_eq!(order(&switch, settled.clone()), json!({ "ok": true, "known": false }));
+    switch.kill_and_restart();
+    assert_eq!(order(&switch, settled)["known"], true);
+    let cancelled = json!({ "cmd": "cancelled", "account": "bob", "key": key(2) });
+    assert_eq!(order(&switch, cancelled)["ok"], false);
+    assert_eq!(words(&switch, "bob"), ["-40", "0", "0"]);
+    // The limit that was set by an order binds still.
+    let mut carol = switch.peer("tcp", "carol");
+    carol.send_prepare(1, &prepare("test.m2m.bob", 8, 1));
+    assert_eq!(carol.frame().reject_code(), ErrorCode::T04_INSUFFICIENT_LIQUIDITY);
+}
+
+#[test]
+fn one_process_has_a_journal_at_a_time() {
+    let switch = Switch::start_with_journal("");
+    let other = Folder::new();
+    let file = other.path().join("switch.toml");
+    let text = std::fs::read_to_string(switch.folder().join("switch.toml")).unwrap();
+    let journal = format!("[journal]\npath = {:?}", switch.folder().join("journal"));
+    std::fs::write(&file, text.replace("[journal]", &journal)).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_m2-switch"))
+        .args(["run", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("is another process's: stop that one, or write another path"), "{told}");
+}
+
+#[test]
+fn damage_below_what_was_flushed_stops_the_start() {
+    let mut switch = Switch::start_with_journal("");
+    let (mut alice, mut bob) = (switch.peer("tcp", "alice"), switch.peer("tcp", "bob"));
+    for _ in 0..3 {
+        pay(&mut alice, &mut bob, "test.m2m.bob", 1);
+    }
+    switch.kill();
+    let segment = switch.folder().join("journal/generation-00000001/stream-000-00000001.m2j");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[4096 + 200] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let (status, told) = switch.fail_to_start();
+    assert_eq!(status, Some(2));
+    for words in ["stream-000-00000001.m2j is damaged at byte 4096", "restore the file", "m2ctl"] {
+        assert!(told.contains(words), "{words:?} is not in: {told}");
+    }
+}
+
+#[test]
+fn a_tail_that_was_torn_is_cut_saved_aside_and_told() {
+    let mut switch = Switch::start_with_journal("");
+    let (mut alice, mut bob) = (switch.peer("tcp", "alice"), switch.peer("tcp", "bob"));
+    for _ in 0..3 {
+        pay(&mut alice, &mut bob, "test.m2m.bob", 1);
+    }
+    switch.kill();
+    let generation = switch.folder().join("journal/generation-00000001");
+    let segment = generation.join("stream-000-00000001.m2j");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    // Behind the three batches, a page each, as a write that the power cut short may leave it.
+    bytes[4 * 4096..4 * 4096 + 700].fill(0x5a);
+    std::fs::write(&segment, bytes).unwrap();
+    switch.restart();
+    assert!(switch.log().contains("stream 0 was cut at record 3"), "{}", switch.log());
+    let saved = std::fs::read_dir(switch.folder().join("journal/cut")).unwrap().count();
+    assert_eq!((saved, balance(&switch, "alice")), (1, 3));
+}
