@@ -1,7 +1,8 @@
 //! What operators write to the control socket.
 
-use m2_engine::request::{Lines, Request, refusal};
-use serde_json::Value;
+use m2_core::Key;
+use m2_engine::request::{Lines, Order, Request, refusal};
+use serde_json::{Value, json};
 
 /// Longest line with its end: `docs/control-socket.md`.
 const LINE_LEN_MAX: usize = 4096;
@@ -71,19 +72,44 @@ fn judge(line: &[u8]) {
             );
         }
         Ok(request) => {
-            let again = match request {
+            let again = match &request {
                 Request::Status => r#"{"cmd":"status"}"#.to_owned(),
                 Request::Accounts => r#"{"cmd":"accounts"}"#.to_owned(),
                 Request::Counters => r#"{"cmd":"counters"}"#.to_owned(),
                 Request::Resume => r#"{"cmd":"resume"}"#.to_owned(),
                 Request::Drain { timeout_ms } => {
-                    assert!(timeout_ms <= 600_000, "a drain of {timeout_ms} ms");
+                    assert!(*timeout_ms <= 600_000, "a drain of {timeout_ms} ms");
                     format!(r#"{{"cmd":"drain","timeout_ms":{timeout_ms}}}"#)
                 }
+                Request::Journal => r#"{"cmd":"journal"}"#.to_owned(),
+                Request::Money { account, order } => money(account, order),
             };
             assert_eq!(Request::parse(again.as_bytes()), Ok(request), "{again}");
             let object: Value = serde_json::from_slice(line).expect("a request is JSON");
             assert!(object.is_object(), "a request is an object");
         }
     }
+}
+
+/// An order as it may be written, amounts as strings.
+fn money(account: &str, order: &Order) -> String {
+    let hex = |key: &Key| key.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let (command, mut more) = match order {
+        Order::Credit { key, amount } => {
+            ("credit", json!({ "key": hex(key), "amount": amount.to_string() }))
+        }
+        Order::Reverse { key, amount } => ("reverse", json!({ "key": hex(key), "amount": amount })),
+        Order::Freeze { key, settle_to } => {
+            ("freeze", json!({ "key": hex(key), "settle_to": settle_to.to_string() }))
+        }
+        Order::Settled { key } => ("settled", json!({ "key": hex(key) })),
+        Order::Cancelled { key } => ("cancelled", json!({ "key": hex(key) })),
+        Order::Limits { balance_max, payable_max } => (
+            "limits",
+            json!({ "balance_max": balance_max, "payable_max": payable_max.to_string() }),
+        ),
+    };
+    more["cmd"] = json!(command);
+    more["account"] = json!(account);
+    more.to_string()
 }
