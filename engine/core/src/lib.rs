@@ -17,13 +17,17 @@
 //! accounts of two shards leaves the first through [`Egress::forward`], and its answer the second
 //! through [`Egress::give_back`].
 //!
+//! What must outlive the process leaves as [`Record`]s, in the order of decisions; a shell tells how far
+//! those of each shard are durable ([`Switch::durable`]), and FULFILLs of accounts that are `Sync` wait
+//! for that. [`Switch::image`] is what a snapshot needs of a shard, at any moment.
+//!
 //! The core knows no socket and no clock: packets come as vectors of borrowed bytes, `now` is an
 //! argument, bytes leave through [`Egress`]. So a simulator runs the very code that production
 //! runs.
 //!
 //! Invariants, asserted in release builds too: `held_in` of an account is the sum over packets it
-//! sent that have no answer yet; `held_out` is the sum over slots toward it; a hold is spent once;
-//! nothing counted is negative. No assertion states a limit that a peer, an operator or a chain
+//! sent whose `Answer` was not taken; `held_out` is the sum over slots toward it; a hold is spent
+//! once; nothing counted is negative. No assertion states a limit that a peer, an operator or a chain
 //! could cross.
 
 #![forbid(unsafe_code)]
