@@ -101,7 +101,7 @@ fn a_full_disk_refuses_new_packets_until_there_is_room() {
 }
 
 #[test]
-fn money_outside_of_packets_outlives_a_kill_under_its_keys() {
+fn b21_money_and_limits_outlive_a_kill_under_their_keys() {
     let mut switch = Switch::start_with_journal("");
     let (mut alice, mut bob) = (switch.peer("tcp", "alice"), switch.peer("tcp", "bob"));
     pay(&mut alice, &mut bob, "test.m2m.bob", 100);
