@@ -14,7 +14,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -49,26 +49,68 @@ const MEASURES: &str = "fulfilled_per_s,p50,p99,p99.9,target_cpu_per_pair";
 /// When a program does not build or start, or a report has a failure.
 pub(super) fn run(workspace: &Workspace) -> Result<Value> {
     let programs = Programs::build(workspace, "bench-journal")?;
+    let windows: Vec<_> =
+        WINDOWS.iter().map(|window| measure(&programs, *window)).collect::<Result<_>>()?;
+    Ok(json!({ "workload": WORKLOAD, "windows": windows }))
+}
+
+/// All pairs with so many in flight, on switches of their own, so that what their journals tell is of
+/// these runs.
+fn measure(programs: &Programs<'_>, window: u32) -> Result<Value> {
     let targets: Vec<_> =
-        SWITCHES.iter().map(|switch| start(&programs, switch)).collect::<Result<_>>()?;
-    let mut comparisons = Vec::new();
-    for window in WINDOWS {
-        for (a, b) in PAIRS {
-            comparisons.push(compare(&programs, &targets, a, b, window)?);
-        }
-    }
+        SWITCHES.iter().map(|switch| start(programs, window, switch)).collect::<Result<_>>()?;
+    let comparisons: Vec<_> = PAIRS
+        .iter()
+        .map(|(a, b)| compare(programs, &targets, *a, *b, window))
+        .collect::<Result<_>>()?;
     let journals: Vec<_> = SWITCHES
         .iter()
-        .map(|(name, ..)| Ok(json!({ "switch": name, "journal": journal(&programs, name)? })))
+        .map(|(name, ..)| journal(&folder(programs, window, name), name))
         .collect::<Result<_>>()?;
-    Ok(json!({ "workload": WORKLOAD, "comparisons": comparisons, "journals": journals }))
+    let sync = against_its_bound(&comparisons[2], &journals[2], window);
+    Ok(json!({
+        "in_flight": window,
+        "comparisons": comparisons,
+        "journals": journals,
+        "sync_over_its_bound": sync,
+    }))
+}
+
+/// Sync can be no faster than async, nor than all that is in flight once in one and a half flushes.
+fn against_its_bound(async_to_sync: &Value, journal: &Value, window: u32) -> Value {
+    let rate = |side: &str| {
+        let measures = async_to_sync["measures"].as_array().into_iter().flatten();
+        let found = measures.into_iter().find(|it| it["measure"] == "fulfilled_per_s");
+        found.and_then(|it| it[side]["median"].as_f64()).unwrap_or(f64::NAN)
+    };
+    let flush_s = journal["commit_us"]["p50"].as_f64().unwrap_or(f64::NAN) / 1e6;
+    let by_flush = f64::from(window) / (1.5 * flush_s);
+    let bound = rate("a").min(by_flush);
+    let ratio = rate("b") / bound;
+    println!(
+        "== sync, {window} in flight: {:.0}/s; async {:.0}/s, in flight / 1.5 flushes {by_flush:.0}/s: \
+         {ratio:.2} of the lesser",
+        rate("b"),
+        rate("a")
+    );
+    json!({
+        "sync_per_s": rate("b"),
+        "async_per_s": rate("a"),
+        "in_flight_over_1.5_flushes_per_s": by_flush,
+        "ratio": ratio,
+    })
+}
+
+fn folder(programs: &Programs<'_>, window: u32, name: &str) -> PathBuf {
+    programs.folder.join(format!("{name}-{window}"))
 }
 
 fn start(
     programs: &Programs<'_>,
+    window: u32,
     &(name, durability, section): &(&'static str, &str, &str),
 ) -> Result<Target> {
-    let (folder, port) = (programs.folder.join(name), free_ports(1)?);
+    let (folder, port) = (folder(programs, window, name), free_ports(1)?);
     let url = format!("btp+ws://127.0.0.1:{port}/");
     programs.configure(WORKLOAD, "m2-switch", &folder, &url)?;
     let file = folder.join("switch.toml");
@@ -117,13 +159,13 @@ fn compare(
 }
 
 /// What a switch tells of its journal.
-fn journal(programs: &Programs<'_>, name: &str) -> Result<Value> {
-    let told = ask(&programs.folder.join(name).join("control.sock"), r#"{"cmd":"journal"}"#);
+fn journal(folder: &Path, name: &str) -> Result<Value> {
+    let told = ask(&folder.join("control.sock"), r#"{"cmd":"journal"}"#);
     let told = told.map_err(|error| format!("the control socket of {name}: {error}"))?;
     let told: Value = serde_json::from_str(&told).map_err(|error| error.to_string())?;
     println!("== journal of {name}: {} commits, {}", told["commits"], told["commit_us"]);
     Ok(
-        json!({ "commits": told["commits"], "commit_us": told["commit_us"], "streams": told["streams"] }),
+        json!({ "switch": name, "commits": told["commits"], "commit_us": told["commit_us"], "streams": told["streams"] }),
     )
 }
 
