@@ -73,6 +73,8 @@ pub(crate) struct Gate {
     async_bytes: u64,
     /// FULFILLs that wait, here or in a backlog.
     pub(crate) withheld: u32,
+    /// Those in a backlog.
+    pub(crate) backlogged: u32,
     /// Their bytes.
     pub(crate) withheld_bytes: usize,
     bytes_max: usize,
@@ -114,6 +116,7 @@ impl Gate {
             async_ns: u64::from(async_ms) * 1_000_000,
             async_bytes,
             withheld: 0,
+            backlogged: 0,
             withheld_bytes: 0,
             bytes_max,
         }

@@ -52,15 +52,9 @@ impl Switch {
     /// How far this shard is in each stream.
     #[must_use]
     pub fn positions(&self) -> Positions {
-        let applied = self.applied.clone();
-        let waiting = |stream| self.gate.waiting_from(stream);
-        let given = applied.iter().enumerate().map(|(at, upto)| waiting(at).unwrap_or(*upto));
-        let mut given: Vec<u64> = given.collect();
-        for leg in self.accounts.iter().flat_map(|account| account.backlog.legs()) {
-            let given = &mut given[leg.stream.index()];
-            *given = leg.position.min(*given);
-        }
-        Positions { appended: self.appended, applied, given }
+        let streams = (0..).map(ShardId).take(self.applied.len());
+        let given = streams.map(|stream| self.given(stream)).collect();
+        Positions { appended: self.appended, applied: self.applied.clone(), given }
     }
 
     /// Records of this shard's stream so far: the position of the next.
@@ -74,6 +68,9 @@ impl Switch {
     pub fn given(&self, stream: ShardId) -> u64 {
         let index = stream.index();
         let given = self.gate.waiting_from(index).unwrap_or(self.applied[index]);
+        if self.gate.backlogged == 0 {
+            return given;
+        }
         let backlog = self.accounts.iter().flat_map(|account| account.backlog.legs());
         backlog.filter(|leg| leg.stream == stream).map(|leg| leg.position).fold(given, u64::min)
     }

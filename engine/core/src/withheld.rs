@@ -133,6 +133,7 @@ impl Switch {
         {
             egress.answer(connection, leg.request_id, account.backlog.bytes.get(span));
             account.given(&leg);
+            self.gate.backlogged -= 1;
             self.gate.count_given(span.len());
         }
     }
@@ -237,7 +238,9 @@ impl Switch {
         let packet = self.gate.bytes(stream, fulfill);
         let is_live = account.is_live(connection);
         if is_live && !(account.backlog.fulfills.is_empty() && egress.below_half(connection)) {
-            return account.backlog.push(leg, packet);
+            account.backlog.push(leg, packet);
+            self.gate.backlogged += 1;
+            return;
         }
         if is_live {
             egress.answer(connection, request_id, packet);
@@ -253,6 +256,7 @@ impl Switch {
     pub(crate) fn drop_backlog(&mut self, account: AccountId) {
         while let Some((leg, span)) = self.accounts[account.index()].backlog.pop() {
             self.account_of(&leg).given(&leg);
+            self.gate.backlogged -= 1;
             self.gate.count_given(span.len());
             self.note_undelivered(leg.connection, leg.request_id, leg.amount);
         }
