@@ -128,11 +128,11 @@ impl fmt::Display for Note {
                 let stream = stream.0;
                 write!(
                     f,
-                    "stream {stream} was cut at record {position}: what follows in {file} from byte \
+                    "stream {stream} ends before record {position}: what follows in {file} from byte \
                      {offset} had never been flushed ({fault})"
                 )?;
                 match saved_as {
-                    Some(path) => write!(f, "; it is kept as {path}"),
+                    Some(path) => write!(f, "; it was cut off and is kept as {path}"),
                     None => Ok(()),
                 }
             }
@@ -159,7 +159,11 @@ pub fn inspect(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Recovered, Error> {
-    Ok(read(storage, options, progress)?.map_or_else(nothing, |(recovered, _)| recovered))
+    let Some((mut recovered, tails)) = read(storage, options, progress)? else {
+        return Ok(nothing());
+    };
+    recovered.notes.extend(tails.iter().filter_map(|tail| cut_note(&tail.end, None)));
+    Ok(recovered)
 }
 
 /// Reads the journal, cuts off and saves aside what was never promised to last, and makes sure that
@@ -178,9 +182,7 @@ pub fn recover(
     };
     for tail in tails {
         let saved_as = mend::mend(storage, &tail)?;
-        if let Some(fault) = tail.end.fault {
-            recovered.notes.push(cut_note(&tail.end, fault, saved_as));
-        }
+        recovered.notes.extend(cut_note(&tail.end, saved_as));
     }
     Ok(recovered)
 }
@@ -208,15 +210,15 @@ fn nothing() -> Recovered {
     }
 }
 
-fn cut_note(end: &End, fault: Fault, saved_as: Option<String>) -> Note {
-    Note::Cut {
+fn cut_note(end: &End, saved_as: Option<String>) -> Option<Note> {
+    Some(Note::Cut {
         stream: end.place.segment.stream,
         position: end.link.position,
         file: end.place.segment.path(),
         offset: end.place.offset,
-        fault,
+        fault: end.fault?,
         saved_as,
-    }
+    })
 }
 
 fn read(

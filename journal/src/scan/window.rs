@@ -15,7 +15,9 @@ pub(crate) struct Window {
     bytes: Vec<u8>,
     /// Where in the file it begins.
     start: u64,
-    /// How much of `bytes` is the file's. Less than all of it: the file ends there.
+    /// How much of the file was asked for, and how much there was. If that is less, the file ends
+    /// there.
+    asked: usize,
     filled: usize,
     /// A smaller piece is read while only heads are looked at.
     piece: usize,
@@ -33,16 +35,14 @@ impl Window {
     }
 
     fn with_piece(piece: usize) -> Self {
-        Self { path: String::new(), bytes: Vec::new(), start: 0, filled: 0, piece }
+        Self { path: String::new(), bytes: Vec::new(), start: 0, asked: 0, filled: 0, piece }
     }
 
     /// Turns to another file.
     pub(crate) fn open(&mut self, path: String) {
         self.path = path;
-        self.start = 0;
-        self.filled = 0;
         // Nothing is known of its end.
-        self.bytes.clear();
+        (self.start, self.asked, self.filled) = (0, 0, 0);
     }
 
     /// `len` bytes from `offset`, or those up to the end of the file.
@@ -59,12 +59,13 @@ impl Window {
         assert!(len <= PIECE, "nothing larger is ever looked at");
         let has_all = |window: &Self| {
             let ends = window.start + window.filled as u64;
-            let is_last = window.filled < window.bytes.len();
+            let is_last = window.filled < window.asked;
             window.start <= offset && (offset + len as u64 <= ends || (is_last && offset <= ends))
         };
-        if self.bytes.is_empty() || !has_all(self) {
-            self.bytes.resize(self.piece.max(len), 0);
-            let read = storage.read_at(&self.path, offset, &mut self.bytes);
+        if !has_all(self) {
+            self.asked = self.piece.max(len);
+            self.bytes.resize(self.bytes.len().max(self.asked), 0);
+            let read = storage.read_at(&self.path, offset, &mut self.bytes[..self.asked]);
             self.filled = read.map_err(Error::io(&self.path))?;
             self.start = offset;
         }

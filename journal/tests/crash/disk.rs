@@ -124,6 +124,28 @@ impl Disk {
         (self.fuse, self.bad_flush) = (None, None);
     }
 
+    /// Every file by its path, for tests that change one.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        let mut paths = Vec::new();
+        let mut open = vec![(String::new(), 0)];
+        while let Some((prefix, folder)) = open.pop() {
+            for (name, node) in &self.folders[folder].live {
+                match node {
+                    Node::File(_) => paths.push(format!("{prefix}{name}")),
+                    Node::Folder(inner) => open.push((format!("{prefix}{name}/"), *inner)),
+                }
+            }
+        }
+        paths.sort();
+        paths
+    }
+
+    /// The bytes of a file, which is there.
+    pub(crate) fn bytes(&mut self, path: &str) -> &mut Vec<u8> {
+        let file = self.file(path).unwrap();
+        &mut self.files[file].live
+    }
+
     fn burn(&mut self) -> io::Result<()> {
         match &mut self.fuse {
             Some(0) => Err(io::Error::other("the power is gone")),

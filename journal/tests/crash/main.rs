@@ -9,6 +9,7 @@
 
 #![allow(clippy::unwrap_used)] // every function here is a test's
 
+mod damage;
 mod disk;
 mod world;
 
