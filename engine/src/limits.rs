@@ -73,10 +73,20 @@ pub(crate) const COMMIT_TIMES_EVERY: u64 = 32;
 pub(crate) const JOURNAL_RING_LEN: usize = 1 << 16;
 /// Room kept for what is in flight when no further segment can be had: 16,000 records.
 pub(crate) const SEGMENT_RESERVE: u64 = 1 << 20;
+/// How long records wait for room on the disk, or the end of the process for the last of them.
+pub(crate) const JOURNAL_PATIENCE_NS: u64 = 5_000_000_000;
+/// How often the journal thread looks again while the disk is in trouble.
+pub(crate) const JOURNAL_TROUBLE_LOOK_NS: u64 = 5_000_000;
+/// How long the end of the process waits for the journal thread, which may be stuck in a flush.
+pub(crate) const JOURNAL_END_PATIENCE: Duration = Duration::from_secs(8);
+/// How often it looks.
+pub(crate) const END_LOOK: Duration = Duration::from_millis(1);
 /// How often the start tells how far it has read.
 pub(crate) const RECOVERY_TOLD_EVERY: Duration = Duration::from_secs(1);
-/// Packets listed in the log at a start as perhaps undelivered; `m2ctl journal dump` has them all.
-pub(crate) const UNDELIVERED_LISTED_MAX: usize = 1_000;
+/// Packets listed in a file at a start as perhaps undelivered: as many as a shard can have in flight.
+pub(crate) const UNDELIVERED_LISTED_MAX: usize = 1 << 20;
+/// Of these, how many stand in the log as well.
+pub(crate) const UNDELIVERED_LOGGED_MAX: usize = 1_000;
 /// How long a panic waits for what was recorded to be durable.
 pub(crate) const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(2);
 /// How often an operator's order looks whether its record is durable.

@@ -208,6 +208,8 @@ fn on_signals(
                          packets in flight are left without an answer"
                     );
                 });
+                // What was acknowledged before its record was durable gets this much time.
+                journal::last_words::wait();
                 std::process::exit(STATUS_CUT_SHORT);
             }
         }

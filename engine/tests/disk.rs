@@ -63,6 +63,13 @@ fn fails_in_order(io: &str) {
     ] {
         assert!(log.contains(words), "{words:?} is not in the log: {log}");
     }
+    // Without the spill, what it has would be forgotten for good.
+    let away = spill.path().with_extension("away");
+    std::fs::rename(spill.path(), &away).unwrap();
+    let (status, told) = switch.fail_to_start();
+    assert_eq!(status, Some(2));
+    assert!(told.contains("is not where the last start had it"), "{told}");
+    std::fs::rename(&away, spill.path()).unwrap();
     // Every packet that alice saw fulfilled counts after the next start, those of the spill too.
     switch.restart();
     assert!(switch.log().contains("spilled records were taken in"));
@@ -126,6 +133,8 @@ fn b21_money_and_limits_outlive_a_kill_under_their_keys() {
     assert_eq!(order(&switch, freeze)["amount"], "60");
     let other = json!({ "cmd": "reverse", "account": "alice", "key": key(1), "amount": "130" });
     assert_eq!(order(&switch, other)["ok"], false);
+    let not_its = json!({ "cmd": "settled", "account": "alice", "key": key(2) });
+    assert_eq!(order(&switch, not_its)["ok"], false);
     let settled = json!({ "cmd": "settled", "account": "bob", "key": key(2) });
     assert_eq!(order(&switch, settled.clone()), json!({ "ok": true, "known": false }));
     switch.kill_and_restart();

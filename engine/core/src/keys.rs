@@ -142,6 +142,12 @@ impl Keys {
 }
 
 impl Switch {
+    /// What a key stands for, if it is known.
+    #[must_use]
+    pub fn key_state(&self, key: Key) -> Option<KeyState> {
+        self.keys.get(key)
+    }
+
     /// The peer paid us `amount` outside the packet path.
     ///
     /// # Errors

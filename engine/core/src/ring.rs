@@ -73,6 +73,10 @@ impl<T> Ring<T> {
         self.room.give_back(place);
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
     pub(crate) fn pop(&mut self) -> Option<T> {
         let (place, item) = self.items.pop_front()?;
         self.room.give_back(place);

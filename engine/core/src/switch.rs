@@ -491,6 +491,12 @@ impl Switch {
         self.draining = draining;
     }
 
+    /// Records that nobody has taken out.
+    #[must_use]
+    pub fn records_waiting(&self) -> usize {
+        self.records.len()
+    }
+
     /// Takes out records in the order of decisions, at most so many; the rest keep their places.
     pub fn drain_records(&mut self, most: usize, mut take: impl FnMut(Record)) {
         for _ in 0..most {

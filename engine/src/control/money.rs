@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::Shared;
 use super::request::Order;
+use crate::clock;
+use crate::journal::Words;
 use crate::shard::Obeyed;
 
 /// Does what an operator asks for; the answer comes when its record is durable.
@@ -37,12 +39,16 @@ pub(super) fn journal(shared: &Shared) -> Value {
         return json!({ "ok": true, "state": "none" });
     };
     let times = words.commit_times();
+    let reason = match slow_ms(shared, words) {
+        Some(ms) => format!("a write and flush of the journal has taken {ms} ms so far"),
+        None => shared.journal_reason.borrow().clone(),
+    };
     let streams: Vec<_> =
         (0..words.shards()).map(|stream| json!({ "durable": words.durable(stream) })).collect();
     json!({
         "ok": true,
-        "state": state_word(words.state()),
-        "reason": shared.journal_reason.borrow().clone(),
+        "state": state_word(state_of(shared, words)),
+        "reason": reason,
         "path": shared.config.journal.path,
         "recovered": shared.joints.recovered.as_deref().map(|it| recovered(shared, it)),
         "streams": streams,
@@ -78,7 +84,24 @@ fn recovered(shared: &Shared, recovered: &Recovered) -> Value {
 
 /// How the journal is, in a word.
 pub(super) fn state(shared: &Shared) -> &'static str {
-    shared.joints.words.as_ref().map_or("none", |words| state_word(words.state()))
+    shared.joints.words.as_ref().map_or("none", |words| state_word(state_of(shared, words)))
+}
+
+/// As the journal thread tells it, unless that has been waiting for the disk for too long.
+fn state_of(shared: &Shared, words: &Words) -> JournalState {
+    let state = words.state();
+    if state == JournalState::Ready && slow_ms(shared, words).is_some() {
+        return JournalState::Refusing;
+    }
+    state
+}
+
+/// For how long a write has been under way, if that is too long.
+fn slow_ms(shared: &Shared, words: &Words) -> Option<u64> {
+    let now_ns = clock::mono_ns();
+    let oldest = (0..words.shards()).map(|stream| words.commit_age_ns(stream, now_ns)).max();
+    let ms = oldest.unwrap_or(0) / clock::NS_PER_MS;
+    (ms > u64::from(shared.config.journal.slow_ms)).then_some(ms)
 }
 
 fn state_word(state: JournalState) -> &'static str {

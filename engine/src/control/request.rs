@@ -143,7 +143,13 @@ fn order(command: &str, request: &Map<String, Value>) -> Result<Order, String> {
         },
         "credit" => Order::Credit { key: key(request)?, amount: amount(request, "amount")? },
         "reverse" => Order::Reverse { key: key(request)?, amount: amount(request, "amount")? },
-        "freeze" => Order::Freeze { key: key(request)?, settle_to: amount(request, "settle_to")? },
+        "freeze" => {
+            let settle_to = amount(request, "settle_to")?;
+            if settle_to == u64::MAX {
+                return Err("`settle_to` leaves nothing to freeze: write less".into());
+            }
+            Order::Freeze { key: key(request)?, settle_to }
+        }
         "settled" => Order::Settled { key: key(request)? },
         "cancelled" => Order::Cancelled { key: key(request)? },
         other => unreachable!("{other} stands in COMMANDS"),
@@ -248,6 +254,9 @@ mod tests {
         told(credit(key, "\"+1\"").as_bytes(), "`amount` must be");
         told(credit(key, "18446744073709551616").as_bytes(), "`amount` must be");
         told(credit(&format!("+{}", &key[1..]), "1").as_bytes(), "32 hexadecimal digits");
+        let all =
+            format!(r#"{{"cmd":"freeze","account":"a","key":"{key}","settle_to":"{}"}}"#, u64::MAX);
+        told(all.as_bytes(), "leaves nothing to freeze");
         told(br#"{"cmd":"settled","account":"a","amount":1}"#, "has no `amount`: known are cmd");
     }
 

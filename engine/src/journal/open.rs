@@ -26,12 +26,18 @@ use super::words::Words;
 use crate::adopt::{Known, adopt};
 use crate::config::{Config, JournalIo, JournalSection, Problem, Problems};
 use crate::limits::{
-    JOURNAL_RING_LEN, RECOVERY_TOLD_EVERY, SEGMENT_RESERVE, UNDELIVERED_LISTED_MAX,
+    END_LOOK, JOURNAL_END_PATIENCE, JOURNAL_RING_LEN, RECOVERY_TOLD_EVERY, SEGMENT_RESERVE,
+    UNDELIVERED_LISTED_MAX, UNDELIVERED_LOGGED_MAX,
 };
 use crate::shard::message::Event;
 use crate::shard::recorder;
 use crate::shard::wake::{Nudge, shard_wake};
 use crate::topology::StartError;
+
+/// In the journal's folder: where the spill folder is.
+const SPILL_NOTE: &str = "spill-folder";
+/// In the spill folder: that it is one.
+const SPILL_MARK: &str = "m2-spill";
 
 /// Shards of the process.
 const SHARDS: usize = 1;
@@ -66,9 +72,11 @@ pub(crate) fn open(config: &mut Config) -> Result<Option<Opened>, StartError> {
     let section = config.journal.clone();
     let lock = lock(config)?;
     let mut storage = Files::new(&section.path);
+    spill_is_there(&section)?;
     let mut recovered = read(&section, &mut storage)?;
     let spilled = absorb(&section, &mut recovered)?;
     adopt(config, &known(&recovered)).map_err(StartError::Configuration)?;
+    tell(config, &recovered)?;
     let entries = entries(config);
     let settings = settings(config);
     let mut writer = begin_generation(&mut storage, &recovered, &entries, SHARDS, settings)
@@ -77,7 +85,6 @@ pub(crate) fn open(config: &mut Config) -> Result<Option<Opened>, StartError> {
     keep_limits(config, &recovered);
     // Only now do they stand in the journal.
     put_aside(&section, &spilled)?;
-    tell(config, &recovered);
     Ok(Some(Opened { recovered: Arc::new(recovered), writer, lock }))
 }
 
@@ -129,6 +136,32 @@ fn read(section: &JournalSection, storage: &mut Files) -> Result<Recovered, Star
         "journal read"
     );
     Ok(recovered)
+}
+
+/// A folder for spilled records that an earlier start had must still be there: it may have some.
+fn spill_is_there(section: &JournalSection) -> Result<(), StartError> {
+    let note = section.path.join(SPILL_NOTE);
+    if let Ok(before) = fs::read_to_string(&note) {
+        let is_there = section.spill.as_ref().is_some_and(|spill| spill.join(SPILL_MARK).exists());
+        if !is_there {
+            return Err(StartError::Journal(format!(
+                "the spill folder {} is not where the last start had it, and may hold records that the \
+                 journal lacks: mount it or name it as `spill`; if nothing in it counts, remove {}",
+                before.trim_end(),
+                note.display()
+            )));
+        }
+    }
+    let Some(spill) = &section.spill else { return Ok(()) };
+    let made = fs::create_dir_all(spill)
+        .and_then(|()| fs::write(spill.join(SPILL_MARK), "records that a journal could not take\n"))
+        .and_then(|()| fs::write(&note, format!("{}\n", spill.display())));
+    made.map_err(|error| {
+        StartError::Journal(format!(
+            "the spill folder {} cannot be written: {error}",
+            spill.display()
+        ))
+    })
 }
 
 /// Takes in what an earlier end could only spill. Tells the files.
@@ -208,8 +241,9 @@ fn keep_limits(config: &mut Config, recovered: &Recovered) {
     }
 }
 
-/// What an operator should know of what was found.
-fn tell(config: &Config, recovered: &Recovered) {
+/// What an operator should know of what was found. What may not have been delivered stands in a file as
+/// well, as the generation that has it may be gone soon.
+fn tell(config: &Config, recovered: &Recovered) -> Result<(), StartError> {
     for note in &recovered.notes {
         tracing::warn!("journal: {note}");
     }
@@ -223,19 +257,36 @@ fn tell(config: &Config, recovered: &Recovered) {
             "FULFILLs that are recorded may not have reached the account"
         );
     }
-    for (_, _, pair) in &recovered.undelivered.listed {
-        tracing::warn!(
-            account = name(pair.account_in),
-            amount = pair.amount_in,
-            condition = %crate::log::hex(&pair.condition_head),
-            decided_at_ms = pair.decided_at_ms,
-            "perhaps undelivered"
-        );
+    let mut lines = String::new();
+    for (at, (stream, position, pair)) in recovered.undelivered.listed.iter().enumerate() {
+        let (account, amount) = (name(pair.account_in), pair.amount_in);
+        let condition = crate::log::hex(&pair.condition_head);
+        let line = serde_json::json!({
+            "generation": recovered.generation,
+            "stream": stream.0,
+            "position": position,
+            "account": account,
+            "amount": amount.to_string(),
+            "condition_head": condition,
+            "decided_at_ms": pair.decided_at_ms,
+        });
+        lines += &format!("{line}\n");
+        if at < UNDELIVERED_LOGGED_MAX {
+            let decided_at_ms = pair.decided_at_ms;
+            tracing::warn!(account, amount, condition, decided_at_ms, "perhaps undelivered");
+        }
+    }
+    if !lines.is_empty() {
+        let file = format!("undelivered-{:08}.jsonl", recovered.generation);
+        let file = config.journal.path.join(file);
+        fs::write(&file, lines)?;
+        tracing::warn!(file = %file.display(), "all that may not have been delivered");
     }
     for account in config.accounts.iter().filter(|account| account.dormant) {
         let account = &*account.name;
         tracing::warn!(account, "the journal has an account that is not configured");
     }
+    Ok(())
 }
 
 fn known(recovered: &Recovered) -> Vec<Known> {
@@ -381,6 +432,17 @@ impl Running {
     pub(crate) fn end(self) -> Health {
         // Their rings are abandoned, which the thread is to see.
         crate::shard::wake::wake(&self.wake);
+        let began = Instant::now();
+        while !self.thread.is_finished() {
+            if began.elapsed() > JOURNAL_END_PATIENCE {
+                tracing::error!(
+                    "the journal's disk does not answer: what was acknowledged and is not durable may be \
+                     forgotten"
+                );
+                return Health::Failed;
+            }
+            thread::sleep(END_LOOK);
+        }
         let health = self.thread.join().expect("a panic ends the process before this");
         drop(self.lock);
         health

@@ -25,7 +25,7 @@ use hdrhistogram::Histogram;
 use m2_core::{JournalState, ShardId, ShardImage};
 use m2_journal::limits::BLOCK_LEN;
 use m2_journal::names::SegmentName;
-use m2_journal::{Block, Health, Op, OpId, Writer, names};
+use m2_journal::{Block, Health, Op, OpId, Trouble, Writer, names};
 use rtrb::Consumer;
 
 use super::disk::{Commit, Disk, Ended};
@@ -33,7 +33,7 @@ use super::files::FilesThread;
 use super::unwritten::Unwritten;
 use super::words::{CommitTimes, Words};
 use crate::clock;
-use crate::limits::COMMIT_TIMES_EVERY;
+use crate::limits::{COMMIT_TIMES_EVERY, JOURNAL_PATIENCE_NS, JOURNAL_TROUBLE_LOOK_NS};
 use crate::shard::message::Event;
 use crate::shard::wake::{Nudge, wake};
 
@@ -69,6 +69,9 @@ pub(super) struct Thread {
     /// Records that lay across a ring's end.
     joined: Vec<Block>,
     unwritten: Unwritten,
+    /// Since when there is no room for what was recorded, or the process waits for us to end.
+    waiting_since_ns: Option<u64>,
+    has_given_up: bool,
     times: Histogram<u64>,
     told: Health,
 }
@@ -96,6 +99,8 @@ impl Thread {
             next_commit: 0,
             joined: Vec::new(),
             unwritten,
+            waiting_since_ns: None,
+            has_given_up: false,
             times: Histogram::new(3).expect("3 digits are among those there are"),
             told: Health::Ready,
         }
@@ -112,17 +117,22 @@ impl Thread {
             let now_ns = clock::mono_ns();
             self.take_images();
             self.start_ops(now_ns, &mut *disk);
+            self.lose_patience(now_ns);
             let health = self.tell_health(now_ns);
             if health == Health::Failed {
                 self.unwritten.spill();
             }
-            if shards_ended && self.writer.is_finished() {
+            if shards_ended && (self.writer.is_finished() || self.has_given_up) {
                 break health;
             }
             self.wait(&mut *disk, &mut ended);
         };
-        let Self { files, .. } = self;
-        files.end();
+        if self.has_given_up {
+            // The kernel may still have our bytes; the process is about to end.
+            core::mem::forget(disk);
+            return health;
+        }
+        self.files.end();
         health
     }
 
@@ -169,17 +179,40 @@ impl Thread {
                     }
                 },
                 Op::Open { segment, page } => {
-                    let result =
-                        self.open(segment).and_then(|file| file.write_all_at(&page[..], 0));
+                    let result = self.at_once(now_ns, segment.stream, |thread| {
+                        thread.open(segment)?.write_all_at(&page[..], 0)
+                    });
                     self.writer.done(now_ns, id, result.map(|()| None));
                 }
                 Op::Mark { generation, stream, offset, bytes } => {
-                    let result = self.mark(generation, stream, offset, &bytes);
+                    let result = self.at_once(now_ns, stream, |thread| {
+                        thread.mark(generation, stream, offset, &bytes)
+                    });
                     self.writer.done(now_ns, id, result.map(|()| None));
                 }
                 other => self.files.order(id, other),
             }
         }
+    }
+
+    /// A short write without a flush. It may wait for the disk all the same, and whoever looks at how
+    /// long that has taken sees it.
+    fn at_once(
+        &mut self,
+        now_ns: u64,
+        stream: ShardId,
+        write: impl FnOnce(&mut Self) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let number = usize::from(stream.0);
+        let is_alone = !self.under_way.iter().any(|(.., of)| *of == number);
+        if is_alone {
+            self.joints.words.set_began(number, now_ns);
+        }
+        let result = write(self);
+        if is_alone {
+            self.joints.words.set_began(number, 0);
+        }
+        result
     }
 
     /// Notes a commit that is about to start, and gives it a number.
@@ -272,8 +305,15 @@ impl Thread {
         if busy {
             return Some(Duration::ZERO);
         }
-        let wake_ns = self.writer.wake_ns()?;
-        Some(Duration::from_nanos(wake_ns.saturating_sub(clock::mono_ns())))
+        let wait = self.writer.wake_ns().map(|wake_ns| wake_ns.saturating_sub(clock::mono_ns()));
+        // In trouble some moments have passed, and nothing can be done about them.
+        let in_trouble = self.told != Health::Ready || self.waiting_since_ns.is_some();
+        let least = if in_trouble { JOURNAL_TROUBLE_LOOK_NS } else { 0 };
+        let wait = match wait {
+            None if self.waiting_since_ns.is_some() || words.is_ending() => Some(least),
+            other => other,
+        };
+        Some(Duration::from_nanos(wait?.max(least)))
     }
 
     fn tell_durable(&mut self, stream: usize, took_ns: u64) {
@@ -292,6 +332,28 @@ impl Thread {
                 p99_us: self.times.value_at_quantile(0.99),
                 p999_us: self.times.value_at_quantile(0.999),
                 longest_us: self.times.max(),
+            });
+        }
+    }
+
+    /// What was recorded and finds no room on the disk, or is not durable when the process ends, has so
+    /// much time. Then it is logged and spilled, as if a write had failed.
+    fn lose_patience(&mut self, now_ns: u64) {
+        let behind = |stream| self.writer.position(stream) > self.writer.durable(stream);
+        let is_behind = (0..self.joints.rings.len()).map(shard_id).any(behind);
+        let no_room = self.under_way.is_empty()
+            && matches!(self.writer.health(now_ns), Health::Refusing(Trouble::Room));
+        if !is_behind || !(no_room || self.joints.words.is_ending()) {
+            self.waiting_since_ns = None;
+            return;
+        }
+        let since_ns = *self.waiting_since_ns.get_or_insert(now_ns);
+        if now_ns - since_ns > JOURNAL_PATIENCE_NS && !self.has_given_up {
+            self.has_given_up = true;
+            self.writer.give_up(if no_room {
+                "there is no room on the disk for what was in flight"
+            } else {
+                "the disk took too long for the last records"
             });
         }
     }

@@ -27,6 +27,10 @@ pub(super) struct Unwritten {
 struct OfStream {
     /// Of the first that is kept.
     position: u64,
+    /// Records below stand in the log.
+    logged: u64,
+    /// It was told that they cannot be spilled.
+    complained: bool,
     blocks: VecDeque<Block>,
 }
 
@@ -43,7 +47,7 @@ impl Unwritten {
 
     /// A stream is durable up to a position.
     pub(super) fn forget(&mut self, stream: usize, durable: u64) {
-        let OfStream { position, blocks } = &mut self.streams[stream];
+        let OfStream { position, blocks, .. } = &mut self.streams[stream];
         while *position < durable {
             let head = blocks.front().expect("what is durable was given before");
             blocks.drain(..record::block_count(head));
@@ -58,37 +62,44 @@ impl Unwritten {
             if of.blocks.is_empty() {
                 continue;
             }
-            let blocks: Vec<Block> = of.blocks.drain(..).collect();
+            let blocks: Vec<Block> = of.blocks.iter().copied().collect();
             let id = ShardId(u16::try_from(number).expect("a few"));
             let stream = Stream { generation: self.generation, id, shards };
             let spilled = self.folder.as_ref().map(|folder| {
                 spill::write(&mut Files::new(folder), stream, of.position, &blocks)
                     .map(|file| folder.join(file))
             });
-            let records = log(of.position, &blocks);
+            // Told once, tried until it succeeds.
+            let records = log(of.position, &blocks, of.logged);
+            of.logged = of.position + records;
             match spilled {
                 Some(Ok(file)) => {
                     let file = file.display();
                     tracing::error!(%file, records, "spilled: the next start takes them in");
                 }
                 Some(Err(error)) => {
-                    tracing::error!(%error, records, "cannot be spilled: they stand in this log alone");
+                    if !core::mem::replace(&mut of.complained, true) {
+                        tracing::error!(%error, records, "cannot be spilled: they stand in this log alone");
+                    }
+                    continue;
                 }
                 None => {
-                    tracing::error!(records, "there is no `spill`: they stand in this log alone")
+                    tracing::error!(records, "there is no `spill`: they stand in this log alone");
                 }
             }
+            of.blocks.clear();
             of.position += records;
         }
     }
 }
 
-/// Tells each record; how many there are.
-fn log(position: u64, blocks: &[Block]) -> u64 {
+/// Tells each record from a position on; how many there are in all.
+fn log(position: u64, blocks: &[Block], from: u64) -> u64 {
     let (mut rest, mut records) = (blocks, 0);
     while let Ok((record, count)) = record::decode(rest) {
         let position = position + records;
         match record {
+            _ if position < from => {}
             Record::Pair(pair) => tracing::error!(
                 position,
                 account_in = pair.account_in.0,

@@ -16,6 +16,8 @@ pub(crate) struct Words {
     /// Longest, 99.9th, 99th percentile and median of the commits since the start, in microseconds.
     commit_us: [AtomicU64; 4],
     commits: AtomicU64,
+    /// By a shard: it ends, and what it has recorded has so much time left.
+    ending: AtomicBool,
 }
 
 /// The words of one stream.
@@ -62,7 +64,17 @@ impl Words {
             state: AtomicU8::new(JournalState::Ready as u8),
             commit_us: Default::default(),
             commits: AtomicU64::new(0),
+            ending: AtomicBool::new(false),
         }
+    }
+
+    /// A shard is about to end.
+    pub(crate) fn set_ending(&self) {
+        self.ending.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
     /// How many shards there are.

@@ -1,7 +1,7 @@
 //! What operators may do to an account's money. Each order leaves a record; who gave it is answered
 //! when that is durable.
 
-use m2_core::{AccountId, KeyError, KeyOutcome};
+use m2_core::{AccountId, Key, KeyError, KeyOutcome, Switch};
 
 use super::run::Shard;
 use crate::clock;
@@ -31,12 +31,18 @@ impl Shard {
             Order::Reverse { key, amount } => switch.reverse(now, account, key, amount)?,
             Order::Freeze { key, settle_to } => {
                 let before = switch.appended();
-                frozen =
-                    switch.freeze(now, account, key, settle_to.saturating_add(1), settle_to)?;
+                let threshold = settle_to.checked_add(1).expect("Request::parse() refuses more");
+                frozen = switch.freeze(now, account, key, threshold, settle_to)?;
                 if switch.appended() > before { KeyOutcome::New } else { KeyOutcome::Known }
             }
-            Order::Settled { key } => switch.settled(now, key)?,
-            Order::Cancelled { key } => switch.cancelled(now, key)?,
+            Order::Settled { key } => {
+                is_of(switch, account, key)?;
+                switch.settled(now, key)?
+            }
+            Order::Cancelled { key } => {
+                is_of(switch, account, key)?;
+                switch.cancelled(now, key)?
+            }
             Order::Limits { balance_max, payable_max } => {
                 switch.set_limits(now, account, balance_max, payable_max)?;
                 KeyOutcome::New
@@ -48,5 +54,13 @@ impl Shard {
             known: outcome == KeyOutcome::Known,
             frozen,
         })
+    }
+}
+
+/// A key stands for a payment to one account, and an order that names another is a mistake.
+fn is_of(switch: &Switch, account: AccountId, key: Key) -> Result<(), KeyError> {
+    match switch.key_state(key) {
+        Some(known) if known.account != account => Err(KeyError::Differs { known }),
+        _ => Ok(()),
     }
 }

@@ -53,6 +53,12 @@ impl Recorder {
         self.state
     }
 
+    /// The shard is about to end.
+    pub(super) fn set_ending(&self) {
+        self.joints.words.set_ending();
+        wake(&self.joints.journal);
+    }
+
     /// Moves records from the core to the journal's ring, as many as it has room for.
     pub(super) fn take_records(&mut self, switch: &mut Switch) {
         let Self { joints, blocks, .. } = self;

@@ -440,10 +440,16 @@ impl Shard {
 
     fn has_ended(&mut self, now: Now) -> bool {
         let late = self.shutdown_at_ns.is_some_and(|at| now.mono_ns >= at);
+        if !self.ending && late {
+            self.let_go_of_all(now);
+        }
         let in_flight = self.switch.in_flight();
         if !self.ending && (in_flight == 0 || late) {
             self.ending = true;
             self.shutdown_at_ns = Some(u64::MAX);
+            if let Some(recorder) = &self.recorder {
+                recorder.set_ending();
+            }
             if in_flight > 0 {
                 self.tell(Event::ShutdownCut { in_flight });
             }
@@ -456,7 +462,20 @@ impl Shard {
             }
             self.flush(now);
         }
-        self.ending && self.links.count() == 0
+        // A record that found the journal's ring full waits in the core, and is taken before the end.
+        let all_told = self.switch.records_waiting() == 0 && self.unrecorded.is_empty();
+        self.ending && self.links.count() == 0 && all_told
+    }
+
+    /// FULFILLs that wait for their records wait no longer: withheld beyond the end, their money were
+    /// lost for certain. They are counted and listed.
+    fn let_go_of_all(&mut self, now: Now) {
+        self.switch.set_journal(JournalState::Failed);
+        while self.switch.next_deadline_ns() == Some(0) {
+            self.switch.tick(now, &mut self.links);
+        }
+        self.flush(now);
+        self.tell_unrecorded();
     }
 
     /// Tells the log, unless its queue is full.

@@ -248,6 +248,11 @@ impl Writer {
         self.finishing = true;
     }
 
+    /// Whoever drives it waits no longer: as if a write had failed. What is under way may still end.
+    pub fn give_up(&mut self, why: &str) {
+        self.failed.get_or_insert_with(|| why.to_owned());
+    }
+
     /// Nothing waits and no request is under way.
     #[must_use]
     pub fn is_finished(&self) -> bool {
