@@ -200,7 +200,7 @@ fn a_tail_that_was_torn_is_cut_saved_aside_and_told() {
     bytes[4 * 4096..4 * 4096 + 700].fill(0x5a);
     std::fs::write(&segment, bytes).unwrap();
     switch.restart();
-    assert!(switch.log().contains("stream 0 was cut at record 3"), "{}", switch.log());
+    assert!(switch.log().contains("stream 0 ends before record 3"), "{}", switch.log());
     let saved = std::fs::read_dir(switch.folder().join("journal/cut")).unwrap().count();
     assert_eq!((saved, balance(&switch, "alice")), (1, 3));
 }
