@@ -57,6 +57,25 @@ pub fn write(ms: u64) -> [u8; LEN] {
     digits
 }
 
+/// Bytes of an instant as [`rfc_3339`] writes it.
+pub const RFC_3339_LEN: usize = 24;
+
+/// Writes the instant as people read it, by RFC 3339: `2026-11-21T18:40:00.123Z`.
+///
+/// # Panics
+///
+/// As [`write()`].
+#[must_use]
+pub fn rfc_3339(ms: u64) -> [u8; RFC_3339_LEN] {
+    let digits = write(ms);
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let places = text.iter_mut().filter(|byte| **byte == b'0');
+    for (place, digit) in places.zip(digits) {
+        *place = digit;
+    }
+    text
+}
+
 fn is_leap(year: u64) -> bool {
     year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
@@ -308,6 +327,13 @@ mod tests {
         assert_eq!(&write(7), b"19700101000000007");
         assert_eq!(&write(1_748_781_045_678), b"20250601123045678");
         assert_eq!(&write(MS_MAX), b"99991231235959999");
+    }
+
+    #[test]
+    fn an_instant_for_people_has_the_same_digits() {
+        assert_eq!(&rfc_3339(0), b"1970-01-01T00:00:00.000Z");
+        assert_eq!(&rfc_3339(1_748_781_045_678), b"2025-06-01T12:30:45.678Z");
+        assert_eq!(&rfc_3339(MS_MAX), b"9999-12-31T23:59:59.999Z");
     }
 
     #[test]

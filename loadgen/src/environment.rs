@@ -116,24 +116,8 @@ fn redacted(word: &str) -> String {
 
 fn utc_now() -> String {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let digits = timestamp::write(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX));
-    rfc_3339(&digits)
-}
-
-/// `20261121184000123` as `2026-11-21T18:40:00.123Z`.
-fn rfc_3339(digits: &[u8; timestamp::LEN]) -> String {
-    let mut text = String::with_capacity(24);
-    for (index, &digit) in digits.iter().enumerate() {
-        text.push_str(match index {
-            4 | 6 => "-",
-            8 => "T",
-            10 | 12 => ":",
-            14 => ".",
-            _ => "",
-        });
-        text.push(char::from(digit));
-    }
-    text + "Z"
+    let ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
+    String::from_utf8_lossy(&timestamp::rfc_3339(ms)).into_owned()
 }
 
 /// The first bytes of a file that the kernel writes; nothing where there is none.
@@ -203,11 +187,6 @@ mod tests {
         }
         assert_eq!(governor(&folder), "performance, schedutil");
         std::fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
-    fn times_are_written_as_rfc_3339_has_them() {
-        assert_eq!(rfc_3339(b"20261121184000123"), "2026-11-21T18:40:00.123Z");
     }
 
     #[test]
