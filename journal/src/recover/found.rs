@@ -7,7 +7,9 @@ use crate::error::Error;
 use crate::fault::Fault;
 use crate::hash::Hash;
 use crate::image::{self, Base};
+use crate::limits::PAGE_LEN;
 use crate::names::{self, SegmentName, SnapshotName};
+use crate::segment;
 use crate::slot::{self, SLOT_LEN};
 use crate::storage::Storage;
 
@@ -26,12 +28,14 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// The newest generation; `None` if there is none.
+    /// This generation, or the newest; `None` if there is none.
     pub(super) fn look(
         storage: &mut impl Storage,
+        generation: Option<u32>,
         with_snapshots: bool,
     ) -> Result<Option<Self>, Error> {
-        let Some(generation) = generations(storage)?.pop() else { return Ok(None) };
+        let newest = generations(storage)?.pop();
+        let Some(generation) = generation.or(newest) else { return Ok(None) };
         let path = names::base(generation);
         let (base, base_hash) =
             read_base(storage, generation)?.map_err(|fault| Error::damage(&path, 0, fault))?;
@@ -47,14 +51,22 @@ impl Found {
         let mut flushed = Vec::with_capacity(base.shards);
         for stream in 0..base.shards {
             let stream = ShardId(u16::try_from(stream).expect("SHARDS_MAX is less"));
-            flushed.push(read_slots(storage, generation, stream, &mut notes)?);
+            let told = read_slots(storage, generation, stream)?;
+            if told.is_none() {
+                notes.push(Note::Slots { file: names::flushed(generation, stream) });
+            }
+            flushed.push(told.unwrap_or(0));
         }
         Ok(Some(Self { base, base_hash, segments, snapshots: chosen, flushed, notes }))
     }
 }
 
 /// All generations, oldest first.
-pub(super) fn generations(storage: &mut impl Storage) -> Result<Vec<u32>, Error> {
+///
+/// # Errors
+///
+/// When the folder cannot be read. One that is not there has none.
+pub fn generations(storage: &mut impl Storage) -> Result<Vec<u32>, Error> {
     let entries = match storage.list("") {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         listed => listed.map_err(Error::io(""))?,
@@ -66,7 +78,12 @@ pub(super) fn generations(storage: &mut impl Storage) -> Result<Vec<u32>, Error>
     Ok(generations)
 }
 
-fn read_base(
+/// The base of a generation, and its hash.
+///
+/// # Errors
+///
+/// When it cannot be read; inside, when it is none.
+pub fn read_base(
     storage: &mut impl Storage,
     generation: u32,
 ) -> Result<Result<(Base, Hash), Fault>, Error> {
@@ -81,9 +98,14 @@ fn read_base(
 }
 
 /// Segments by stream and snapshots by shard, each in order.
-type Listed = (Vec<Vec<SegmentName>>, Vec<Vec<SnapshotName>>);
+pub type Listed = (Vec<Vec<SegmentName>>, Vec<Vec<SnapshotName>>);
 
-fn list(storage: &mut impl Storage, base: &Base) -> Result<Listed, Error> {
+/// The segments and snapshots of a generation.
+///
+/// # Errors
+///
+/// When its folder cannot be read.
+pub fn list(storage: &mut impl Storage, base: &Base) -> Result<Listed, Error> {
     let folder = names::folder(base.generation);
     let entries = storage.list(&folder).map_err(Error::io(&folder))?;
     let mut segments = vec![Vec::new(); base.shards];
@@ -109,14 +131,26 @@ fn newest_good(
     notes: &mut Vec<Note>,
 ) -> Result<Option<ShardImage>, Error> {
     for name in names.into_iter().rev() {
-        let path = name.path();
-        let read = image::read(storage, &path, image::decode_snapshot)?;
-        match read.and_then(|(generation, image)| fits(base, name, generation, image)) {
+        match read_snapshot(storage, base, name)? {
             Ok(image) => return Ok(Some(image)),
-            Err(fault) => notes.push(Note::Snapshot { file: path, fault }),
+            Err(fault) => notes.push(Note::Snapshot { file: name.path(), fault }),
         }
     }
     Ok(None)
+}
+
+/// A snapshot that fits the base of its generation.
+///
+/// # Errors
+///
+/// When it cannot be read; inside, when it is none.
+pub fn read_snapshot(
+    storage: &mut impl Storage,
+    base: &Base,
+    name: SnapshotName,
+) -> Result<Result<ShardImage, Fault>, Error> {
+    let read = image::read(storage, &name.path(), image::decode_snapshot)?;
+    Ok(read.and_then(|(generation, image)| fits(base, name, generation, image)))
 }
 
 /// A snapshot of this shard, with all of its accounts and no other.
@@ -136,13 +170,17 @@ fn fits(
     if is_ours && is_whole { Ok(image) } else { Err(Fault::Foreign) }
 }
 
-/// The higher position of the two slots: a crash tears at most the one that was being written.
-fn read_slots(
+/// The higher position of the two slots, `None` if neither tells one: a crash tears at most the one
+/// that was being written.
+///
+/// # Errors
+///
+/// When the file is there and cannot be read.
+pub fn read_slots(
     storage: &mut impl Storage,
     generation: u32,
     stream: ShardId,
-    notes: &mut Vec<Note>,
-) -> Result<u64, Error> {
+) -> Result<Option<u64>, Error> {
     let path = names::flushed(generation, stream);
     let mut told = None;
     for index in 0..2 {
@@ -155,8 +193,63 @@ fn read_slots(
         }
         told = told.max(slot::decode(&mut bytes, generation, stream).ok());
     }
-    if told.is_none() {
-        notes.push(Note::Slots { file: path });
+    Ok(told)
+}
+
+/// Segments that may have credits or reversals: the next one counts more of them, or does not tell.
+///
+/// # Errors
+///
+/// When a segment cannot be read.
+pub fn with_money(
+    storage: &mut impl Storage,
+    segments: &[SegmentName],
+) -> Result<Vec<SegmentName>, Error> {
+    let mut found = Vec::new();
+    let mut next = None;
+    for name in segments.iter().rev() {
+        let money = read_head(storage, *name)?.map(|head| head.money);
+        if money.is_none() || money != next {
+            found.push(*name);
+        }
+        next = money;
     }
-    Ok(told.unwrap_or(0))
+    found.reverse();
+    Ok(found)
+}
+
+/// What a segment says of itself; nothing if it was not used yet, or is damaged.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn read_head(
+    storage: &mut impl Storage,
+    name: SegmentName,
+) -> Result<Option<segment::Head>, Error> {
+    let mut page = [0; PAGE_LEN];
+    let path = name.path();
+    storage.read_at(&path, 0, &mut page).map_err(Error::io(&path))?;
+    Ok(segment::Head::read(&mut page).ok().filter(|head| head.name == name))
+}
+
+/// By stream: the position of the first record that is left. Where the first page is damaged that is
+/// not known, and the beginning stands for it: whoever reads the stream finds out.
+///
+/// # Errors
+///
+/// When a segment cannot be read.
+pub fn first_positions(
+    storage: &mut impl Storage,
+    segments: &[Vec<SegmentName>],
+) -> Result<Vec<u64>, Error> {
+    let mut firsts = Vec::with_capacity(segments.len());
+    for segments in segments {
+        let head = match segments.first() {
+            Some(first) => read_head(storage, *first)?,
+            None => None,
+        };
+        firsts.push(head.map_or(0, |head| head.position));
+    }
+    Ok(firsts)
 }

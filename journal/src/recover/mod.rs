@@ -15,7 +15,7 @@
 //! behind the fault, or a snapshot, which was written only when all it names was durable.
 
 mod begin;
-mod found;
+pub mod found;
 mod mend;
 mod undelivered;
 
@@ -29,15 +29,13 @@ use crate::error::{Choices, Damage, Error};
 use crate::fault::Fault;
 use crate::hash::Hash;
 use crate::image::Account;
-use crate::limits::PAGE_LEN;
 use crate::names::{self, SegmentName};
 use crate::record;
-use crate::replay::Replay;
+use crate::replay::{Replay, Until};
 use crate::scan::{End, Heads, Link, Place, Scan};
-use crate::segment;
 use crate::storage::Storage;
 pub use begin::{Entry, begin_generation};
-use found::Found;
+use found::{Found, read_head, with_money};
 pub use undelivered::{Perhaps, Undelivered};
 
 /// How much is told of the journal.
@@ -54,6 +52,16 @@ impl Default for Options {
     fn default() -> Self {
         Self { until_ms: None, listed_max: 1_000 }
     }
+}
+
+/// Which part of a journal is looked at, by whoever does not want all of it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Section {
+    /// Which start of the process; `None`: the newest.
+    pub generation: Option<u32>,
+    /// By stream: records from this position on are left out, and the replay begins at the base, which
+    /// needs all segments. Empty: none are.
+    pub ends: Vec<u64>,
 }
 
 /// How far a recovery is.
@@ -159,7 +167,21 @@ pub fn inspect(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Recovered, Error> {
-    let Some((mut recovered, tails)) = read(storage, options, progress)? else {
+    inspect_section(storage, options, &Section::default(), progress)
+}
+
+/// Reads a part of the journal and changes nothing.
+///
+/// # Errors
+///
+/// As [`inspect`]; also when there is no such generation.
+pub fn inspect_section(
+    storage: &mut impl Storage,
+    options: &Options,
+    section: &Section,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Recovered, Error> {
+    let Some((mut recovered, tails)) = read(storage, options, section, progress)? else {
         return Ok(nothing());
     };
     recovered.notes.extend(tails.iter().filter_map(|tail| cut_note(&tail.end, None)));
@@ -177,7 +199,8 @@ pub fn recover(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Recovered, Error> {
-    let Some((mut recovered, tails)) = read(storage, options, progress)? else {
+    let all = Section::default();
+    let Some((mut recovered, tails)) = read(storage, options, &all, progress)? else {
         return Ok(nothing());
     };
     for tail in tails {
@@ -224,14 +247,18 @@ fn cut_note(end: &End, saved_as: Option<String>) -> Option<Note> {
 fn read(
     storage: &mut impl Storage,
     options: &Options,
+    section: &Section,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Option<(Recovered, Vec<Tail>)>, Error> {
-    let Some(mut found) = Found::look(storage, options.until_ms.is_none())? else {
+    let with_snapshots = options.until_ms.is_none() && section.ends.is_empty();
+    let Some(mut found) = Found::look(storage, section.generation, with_snapshots)? else {
         return Ok(None);
     };
     let snapshots = core::mem::take(&mut found.snapshots);
-    let until_ms = options.until_ms.unwrap_or(u64::MAX);
-    let mut replay = Replay::new(&found.base, snapshots, until_ms);
+    let ends = section.ends.iter().copied().chain(core::iter::repeat(u64::MAX));
+    let ms = options.until_ms.unwrap_or(u64::MAX);
+    let until = Until { ms, ends: ends.take(found.base.shards).collect() };
+    let mut replay = Replay::new(&found.base, snapshots, until);
     let mut reader = Reader::new(storage, &found, &replay, progress)?;
     for index in 0..reader.parts.len() {
         reader.expect(&mut replay, index)?;
@@ -381,35 +408,6 @@ fn judge(part: &Part) -> Result<(), Error> {
         fault: fault.unwrap_or(if part.segments.is_empty() { Fault::Missing } else { Fault::Ends }),
         choices,
     }))
-}
-
-/// Segments that may have credits or reversals: the next one counts more of them, or does not tell.
-fn with_money(
-    storage: &mut impl Storage,
-    segments: &[SegmentName],
-) -> Result<Vec<SegmentName>, Error> {
-    let mut found = Vec::new();
-    let mut next = None;
-    for name in segments.iter().rev() {
-        let money = read_head(storage, *name)?.map(|head| head.money);
-        if money.is_none() || money != next {
-            found.push(*name);
-        }
-        next = money;
-    }
-    found.reverse();
-    Ok(found)
-}
-
-/// What a segment says of itself; nothing if it was not used yet, or is damaged.
-fn read_head(
-    storage: &mut impl Storage,
-    name: SegmentName,
-) -> Result<Option<segment::Head>, Error> {
-    let mut page = [0; PAGE_LEN];
-    let path = name.path();
-    storage.read_at(&path, 0, &mut page).map_err(Error::io(&path))?;
-    Ok(segment::Head::read(&mut page).ok().filter(|head| head.name == name))
 }
 
 /// Which segment to begin with: the last that begins at or before `needed`.

@@ -62,9 +62,23 @@ pub(crate) struct Replay {
     /// By shard.
     starts: Vec<Start>,
     epochs: Vec<Epochs>,
-    /// Records decided later are left out.
-    until_ms: u64,
+    until: Until,
     records: u64,
+}
+
+/// Which records count; the others are left out.
+#[derive(Clone, Debug)]
+pub(crate) struct Until {
+    /// Those decided up to this moment.
+    pub(crate) ms: u64,
+    /// Those below, by stream.
+    pub(crate) ends: Vec<u64>,
+}
+
+impl Until {
+    fn has(&self, stream: usize, position: u64, at_ms: u64) -> bool {
+        at_ms <= self.ms && position < self.ends[stream]
+    }
 }
 
 /// What a replay comes to.
@@ -77,7 +91,7 @@ pub(crate) struct Outcome {
 
 impl Replay {
     /// From the beginning of the generation, but for shards that have a snapshot, which fits the base.
-    pub(crate) fn new(base: &Base, snapshots: Vec<Option<ShardImage>>, until_ms: u64) -> Self {
+    pub(crate) fn new(base: &Base, snapshots: Vec<Option<ShardImage>>, until: Until) -> Self {
         let mut accounts = base.accounts.clone();
         let shard_of = |state: &KeyState| accounts[state.account.0 as usize].shard;
         let from_base = |shard: ShardId| snapshots[usize::from(shard.0)].is_none();
@@ -100,7 +114,7 @@ impl Replay {
             epochs: NO_EPOCHS,
         };
         let states = accounts.iter().map(state).collect();
-        Self { states, accounts, keys, starts, epochs: Vec::new(), until_ms, records: 0 }
+        Self { states, accounts, keys, starts, epochs: Vec::new(), until, records: 0 }
     }
 
     /// The first position of a stream that anybody needs.
@@ -126,8 +140,9 @@ impl Replay {
             _ => return,
         };
         let shards = self.starts.len();
-        let is_due =
-            position >= self.starts[usize::from(stream.0)].appended && money.at_ms <= self.until_ms;
+        let number = usize::from(stream.0);
+        let is_due = position >= self.starts[number].appended
+            && self.until.has(number, position, money.at_ms);
         let state = self.states.get_mut(money.account.0 as usize);
         let Some(state) = state.filter(|state| state.shard == stream.0 && is_due) else { return };
         if money.applied.len() != shards {
@@ -195,8 +210,8 @@ impl Replay {
     }
 
     fn pair(&mut self, stream: ShardId, position: u64, pair: &Pair) -> Result<(), Fault> {
-        let is_due = pair.decided_at_ms.get() <= self.until_ms;
         let number = usize::from(stream.0);
+        let is_due = self.until.has(number, position, pair.decided_at_ms.get());
         let incoming = self.states.get_mut(pair.account_in.get() as usize).ok_or(Fault::Record)?;
         let applied = self.starts[usize::from(incoming.shard)].applied[number];
         if position >= applied && is_due {
@@ -242,8 +257,9 @@ impl Replay {
         if state.shard != stream.0 {
             return Err(Fault::Record);
         }
-        let start = self.starts[usize::from(stream.0)].appended;
-        if position < start || at_ms > self.until_ms {
+        let number = usize::from(stream.0);
+        let start = self.starts[number].appended;
+        if position < start || !self.until.has(number, position, at_ms) {
             return Ok(());
         }
         match record {
