@@ -17,18 +17,34 @@ const PIECE: usize = 1 << 20;
 
 /// Mends one stream. Tells where its tail was saved, if it had one.
 pub(super) fn mend(storage: &mut impl Storage, tail: &Tail) -> Result<Option<String>, Error> {
+    // Only when all of it is saved is any of it cut.
+    let saved_as = save_tail(storage, tail)?.into_iter().next();
+    cut_tail(storage, tail)?;
+    Ok(saved_as)
+}
+
+/// The segments that have something behind the end.
+fn behind(tail: &Tail) -> impl DoubleEndedIterator<Item = &SegmentName> {
+    tail.segments.iter().filter(|name| **name >= tail.end.place.segment)
+}
+
+/// Copies all that stands behind the end into the folder for what was cut. Tells where it is.
+pub(super) fn save_tail(storage: &mut impl Storage, tail: &Tail) -> Result<Vec<String>, Error> {
     let place = tail.end.place;
-    let mut saved_as = None;
-    let behind = tail.segments.iter().filter(|name| **name >= place.segment);
-    for name in behind.clone() {
+    let mut saved = Vec::new();
+    for name in behind(tail) {
         let from = if *name == place.segment { place.offset } else { 0 };
-        let saved = save(storage, *name, from)?;
-        saved_as = saved_as.or(saved);
+        saved.extend(save(storage, &name.path(), from)?);
     }
+    Ok(saved)
+}
+
+/// Makes sure of what stands before the end, and cuts off what is behind it: the last first, each for
+/// good, so that whatever a crash leaves has no gap.
+pub(super) fn cut_tail(storage: &mut impl Storage, tail: &Tail) -> Result<(), Error> {
+    let place = tail.end.place;
     let folder = names::folder(tail.stream.generation);
-    // Only when all of it is saved is any of it cut, the last first, each for good: whatever a crash
-    // leaves has no gap.
-    for name in behind.rev() {
+    for name in behind(tail).rev() {
         let path = name.path();
         if *name == place.segment && place.offset > 0 {
             rewrite(storage, &path, place.offset).map_err(Error::io(&path))?;
@@ -39,18 +55,26 @@ pub(super) fn mend(storage: &mut impl Storage, tail: &Tail) -> Result<Option<Str
             storage.sync_folder(&folder).map_err(Error::io(&folder))?;
         }
     }
-    Ok(saved_as)
+    Ok(())
+}
+
+/// Where the bytes of a file from an offset on are kept.
+pub(super) fn saved_name(path: &str, from: u64) -> String {
+    format!("{CUT}/{}-{from:010}", path.replace('/', "-"))
 }
 
 /// Copies what is not zero from this byte on into the folder for what was cut.
-fn save(storage: &mut impl Storage, name: SegmentName, from: u64) -> Result<Option<String>, Error> {
-    let path = name.path();
-    let target = format!("{CUT}/{}-{from:010}", path.replace('/', "-"));
+pub(super) fn save(
+    storage: &mut impl Storage,
+    path: &str,
+    from: u64,
+) -> Result<Option<String>, Error> {
+    let target = saved_name(path, from);
     let temporary = format!("{target}{TEMPORARY}");
     let (mut offset, mut is_something) = (from, false);
     let mut piece = vec![0; PIECE];
     loop {
-        let filled = storage.read_at(&path, offset, &mut piece).map_err(Error::io(&path))?;
+        let filled = storage.read_at(path, offset, &mut piece).map_err(Error::io(path))?;
         if filled == 0 {
             break;
         }

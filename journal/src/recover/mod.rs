@@ -15,6 +15,7 @@
 //! behind the fault, or a snapshot, which was written only when all it names was durable.
 
 mod begin;
+pub mod cut;
 pub mod found;
 mod mend;
 mod undelivered;
@@ -211,7 +212,7 @@ pub fn recover(
 }
 
 /// Where a stream ends, and the segments that it has there.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Tail {
     stream: Stream,
     end: End,
