@@ -85,17 +85,37 @@ pub fn write(
     Ok(file)
 }
 
+/// Begins the name of a file that a start has taken in: its bytes are kept.
+pub const TAKEN_IN: &str = "taken-in-";
+
 /// Every spill file of a generation, in the order of their names: by stream and position.
 ///
 /// # Errors
 ///
 /// When the folder cannot be read, or a file in it is not as it was written.
 pub fn read(storage: &mut impl Storage, generation: u32) -> Result<Vec<Spilled>, Error> {
+    read_named(storage, generation, "")
+}
+
+/// As [`read`], those that a start has taken in.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_taken_in(storage: &mut impl Storage, generation: u32) -> Result<Vec<Spilled>, Error> {
+    read_named(storage, generation, TAKEN_IN)
+}
+
+fn read_named(
+    storage: &mut impl Storage,
+    generation: u32,
+    before: &str,
+) -> Result<Vec<Spilled>, Error> {
     let entries = match storage.list("") {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         listed => listed.map_err(Error::io(""))?,
     };
-    let prefix = format!("spill-{generation:08}-");
+    let prefix = format!("{before}spill-{generation:08}-");
     let is_spill = |name: &str| name.starts_with(&prefix) && name.ends_with(".m2j");
     let files = entries.into_iter().filter(|entry| is_spill(&entry.name));
     files.map(|entry| read_file(storage, entry.name)).collect()

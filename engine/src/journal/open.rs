@@ -184,7 +184,7 @@ fn absorb(section: &JournalSection, recovered: &mut Recovered) -> Result<Vec<Str
 fn put_aside(section: &JournalSection, files: &[String]) -> Result<(), StartError> {
     let folder = section.spill.iter();
     for (folder, file) in folder.flat_map(|folder| files.iter().map(move |file| (folder, file))) {
-        fs::rename(folder.join(file), folder.join(format!("taken-in-{file}")))?;
+        fs::rename(folder.join(file), folder.join(format!("{}{file}", spill::TAKEN_IN)))?;
     }
     Ok(())
 }
