@@ -4,6 +4,7 @@
 //!   m2-engine ----> m2-core ----> m2-codec        m2-load ----> m2-codec
 //!       '---------------------------^             m2-bench ---> m2-core, m2-codec, m2-journal, m2-load
 //!   m2-journal ---> m2-core                       m2-sim ----> m2-core, m2-codec
+//!   m2ctl --------> m2-journal, m2-core, m2-codec
 //!                                                 m2-fuzz ----> m2-engine, m2-core, m2-codec
 //! ```
 //!
@@ -27,6 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("m2-core", &["m2-codec"]),
     ("m2-journal", &["m2-core"]),
     ("m2-engine", &["m2-codec", "m2-core", "m2-journal"]),
+    ("m2ctl", &["m2-codec", "m2-core", "m2-journal"]),
     ("m2-load", &["m2-codec"]),
     ("m2-bench", &["m2-codec", "m2-core", "m2-journal", "m2-load"]),
     ("m2-fuzz", &["m2-codec", "m2-core", "m2-engine"]),
