@@ -3,6 +3,7 @@
 mod changes;
 mod cores;
 mod cut;
+mod diff;
 mod directory;
 mod disk;
 mod dump;
@@ -33,6 +34,9 @@ pub(crate) enum Command {
     Ls(ls::LsArgs),
     /// Work out the words of every account at some point, by the code that a start recovers with.
     Replay(replay::ReplayArgs),
+    /// Compare the two sides of one link: our account for a peer, and the peer's account for us. Every
+    /// difference is named, with what explains it.
+    Diff(diff::DiffArgs),
     /// Forget the end of a damaged stream, so that a switch can start with what is before it: save it
     /// aside and cut it off. Without --yes it only says what that forgets.
     Cut(cut::CutArgs),
@@ -49,6 +53,7 @@ pub(crate) fn run(command: &Command) -> Result<Verdict, Failure> {
         Command::Verify(args) => verify::run(args),
         Command::Ls(args) => ls::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Diff(args) => diff::run(args),
         Command::Cut(args) => cut::run(args),
     }
 }

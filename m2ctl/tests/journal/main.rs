@@ -4,6 +4,7 @@
 #![allow(dead_code)] // what is shared with the journal's own tests has more than is used here
 
 mod cut;
+mod diff;
 mod dump;
 mod replay;
 mod support;

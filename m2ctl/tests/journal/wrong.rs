@@ -9,12 +9,13 @@ use m2_journal::Retention;
 use crate::support::{Folder, Switch, files_of, journal, random_journal, run};
 
 /// Every command that takes a folder, with what it needs besides.
-const COMMANDS: [(&str, &[&str]); 5] = [
+const COMMANDS: [(&str, &[&str]); 6] = [
     ("ls", &[]),
     ("verify", &[]),
     ("dump", &["--json"]),
     ("replay", &[]),
     ("cut", &["--stream", "0", "--position", "0"]),
+    ("diff", &[]),
 ];
 
 fn each(folder: &Folder, mut check: impl FnMut(&str, crate::support::Ran)) {
@@ -68,6 +69,7 @@ fn a_command_line_that_cannot_be_used_has_status_2() {
         &["dump", "x", "--stream", "70000"],
         &["replay", "x", "--until", "1:2:3"],
         &["cut", "x", "--stream", "0"],
+        &["diff", "x", "--account", "a"],
         &["launch"],
         &[],
     ] {
