@@ -59,7 +59,8 @@ impl Bytes {
 
     /// Frees a packet and all that came before it.
     pub(crate) fn free(&mut self, span: Span) {
-        self.head = span.start + span.len;
+        // What has no bytes may stand before a gap that was skipped since.
+        self.head = self.head.max(span.start + span.len);
     }
 
     fn has_room(&self, len: usize) -> bool {
@@ -125,6 +126,19 @@ mod tests {
                 prop_assert!(bytes.tail - bytes.head <= bytes.buffer.len());
             }
         }
+    }
+
+    #[test]
+    fn a_packet_without_bytes_that_is_freed_late_frees_nothing_twice() {
+        let mut bytes = Bytes::default();
+        let first = bytes.push(&[1; 3_000]);
+        let nothing = bytes.push(&[]);
+        bytes.free(first);
+        // Skips what is left before the end of the buffer.
+        let second = bytes.push(&[2; 2_000]);
+        bytes.free(nothing);
+        assert_eq!(bytes.tail - bytes.head, 2_000);
+        assert_eq!(bytes.get(second), [2; 2_000]);
     }
 
     #[test]

@@ -131,6 +131,7 @@ impl Switch {
             && egress.below_half(connection)
             && let Some((leg, span)) = account.backlog.pop()
         {
+            assert!(leg.connection == connection, "a backlog goes with its connection");
             egress.answer(connection, leg.request_id, account.backlog.bytes.get(span));
             account.given(&leg);
             self.gate.backlogged -= 1;
