@@ -124,6 +124,7 @@ impl Workload {
         const SLOTS: u32 = 1 << 18;
         let mut switch = Switch::new(SwitchConfig {
             shard: ShardId(0),
+            shards: 1,
             own_address: "test.m2m".parse().expect("an address"),
             network: Network::Test,
             expiry_margin_ms: 1_000,

@@ -19,6 +19,7 @@ pub fn switch(config: &Config, start: Now) -> Switch {
     let section = &config.switch;
     let mut switch = Switch::new(SwitchConfig {
         shard: SHARD,
+        shards: 1,
         own_address: section.address.clone(),
         network: section.network,
         expiry_margin_ms: section.expiry_margin_ms,

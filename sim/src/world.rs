@@ -401,6 +401,7 @@ fn config(plan: &Plan, number: usize, shard: u16, start: Now) -> SwitchConfig {
     let switch = &plan.switches[number];
     SwitchConfig {
         shard: ShardId(shard),
+        shards: switch.shards,
         own_address: format!("test.s{number}").parse().expect("an address"),
         network: Network::Test,
         expiry_margin_ms: switch.margin_ms,
@@ -435,10 +436,6 @@ fn account_config(plan: &Plan, id: usize, account: &crate::plan::AccountPlan) ->
 
 fn shell(plan: &Plan, switch: usize, shard: u16) -> Shard {
     let shards = usize::from(plan.switches[switch].shards);
-    // A shard without accounts writes nothing; if it is one of the last, nobody knows of it.
-    let owners =
-        plan.switches[switch].accounts.iter().map(|account| usize::from(account.shard) + 1);
-    let streams = owners.max().unwrap_or(0);
     // They read the clocks at moments of their own, but for switches where they do together.
     let apart_ns = one_of(&mut dice(&[plan.seed, switch as u64, 0xa9a7]), &[1, 100_000, 3_000_000]);
     let chance = mix(plan.seed ^ 0x1ead, (switch as u64) << 8 | u64::from(shard));
@@ -467,12 +464,12 @@ fn shell(plan: &Plan, switch: usize, shard: u16) -> Shard {
         places: 0,
         keys: BTreeMap::new(),
         journal: JournalState::Ready,
-        told: vec![0; streams],
-        undurable: (0..streams).map(|_| VecDeque::new()).collect(),
+        told: vec![0; shards],
+        undurable: (0..shards).map(|_| VecDeque::new()).collect(),
         undurable_out: VecDeque::new(),
         graced: 0,
         unrecorded: 0,
-        applied: vec![0; streams],
+        applied: vec![0; shards],
         under_way: vec![0; shards],
     }
 }

@@ -109,9 +109,14 @@ struct Entry {
 const PLACES_MIN: u64 = 64;
 
 impl Gate {
-    pub(crate) fn new(async_ms: u32, async_bytes: u64, bytes_max: usize) -> Self {
+    pub(crate) fn new(
+        stream_count: usize,
+        async_ms: u32,
+        async_bytes: u64,
+        bytes_max: usize,
+    ) -> Self {
         Self {
-            streams: Vec::new(),
+            streams: (0..stream_count).map(|_| Stream::new()).collect(),
             journal: JournalState::Ready,
             async_ns: u64::from(async_ms) * 1_000_000,
             async_bytes,
@@ -120,10 +125,6 @@ impl Gate {
             withheld_bytes: 0,
             bytes_max,
         }
-    }
-
-    pub(crate) fn resize(&mut self, stream_count: usize) {
-        self.streams.resize_with(stream_count, Stream::new);
     }
 
     /// Whether a PREPARE may be taken whose FULFILL would wait.
@@ -371,9 +372,7 @@ mod tests {
     const STREAM: ShardId = ShardId(1);
 
     fn gate() -> Gate {
-        let mut gate = Gate::new(0, 0, usize::MAX);
-        gate.resize(2);
-        gate
+        Gate::new(2, 0, 0, usize::MAX)
     }
 
     fn leg(position: u64) -> LegIn {
@@ -388,8 +387,7 @@ mod tests {
 
     #[test]
     fn beyond_so_many_bytes_that_wait_no_more_is_admitted() {
-        let mut gate = Gate::new(0, 0, 100);
-        gate.resize(2);
+        let mut gate = Gate::new(2, 0, 0, 100);
         gate.withhold(0, leg(0), 50, &[1; 99]);
         assert!(gate.admits());
         gate.withhold(0, leg(1), 50, &[1; 1]);

@@ -326,6 +326,7 @@ mod tests {
     fn switch() -> Switch {
         let mut switch = Switch::new(SwitchConfig {
             shard: ShardId(0),
+            shards: 1,
             own_address: "test.m2m".parse().unwrap(),
             network: Network::Test,
             expiry_margin_ms: 1_000,

@@ -147,6 +147,8 @@ impl Rings {
 pub struct SwitchConfig {
     /// For which shard of the switch this decides.
     pub shard: ShardId,
+    /// How many shards the switch has: as many streams of records, also of shards without accounts.
+    pub shards: u16,
     /// Our own ILP address.
     pub own_address: Address,
     /// Which destinations are forwarded.
@@ -257,6 +259,7 @@ impl Switch {
     #[must_use]
     pub fn new(config: SwitchConfig) -> Self {
         assert!(config.hold_ms_max <= crate::limits::HOLD_MS_MAX, "ids outlive the longest hold");
+        assert!(config.shard.0 < config.shards, "a shard is one of its switch");
         let rates = Rates::build(0, &[], &[]).expect("no entry can be wrong");
         let routes = Routes::build(config.seed, []).expect("no route can be wrong");
         Self {
@@ -271,12 +274,17 @@ impl Switch {
             ),
             forwards: Ring::new(config.rings.forwards),
             answers: VecDeque::new(),
-            answer_rooms: Vec::new(),
+            answer_rooms: (0..config.shards).map(|_| Room::new(config.rings.answers)).collect(),
             records: Ring::new(config.rings.records),
             appended: 0,
-            applied: Vec::new(),
+            applied: vec![0; config.shards.into()],
             keys: Keys::new(KEYS_MAX),
-            gate: Gate::new(config.async_ms, config.async_bytes, WITHHELD_BYTES_MAX),
+            gate: Gate::new(
+                config.shards.into(),
+                config.async_ms,
+                config.async_bytes,
+                WITHHELD_BYTES_MAX,
+            ),
             legs_out: VecDeque::new(),
             unrecorded: Vec::new(),
             notices: Vec::new(),
@@ -296,15 +304,12 @@ impl Switch {
     ///
     /// # Panics
     ///
-    /// If its id is not the next one (numbers are dense and never used again), or if it is a child
-    /// whose segment makes no address.
+    /// If its id is not the next one (numbers are dense and never used again), if its shard is none of
+    /// the switch's, or if it is a child whose segment makes no address.
     pub fn add_account(&mut self, config: AccountConfig) {
         assert!(config.id.index() == self.accounts.len(), "accounts are added in order");
-        let SwitchConfig { own_address, start, rings, .. } = &self.config;
-        let shard_count = self.answer_rooms.len().max(config.shard.index() + 1);
-        self.answer_rooms.resize_with(shard_count, || Room::new(rings.answers));
-        self.applied.resize(shard_count, 0);
-        self.gate.resize(shard_count);
+        assert!(config.shard.0 < self.config.shards, "an account is on a shard of its switch");
+        let SwitchConfig { own_address, start, .. } = &self.config;
         self.accounts.push(Account::new(config, own_address, start.mono_ns));
     }
 

@@ -233,3 +233,16 @@ fn positions_tell_which_legs_an_image_has() {
     };
     assert_eq!(records(&mut shards.switches[0]), [Record::Credited(record)]);
 }
+
+#[test]
+fn a_shard_without_accounts_has_a_stream_all_the_same() {
+    let config = SwitchConfig { shards: 3, ..config() };
+    let mut world = World::with(config, &[(USD, limits()), (XRP, limits())]);
+    let now = world.now;
+    world.switch.credit(now, ALICE, KEY, 30).unwrap();
+    let [Record::Credited(record)] = &records(&mut world.switch)[..] else { panic!("a credit") };
+    assert_eq!(*record.applied, [0; 3]);
+    assert_eq!(world.switch.image().applied, [0; 3]);
+    assert_eq!(world.switch.positions().given, [0; 3]);
+    world.switch.durable(m2_core::ShardId(2), 7, &mut world.egress);
+}

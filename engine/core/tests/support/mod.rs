@@ -64,6 +64,7 @@ pub(crate) struct World {
 pub(crate) fn config() -> SwitchConfig {
     SwitchConfig {
         shard: ShardId(0),
+        shards: 1,
         own_address: OWN_ADDRESS.parse().unwrap(),
         network: Network::Test,
         expiry_margin_ms: 1_000,
@@ -190,9 +191,10 @@ impl Shards {
         durability: Durability,
     ) -> Self {
         let numbers = || (0..).zip(accounts);
+        let shards = u16::try_from(accounts.len()).unwrap();
         let switches = numbers().map(|(shard, _)| {
             let shard = ShardId(shard);
-            let mut switch = Switch::new(SwitchConfig { shard, ..config.clone() });
+            let mut switch = Switch::new(SwitchConfig { shard, shards, ..config.clone() });
             for (number, (asset, limits)) in numbers() {
                 let account = account(AccountId(number.into()), *asset, *limits);
                 let shard = ShardId(number);

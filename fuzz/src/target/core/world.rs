@@ -115,6 +115,7 @@ impl World {
         let at_once = sizes & 0x80 == 0;
         let config = SwitchConfig {
             shard: ShardId(0),
+            shards: shard_count,
             own_address: "test.m2m".parse().expect("an address"),
             network: Network::Test,
             expiry_margin_ms: 1_000,
