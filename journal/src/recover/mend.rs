@@ -72,7 +72,8 @@ pub(super) fn save(
     let target = saved_name(path, from);
     let temporary = format!("{target}{TEMPORARY}");
     let (mut offset, mut is_something) = (from, false);
-    let mut piece = vec![0; PIECE];
+    let len = storage.len(path).map_err(Error::io(path))?;
+    let mut piece = vec![0; usize::try_from(len).map_or(PIECE, |len| len.min(PIECE))];
     loop {
         let filled = storage.read_at(path, offset, &mut piece).map_err(Error::io(path))?;
         if filled == 0 {
@@ -101,7 +102,7 @@ pub(super) fn save(
 /// commit is under way at a time, and none is larger.
 fn rewrite(storage: &mut impl Storage, path: &str, end: u64) -> std::io::Result<()> {
     let from = end.saturating_sub(COMMIT_BYTES_MAX as u64).max(PAGE_LEN as u64);
-    let mut piece = vec![0; PIECE];
+    let mut piece = vec![0; usize::try_from(end).map_or(PIECE, |end| end.min(PIECE))];
     copy_onto_itself(storage, path, 0, &mut piece[..PAGE_LEN])?;
     let mut offset = from;
     while offset < end {
