@@ -1,12 +1,4 @@
 //! A seed and a history: what is run, what is printed when it fails, and read to run it again.
-//!
-//! ```text
-//! m2-sim 1
-//! seed 1234
-//! caps 50 4
-//! send 3 1 7 88
-//! wait 12 0 0 0
-//! ```
 
 use core::fmt;
 use core::str::FromStr;
@@ -15,6 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
 use crate::coverage::Coverage;
+use crate::history::{History, cap};
 use crate::op::{Op, ops_of};
 use crate::plan::Caps;
 use crate::world::World;
@@ -92,16 +85,25 @@ impl Case {
     ///
     /// What failed, be it a judge or an assertion of the core.
     pub fn run(&self) -> Result<Passed, Failure> {
-        keep_panics();
-        IS_CASE.set(true);
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+        caught(|| {
             let mut world = World::new(self.seed, self.caps);
             world.play(&self.ops, self.sabotage);
             Passed { coverage: world.net.coverage, digest: world.net.digest }
-        }));
-        IS_CASE.set(false);
-        outcome.map_err(|_| LAST.take().expect("the hook has written it down"))
+        })
     }
+}
+
+/// Runs a case: what it panics with is its failure.
+///
+/// # Errors
+///
+/// What failed.
+pub(crate) fn caught<T>(case: impl FnOnce() -> T) -> Result<T, Failure> {
+    keep_panics();
+    IS_CASE.set(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(case));
+    IS_CASE.set(false);
+    outcome.map_err(|_| LAST.take().expect("the hook has written it down"))
 }
 
 /// Writes down what a case panics with, instead of printing it; others print as ever.
@@ -122,9 +124,8 @@ fn keep_panics() {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{HEAD}\nseed {}", self.seed)?;
-        writeln!(f, "caps {} {}", self.caps.switches, self.caps.shards)?;
-        self.ops.iter().try_for_each(|op| writeln!(f, "{op}"))
+        let caps = [self.caps.switches as u64, self.caps.shards.into()];
+        History { seed: self.seed, caps, ops: self.ops.clone() }.write(f, HEAD)
     }
 }
 
@@ -132,24 +133,8 @@ impl FromStr for Case {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-        if lines.next() != Some(HEAD) {
-            return Err(format!("a history begins with the line {HEAD:?}"));
-        }
-        let mut numbers = |name: &str, count: usize| {
-            let words = lines.next().and_then(|line| line.strip_prefix(name));
-            let numbers: Option<Vec<u64>> = words
-                .and_then(|words| words.split_whitespace().map(|it| it.parse().ok()).collect());
-            let numbers = numbers.filter(|numbers| numbers.len() == count);
-            numbers.ok_or_else(|| format!("a line {name:?} with its numbers is missing"))
-        };
-        let seed = numbers("seed", 1)?[0];
-        let caps = numbers("caps", 2)?;
-        let caps = Caps {
-            switches: usize::try_from(caps[0]).map_err(|error| error.to_string())?,
-            shards: u16::try_from(caps[1]).map_err(|error| error.to_string())?,
-        };
-        let ops = lines.map(str::parse).collect::<Result<_, _>>()?;
+        let History { seed, caps: [switches, shards], ops } = History::read(text, HEAD)?;
+        let caps = Caps { switches: cap(switches)?, shards: cap(shards)? };
         Ok(Self { seed, caps, ops, sabotage: None })
     }
 }

@@ -22,8 +22,10 @@ mod act;
 mod books;
 mod case;
 mod coverage;
+pub mod crash;
 mod dice;
 mod endpoint;
+mod history;
 mod journal;
 mod judge;
 mod money;
@@ -41,6 +43,7 @@ mod world;
 
 pub use case::{Case, Failure, Passed, Sabotage};
 pub use coverage::Coverage;
+pub use history::{Kinds, Operation};
 pub use op::{Kind, Op, ops_of};
 pub use plan::Caps;
 pub use shrink::shrink;

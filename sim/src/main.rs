@@ -1,15 +1,16 @@
 //! `m2-sim`: runs seeds on all cores, prints what occurred, and for a failure the shortest history
 //! that it finds.
 
+mod crashes;
+mod seeds;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use clap::Parser;
-use m2_sim::{Case, Coverage, Failure, shrink};
+use clap::{Parser, Subcommand};
+use m2_sim::{Case, Coverage, Failure, Passed, shrink};
 
 /// Seeds from which on a fault that never occurred is a failure of the run.
 const COVERED_FROM: u64 = 500;
@@ -18,8 +19,10 @@ const PACKETS_MIN: u64 = 200;
 
 /// Networks of switches under seeds; every unit is followed.
 #[derive(Parser)]
-#[command(name = "m2-sim", version)]
+#[command(name = "m2-sim", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// How many seeds
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
@@ -37,11 +40,18 @@ struct Arguments {
     found: PathBuf,
 }
 
+#[derive(Subcommand)]
+enum Part {
+    /// One switch, its disk and its peers under seeds; it is killed at any moment
+    Crash(crashes::Arguments),
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let outcome = match &arguments.replay {
-        Some(file) => replay(file),
-        None => run(&arguments),
+    let outcome = match (&arguments.part, &arguments.replay) {
+        (Some(Part::Crash(arguments)), _) => crashes::run(arguments),
+        (None, Some(file)) => replay(file),
+        (None, None) => run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,6 +65,9 @@ fn main() -> ExitCode {
 fn replay(file: &PathBuf) -> Result<(), String> {
     let named = |error: &dyn core::fmt::Display| format!("{}: {error}", file.display());
     let text = fs::read_to_string(file).map_err(|error| named(&error))?;
+    if crashes::is_history(&text) {
+        return crashes::replay(&text).map_err(|error| named(&error));
+    }
     let case: Case = text.parse().map_err(|error: String| named(&error))?;
     match case.run() {
         Ok(passed) => {
@@ -67,45 +80,18 @@ fn replay(file: &PathBuf) -> Result<(), String> {
 
 fn run(arguments: &Arguments) -> Result<(), String> {
     let started = Instant::now();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = arguments.threads.unwrap_or(cores).max(1);
-    let begun = AtomicU64::new(0);
-    let is_over = AtomicBool::new(false);
-    let sum = Mutex::new(Coverage::default());
-    let failed: Mutex<Option<(Case, Failure)>> = Mutex::new(None);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let mut seen = Coverage::default();
-                while !is_over.load(Ordering::Relaxed) {
-                    let number = begun.fetch_add(1, Ordering::Relaxed);
-                    if number >= arguments.seeds {
-                        break;
-                    }
-                    // Behind the last seed comes the first.
-                    let seed = arguments.from.wrapping_add(number);
-                    let case = Case::of(seed);
-                    match case.run() {
-                        Ok(passed) => seen.add(&passed.coverage),
-                        Err(failure) => {
-                            is_over.store(true, Ordering::Relaxed);
-                            let mut failed = failed.lock().expect("no thread panics");
-                            // The lowest seed of those that failed together.
-                            if failed.as_ref().is_none_or(|(first, _)| seed < first.seed) {
-                                *failed = Some((case, failure));
-                            }
-                        }
-                    }
-                }
-                sum.lock().expect("no thread panics").add(&seen);
-            });
+    let threads = seeds::threads_or(arguments.threads);
+    // Behind the last seed comes the first.
+    let case = |number| Case::of(arguments.from.wrapping_add(number));
+    let add = |seen: &mut Coverage, one: Passed| seen.add(&one.coverage);
+    match seeds::run(arguments.seeds, threads, |number| case(number).run(), add) {
+        Err((number, failure)) => Err(tell(&case(number), &failure, &arguments.found)),
+        Ok(all) => {
+            let mut sum = Coverage::default();
+            all.iter().for_each(|seen| sum.add(seen));
+            report(&sum, started.elapsed().as_secs_f64(), threads)
         }
-    });
-    if let Some((case, failure)) = failed.into_inner().expect("no thread panics") {
-        return Err(tell(&case, &failure, &arguments.found));
     }
-    let seconds = started.elapsed().as_secs_f64();
-    report(&sum.into_inner().expect("no thread panics"), seconds, threads)
 }
 
 /// Shrinks a failure, prints its history and how to see it again.

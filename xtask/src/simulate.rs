@@ -1,4 +1,5 @@
-//! `cargo xtask simulate`: the simulation on all cores, at speed, for as many seeds as wanted.
+//! `cargo xtask simulate`: the simulations on all cores, at speed, for as many seeds as wanted: whole
+//! networks, then one switch that is killed at any moment.
 //!
 //! The suite runs the same program as its tests were built, without building it once more: slower,
 //! and with every check of overflow.
@@ -15,17 +16,22 @@ use crate::workspace::Workspace;
 
 /// Seeds that the suite runs: always the same, so that a failure there is found again.
 const SUITE_SEEDS: u64 = 3_000;
+/// Seeds of crashes that the suite runs.
+const SUITE_CRASHES: u64 = 3_000;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many seeds
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// How many seeds of networks; none if 0
+    #[arg(long, default_value_t = 10_000)]
     seeds: u64,
-    /// The first seed
+    /// How many seeds of crashes, before a crash after each step of a scene; none of both if 0
+    #[arg(long, default_value_t = 10_000)]
+    crashes: u64,
+    /// The first seed of each
     #[arg(long, default_value_t = 1)]
     from: u64,
     /// Runs the history in this file, and nothing else
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "from"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "crashes", "from"])]
     replay: Option<PathBuf>,
 }
 
@@ -39,23 +45,42 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if !command::run(&mut command::cargo(workspace, &arguments), Show::Lines)?.success {
         return Err("m2-sim does not build".into());
     }
-    let mut simulation = Command::new(workspace.target().join("sim/m2-sim"));
+    let simulation = || Command::new(workspace.target().join("sim/m2-sim"));
     if let Some(file) = &options.replay {
         let file = std::path::absolute(file).map_err(|error| format!("{error}"))?;
-        return play(workspace, simulation.arg("--replay").arg(file));
+        return play(workspace, simulation().arg("--replay").arg(file));
     }
-    let (seeds, from) = (options.seeds.to_string(), options.from.to_string());
-    play(workspace, simulation.args(["--seeds", &seeds, "--from", &from]))
+    let from = options.from.to_string();
+    if options.seeds > 0 {
+        let seeds = options.seeds.to_string();
+        play(workspace, simulation().args(["--seeds", &seeds, "--from", &from]))?;
+    }
+    if options.crashes > 0 {
+        let seeds = options.crashes.to_string();
+        play(workspace, simulation().args(["crash", "--seeds", &seeds, "--from", &from]))?;
+    }
+    Ok(())
 }
 
-/// The part of the suite.
+/// The part of the suite with networks.
 ///
 /// # Errors
 ///
 /// As [`run`].
-pub(crate) fn for_the_suite(workspace: &Workspace) -> Result<()> {
+pub(crate) fn networks_for_the_suite(workspace: &Workspace) -> Result<()> {
     let binary = binaries::for_tests(workspace)?.join("m2-sim");
     play(workspace, Command::new(binary).args(["--seeds", &SUITE_SEEDS.to_string()]))
+}
+
+/// The part of the suite with crashes.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn crashes_for_the_suite(workspace: &Workspace) -> Result<()> {
+    let binary = binaries::for_tests(workspace)?.join("m2-sim");
+    let seeds = SUITE_CRASHES.to_string();
+    play(workspace, Command::new(binary).args(["crash", "--seeds", &seeds, "--sweep", "thin"]))
 }
 
 fn play(workspace: &Workspace, simulation: &mut Command) -> Result<()> {

@@ -1,0 +1,156 @@
+//! Money outside the packet path, told to the switch under keys: also twice, and again after a restart.
+
+use m2_core::{AccountId, Key, KeyError, KeyKind, KeyOutcome, KeyState};
+
+use super::seen::Event;
+use super::world::World;
+use crate::dice::mix;
+
+impl World {
+    fn new_key(&self) -> Key {
+        let number = self.told_keys.len() as u64;
+        let half = |salt| mix(mix(self.plan.seed, 0x6e1), number << 1 | salt).to_be_bytes();
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&half(0));
+        key[8..].copy_from_slice(&half(1));
+        Key(key)
+    }
+
+    /// A peer has paid, or a payment has proved void.
+    pub(crate) fn money(&mut self, is_credit: bool, account: u64, amount: u64) {
+        let account = AccountId(self.account(account));
+        let amount = [amount % 50, amount % 5_000, amount][usize::try_from(amount % 3).expect("3")];
+        let kind = if is_credit { KeyKind::Credited } else { KeyKind::Reversed };
+        let key = self.new_key();
+        self.tell_money(key, KeyState { account, amount: amount.into(), kind });
+    }
+
+    fn tell_money(&mut self, key: Key, state: KeyState) {
+        let KeyState { account, amount, kind } = state;
+        let amount = u64::try_from(amount).expect("credits are u64");
+        let now = self.now;
+        let switch = self.switch_of(account);
+        let told = match kind {
+            KeyKind::Credited => switch.credit(now, account, key, amount),
+            _ => switch.reverse(now, account, key, amount),
+        };
+        if told == Err(KeyError::NoRecord) {
+            self.seen.saw(Event::NoRecord);
+            return;
+        }
+        let wanted = match self.keys.get(&key) {
+            None => Ok(KeyOutcome::New),
+            Some(known) if *known == state => Ok(KeyOutcome::Known),
+            Some(known) => Err(KeyError::Differs { known: *known }),
+        };
+        assert!(told == wanted, "key: {key:?} is {told:?}, not {wanted:?}");
+        if told == Ok(KeyOutcome::New) {
+            self.keys.insert(key, state);
+            self.told_keys.push((key, state));
+        }
+        self.tell(|| format!("{kind:?} {amount} of {account:?}: {told:?}"));
+    }
+
+    /// Whoever told of a key has not heard that it is written down.
+    pub(crate) fn again(&mut self, which: u64, other: u64) {
+        if self.told_keys.is_empty() {
+            return;
+        }
+        let which = usize::try_from(which % self.told_keys.len() as u64).expect("below a length");
+        let (key, mut state) = self.told_keys[which];
+        match state.kind {
+            KeyKind::Credited | KeyKind::Reversed => {
+                // Now and then it is told wrongly.
+                state.amount += u128::from(other.is_multiple_of(8));
+                if !self.keys.contains_key(&key) {
+                    self.seen.saw(Event::KeyForgotten);
+                    state = self.told_keys[which].1;
+                } else {
+                    self.seen.saw(Event::KeyAgain);
+                }
+                self.tell_money(key, state);
+            }
+            kind => self.tell_end(key, state, kind),
+        }
+    }
+
+    pub(crate) fn freeze(&mut self, account: u64, threshold: u64) {
+        // What pairs without records have made us owe is never paid: a crash forgets it.
+        if self.plan.has_loose() {
+            return;
+        }
+        let account = AccountId(self.account(account));
+        let to = [0, threshold % 100][usize::try_from(threshold % 2).expect("2")];
+        let threshold = to + 1 + threshold / 2 % 2_000;
+        let (key, now) = (self.new_key(), self.now);
+        let switch = self.switch_of(account);
+        let payable = -switch.account_view(account).words.balance;
+        let wanted = payable >= i128::from(threshold);
+        let wanted = wanted.then(|| (payable - i128::from(to)).unsigned_abs());
+        match switch.freeze(now, account, key, threshold, to) {
+            Err(KeyError::NoRecord) => self.seen.saw(Event::NoRecord),
+            told => {
+                assert!(told == Ok(wanted), "key: {told:?} is frozen, not {wanted:?}");
+                if let Some(amount) = wanted {
+                    self.seen.saw(Event::Frozen);
+                    let state = KeyState { account, amount, kind: KeyKind::Frozen };
+                    self.keys.insert(key, state);
+                    self.told_keys.push((key, state));
+                }
+            }
+        }
+    }
+
+    /// A frozen amount is paid, or cannot be.
+    pub(crate) fn end_frozen(&mut self, is_paid: bool, which: u64) {
+        let frozen = |(_, state): &&(Key, KeyState)| state.kind == KeyKind::Frozen;
+        let frozen: Vec<_> = self.told_keys.iter().filter(frozen).copied().collect();
+        if let Some(which) = which.checked_rem(frozen.len() as u64) {
+            let (key, state) = frozen[usize::try_from(which).expect("below a length")];
+            let kind = if is_paid { KeyKind::Settled } else { KeyKind::Cancelled };
+            self.tell_end(key, state, kind);
+        }
+    }
+
+    /// What becomes of a frozen amount is told, be it known or not. The intent left when the freeze was
+    /// durable, so a key that was forgotten is one that nobody can tell the end of.
+    fn tell_end(&mut self, key: Key, state: KeyState, kind: KeyKind) {
+        let end = if kind == KeyKind::Frozen { KeyKind::Settled } else { kind };
+        let (account, now) = (state.account, self.now);
+        let switch = self.switch_of(account);
+        let told = match end {
+            KeyKind::Settled => switch.settled(now, key),
+            _ => switch.cancelled(now, key),
+        };
+        if told == Err(KeyError::NoRecord) {
+            self.seen.saw(Event::NoRecord);
+            return;
+        }
+        let wanted = match self.keys.get(&key) {
+            None => Err(KeyError::Unknown),
+            Some(known) if known.kind == KeyKind::Frozen => Ok(KeyOutcome::New),
+            Some(known) if known.kind == end => Ok(KeyOutcome::Known),
+            Some(known) => Err(KeyError::Differs { known: *known }),
+        };
+        assert!(told == wanted, "key: the end of {key:?} is {told:?}, not {wanted:?}");
+        self.seen.saw(if told.is_ok() { Event::FrozenEnded } else { Event::KeyForgotten });
+        if told == Ok(KeyOutcome::New) {
+            self.keys.insert(key, KeyState { kind: end, ..state });
+        }
+    }
+
+    pub(crate) fn limits(&mut self, account: u64, balance_max: u64, payable_max: u64) {
+        let account = AccountId(self.account(account));
+        let now = self.now;
+        let switch = self.switch_of(account);
+        match switch.set_limits(now, account, balance_max * 2, payable_max * 2) {
+            Ok(()) => self.seen.saw(Event::LimitsChanged),
+            Err(_) => self.seen.saw(Event::NoRecord),
+        }
+    }
+
+    fn switch_of(&mut self, account: AccountId) -> &mut m2_core::Switch {
+        let shard = self.books.accounts[account.0 as usize].shard;
+        &mut self.machine.shards[shard].switch
+    }
+}
