@@ -371,9 +371,9 @@ impl Machine {
         self.journal.is_idle = is_idle;
     }
 
-    /// Tells the writer that a request has ended, and shards what is durable by it.
+    /// Tells the writer that a request has ended.
     pub(crate) fn done(&mut self, index: usize, now: Now) -> Running {
-        let Journal { writer, running, durable, .. } = &mut self.journal;
+        let Journal { writer, running, .. } = &mut self.journal;
         let one = running.remove(index);
         let ended = one.ended.expect("steps() saw that it has");
         let buffer = match &one.op {
@@ -381,17 +381,18 @@ impl Machine {
             _ => None,
         };
         writer.done(now.mono_ns, one.id, ended.map(|()| buffer).map_err(Into::into));
-        if let Op::Commit { segment, .. } = &one.op {
-            durable[usize::from(segment.stream.0)] = writer.durable(segment.stream);
-        }
         self.look(now);
         one
     }
 
     /// Something has happened, be it time: the writer may have a request, and be in another state.
+    /// Whatever it says to be durable is told to the shards at once, asked for or not.
     pub(crate) fn look(&mut self, now: Now) {
-        let Journal { writer, state, is_idle, .. } = &mut self.journal;
+        let Journal { writer, durable, state, is_idle, .. } = &mut self.journal;
         *is_idle = false;
+        for (stream, durable) in durable.iter_mut().enumerate() {
+            *durable = writer.durable(shard_id(stream)).max(*durable);
+        }
         *state = match writer.health(now.mono_ns) {
             Health::Ready => JournalState::Ready,
             Health::Refusing(_) => JournalState::Refusing,

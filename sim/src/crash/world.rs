@@ -218,7 +218,7 @@ impl World {
 
     fn records(&mut self, shard: usize, few: usize) {
         let room = self.machine.journal_room(&self.machine.shards[shard]);
-        self.drain(shard, room.min(few * 2), true);
+        self.drain(shard, room.min(few * few), true);
     }
 
     /// Takes records out of a core, and into our books; into the journal's ring as well if the core's
