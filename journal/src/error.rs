@@ -6,6 +6,7 @@ use std::io;
 
 use crate::fault::Fault;
 use crate::layout::FORMAT_VERSION;
+use crate::names::SnapshotName;
 
 /// What keeps a journal from being read.
 #[derive(Debug)]
@@ -48,6 +49,16 @@ pub enum Choices {
         position: u64,
         /// All below had been flushed.
         flushed: u64,
+    },
+    /// A snapshot is damaged, and nothing stands in for it: records between the one before it, or the
+    /// base, and those that are left were retired.
+    Snapshot {
+        /// Another snapshot of the shard that is damaged as well: the newest of those.
+        also: Option<SnapshotName>,
+        /// The stream whose records are not all there.
+        stream: u16,
+        /// The first record of it that is.
+        first: u64,
     },
 }
 
@@ -96,12 +107,25 @@ impl fmt::Display for Damage {
                  {flushed} had been flushed: restore the file from a copy, or cut the stream there \
                  with `m2ctl journal cut`, which says how many records it forgets"
             ),
+            Choices::Snapshot { also, stream, first } => {
+                if let Some(also) = also {
+                    write!(f, ", as is {}", also.path())?;
+                }
+                write!(
+                    f,
+                    ", and no older snapshot can stand in for it, as the records of stream {stream} \
+                     below {first} were retired: restore a snapshot of this shard from a copy, or the \
+                     retired segments from `archive`"
+                )
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use m2_core::ShardId;
+
     use super::*;
 
     #[test]
@@ -115,6 +139,16 @@ mod tests {
              fit the bytes), and with it records of stream 2 from 70 on, of which those below 90 had \
              been flushed: restore the file from a copy, or cut the stream there with `m2ctl journal \
              cut`, which says how many records it forgets"
+        );
+        let snapshot = |number| SnapshotName { generation: 1, shard: ShardId(0), number };
+        let choices = Choices::Snapshot { also: Some(snapshot(8)), stream: 2, first: 640 };
+        let damage = Damage { file: snapshot(9).path(), offset: 0, fault: Fault::Hash, choices };
+        assert_eq!(
+            damage.to_string(),
+            "generation-00000001/shard-000-00000009.m2s is damaged at byte 0 (the hash does not fit \
+             the bytes), as is generation-00000001/shard-000-00000008.m2s, and no older snapshot can \
+             stand in for it, as the records of stream 2 below 640 were retired: restore a snapshot of \
+             this shard from a copy, or the retired segments from `archive`"
         );
         let error = Error::damage("generation-00000001/base.m2s", 0, Fault::Version(7));
         assert_eq!(

@@ -22,6 +22,8 @@ pub(super) struct Found {
     pub(super) segments: Vec<Vec<SegmentName>>,
     /// By shard: the newest that is good.
     pub(super) snapshots: Vec<Option<ShardImage>>,
+    /// Newer ones than those, newest first for each shard, and what is wrong with them.
+    pub(super) bad_snapshots: Vec<(SnapshotName, Fault)>,
     /// By stream: what its slots tell.
     pub(super) flushed: Vec<u64>,
     pub(super) notes: Vec<Note>,
@@ -40,14 +42,18 @@ impl Found {
         let (base, base_hash) =
             read_base(storage, generation)?.map_err(|fault| Error::damage(&path, 0, fault))?;
         let (segments, mut snapshots) = list(storage, &base)?;
-        let mut notes = Vec::new();
         if !with_snapshots {
             snapshots.iter_mut().for_each(Vec::clear);
         }
-        let mut chosen = Vec::with_capacity(base.shards);
+        let (mut chosen, mut bad_snapshots) = (Vec::with_capacity(base.shards), Vec::new());
         for names in snapshots {
-            chosen.push(newest_good(storage, &base, names, &mut notes)?);
+            chosen.push(newest_good(storage, &base, names, &mut bad_snapshots)?);
         }
+        let note = |(name, fault): &(SnapshotName, Fault)| Note::Snapshot {
+            file: name.path(),
+            fault: *fault,
+        };
+        let mut notes: Vec<_> = bad_snapshots.iter().map(note).collect();
         let mut flushed = Vec::with_capacity(base.shards);
         for stream in 0..base.shards {
             let stream = ShardId(u16::try_from(stream).expect("SHARDS_MAX is less"));
@@ -57,7 +63,8 @@ impl Found {
             }
             flushed.push(told.unwrap_or(0));
         }
-        Ok(Some(Self { base, base_hash, segments, snapshots: chosen, flushed, notes }))
+        let snapshots = chosen;
+        Ok(Some(Self { base, base_hash, segments, snapshots, bad_snapshots, flushed, notes }))
     }
 }
 
@@ -128,12 +135,12 @@ fn newest_good(
     storage: &mut impl Storage,
     base: &Base,
     names: Vec<SnapshotName>,
-    notes: &mut Vec<Note>,
+    bad: &mut Vec<(SnapshotName, Fault)>,
 ) -> Result<Option<ShardImage>, Error> {
     for name in names.into_iter().rev() {
         match read_snapshot(storage, base, name)? {
             Ok(image) => return Ok(Some(image)),
-            Err(fault) => notes.push(Note::Snapshot { file: name.path(), fault }),
+            Err(fault) => bad.push((name, fault)),
         }
     }
     Ok(None)
@@ -227,10 +234,19 @@ pub fn read_head(
     storage: &mut impl Storage,
     name: SegmentName,
 ) -> Result<Option<segment::Head>, Error> {
+    Ok(try_read_head(storage, name)?.ok())
+}
+
+/// As [`read_head`], and what is wrong with it if it says nothing.
+pub(super) fn try_read_head(
+    storage: &mut impl Storage,
+    name: SegmentName,
+) -> Result<Result<segment::Head, Fault>, Error> {
     let mut page = [0; PAGE_LEN];
     let path = name.path();
     storage.read_at(&path, 0, &mut page).map_err(Error::io(&path))?;
-    Ok(segment::Head::read(&mut page).ok().filter(|head| head.name == name))
+    let head = segment::Head::read(&mut page);
+    Ok(head.and_then(|head| if head.name == name { Ok(head) } else { Err(Fault::Foreign) }))
 }
 
 /// By stream: the position of the first record that is left. Where the first page is damaged that is

@@ -30,13 +30,13 @@ use crate::error::{Choices, Damage, Error};
 use crate::fault::Fault;
 use crate::hash::Hash;
 use crate::image::Account;
-use crate::names::{self, SegmentName};
+use crate::names::{self, SegmentName, SnapshotName};
 use crate::record;
 use crate::replay::{Replay, Until};
 use crate::scan::{End, Heads, Link, Place, Scan};
 use crate::storage::Storage;
 pub use begin::{Entry, begin_generation};
-use found::{Found, read_head, with_money};
+use found::{Found, read_head, try_read_head, with_money};
 pub use undelivered::{Perhaps, Undelivered};
 
 /// How much is told of the journal.
@@ -325,7 +325,10 @@ impl<'a, S: Storage> Reader<'a, S> {
             let id = ShardId(u16::try_from(index).expect("SHARDS_MAX is less"));
             let generation = found.base.generation;
             let stream = Stream { generation, id, shards: found.base.shards };
-            let first = first_needed(storage, segments, replay.needed_from(id))?;
+            let first = match first_needed(storage, segments, replay.needed_from(id))? {
+                Ok(first) => first,
+                Err(gap) => return Err(no_beginning(found, replay, gap)),
+            };
             let segments = segments[first..].to_vec();
             for segment in &segments {
                 let path = segment.path();
@@ -411,23 +414,49 @@ fn judge(part: &Part) -> Result<(), Error> {
     }))
 }
 
+/// Records that are needed stand in no segment that is left.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    /// The oldest segment that is left.
+    segment: SegmentName,
+    /// Where it begins, or what is wrong with its first page.
+    first: Result<u64, Fault>,
+}
+
 /// Which segment to begin with: the last that begins at or before `needed`.
 fn first_needed(
     storage: &mut impl Storage,
     segments: &[SegmentName],
     needed: u64,
-) -> Result<usize, Error> {
+) -> Result<Result<usize, Gap>, Error> {
     for (index, name) in segments.iter().enumerate().rev() {
         if read_head(storage, *name)?.is_some_and(|head| head.position <= needed) {
-            return Ok(index);
+            return Ok(Ok(index));
         }
     }
-    match segments.first() {
+    let Some(segment) = segments.first().filter(|first| first.number > 1) else {
         // None of them tells where it begins: the scan finds out what is wrong.
-        None | Some(SegmentName { number: 1, .. }) => Ok(0),
-        Some(first) => {
-            let before = SegmentName { number: first.number - 1, ..*first };
-            Err(Error::damage(&before.path(), 0, Fault::Missing))
-        }
-    }
+        return Ok(Ok(0));
+    };
+    let first = try_read_head(storage, *segment)?.map(|head| head.position);
+    Ok(Err(Gap { segment: *segment, first }))
+}
+
+/// Whose fault it is that records are needed which are gone: that of a snapshot which would have held
+/// them and is damaged, if there is one; else they went without any right.
+fn no_beginning(found: &Found, replay: &Replay, gap: Gap) -> Error {
+    let Gap { segment, first } = gap;
+    let first = match first {
+        Ok(first) => first,
+        Err(fault) => return Error::damage(&segment.path(), 0, fault),
+    };
+    let lacks = |name: &SnapshotName| replay.start_of(name.shard, segment.stream) < first;
+    let mut bad = found.bad_snapshots.iter().filter(|(name, _)| lacks(name));
+    let Some((name, fault)) = bad.next() else {
+        let before = SegmentName { number: segment.number - 1, ..segment };
+        return Error::damage(&before.path(), 0, Fault::Missing);
+    };
+    let also = bad.map(|(also, _)| *also).find(|also| also.shard == name.shard);
+    let choices = Choices::Snapshot { also, stream: segment.stream.0, first };
+    Error::Damage(Damage { file: name.path(), offset: 0, fault: *fault, choices })
 }

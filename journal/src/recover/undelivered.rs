@@ -45,7 +45,7 @@ impl Undelivered {
     ) -> Result<(), Error> {
         let lowest = part.given.iter().copied().min().unwrap_or(0);
         // If none is left that is old enough, all that there are have something.
-        let first = first_needed(storage, segments, lowest).unwrap_or(0);
+        let first = first_needed(storage, segments, lowest)?.unwrap_or(0);
         let mut heads = Heads::new(storage, part.stream, segments[first..].to_vec());
         while let Some((place, head)) = heads.next_head()? {
             if place >= part.end.place {

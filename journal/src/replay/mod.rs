@@ -124,6 +124,13 @@ impl Replay {
         applied.fold(self.starts[stream].appended, u64::min)
     }
 
+    /// The first position of a stream that a shard needs.
+    pub(crate) fn start_of(&self, shard: ShardId, stream: ShardId) -> u64 {
+        let start = &self.starts[usize::from(shard.0)];
+        let applied = start.applied[usize::from(stream.0)];
+        if shard == stream { applied.min(start.appended) } else { applied }
+    }
+
     /// Up to where the words at the start say that a stream has gone.
     pub(crate) fn named(&self, stream: ShardId) -> u64 {
         let stream = usize::from(stream.0);

@@ -1,8 +1,11 @@
 //! Snapshots that wait until all they name is durable, and what may go once they are written.
 //!
-//! Invariants: a snapshot is written only when every position that it names is durable; a file is
-//! retired only when the snapshots of all shards are past it and everything in it has been handed
-//! out, or when a newer snapshot of the same shard stands in for it.
+//! The two newest snapshots of each shard are kept, with all records that the older one of them lacks:
+//! if any one file turns out to be damaged, the one before it and a longer replay stand in for it.
+//!
+//! Invariants: a snapshot is written only when every position that it names is durable; a segment is
+//! retired only when the snapshots before the newest of all shards are past it and everything in it has
+//! been handed out; a snapshot, only when two newer ones of its shard are on the disk.
 
 use std::collections::VecDeque;
 
@@ -28,6 +31,8 @@ struct Shard {
     under_way: Option<Written>,
     /// The newest on the disk.
     newest: Option<Written>,
+    /// The one before it.
+    previous: Option<Written>,
 }
 
 /// What a snapshot names.
@@ -71,10 +76,11 @@ impl Snapshots {
         })
     }
 
-    /// It is on the disk. The one that it stands in for may go.
+    /// It is on the disk. The one before the two newest may go.
     pub(super) fn written(&mut self, shard: usize) -> Option<String> {
         let shard = &mut self.shards[shard];
-        let before = core::mem::replace(&mut shard.newest, shard.under_way.take());
+        let newest = core::mem::replace(&mut shard.newest, shard.under_way.take());
+        let before = core::mem::replace(&mut shard.previous, newest);
         before.map(|before| before.name.path())
     }
 
@@ -83,13 +89,14 @@ impl Snapshots {
         self.shards[shard].under_way = None;
     }
 
-    /// All records of the stream below are in the snapshots of all shards.
+    /// All records of the stream below are in the newest snapshots of all shards, and in those before
+    /// them. A shard that has one alone has the base before it, which is past nothing.
     pub(super) fn past(&self, stream: ShardId) -> u64 {
         let stream = usize::from(stream.0);
-        let past = self.shards.iter().enumerate().map(|(index, shard)| match &shard.newest {
+        let past = self.shards.iter().enumerate().map(|(index, shard)| match &shard.previous {
             None => 0,
-            Some(newest) if index == stream => newest.appended.min(newest.applied[stream]),
-            Some(newest) => newest.applied[stream],
+            Some(previous) if index == stream => previous.appended.min(previous.applied[stream]),
+            Some(previous) => previous.applied[stream],
         });
         past.min().unwrap_or(0)
     }

@@ -1,5 +1,7 @@
 //! What the writer asks for, and when.
 
+mod retention;
+
 use std::collections::BTreeSet;
 
 use super::*;

@@ -4,7 +4,7 @@
 use fastrand::Rng;
 use m2_core::ShardId;
 use m2_journal::recover::{Note, Recovered, begin_generation, inspect};
-use m2_journal::{Block, Error, Retention, Settings, Storage, Writer, perform, slot};
+use m2_journal::{Block, Choices, Error, Retention, Settings, Storage, Writer, perform, slot};
 
 use crate::disk::Disk;
 use crate::world::{Books, World};
@@ -18,6 +18,10 @@ struct Journal {
 }
 
 fn write(seed: u64, actions: usize, with_snapshots: bool) -> Journal {
+    write_and(Retention::Keep, seed, actions, with_snapshots)
+}
+
+fn write_and(retention: Retention, seed: u64, actions: usize, with_snapshots: bool) -> Journal {
     let rng = &mut Rng::with_seed(seed);
     let mut disk = Disk::new();
     let nothing = inspect(&mut disk, &OPTIONS, &mut |_| {}).unwrap();
@@ -25,7 +29,7 @@ fn write(seed: u64, actions: usize, with_snapshots: bool) -> Journal {
     let settings = Settings {
         segment_bytes: 16 << 10,
         reserve_bytes: 0,
-        retention: Retention::Keep,
+        retention,
         ..Settings::default()
     };
     let (entries, shards) = (world.entries(), world.shards);
@@ -121,6 +125,64 @@ fn any_flipped_bit_is_found() {
             }
         }
     }
+}
+
+fn snapshots(disk: &Disk) -> Vec<String> {
+    disk.paths().into_iter().filter(|path| path.contains("/shard-")).collect()
+}
+
+/// Goal: any one snapshot may be damaged, also where segments go as soon as they may. Method: a byte of
+/// each in turn, and the file shorter by one.
+#[test]
+fn any_one_bad_snapshot_is_stood_in_for() {
+    let (mut tried, mut retired) = (0, 0);
+    for seed in 0..60 {
+        let mut journal = write_and(Retention::Delete, seed, 600, true);
+        let first = |path: &String| path.ends_with("-00000001.m2j");
+        let firsts = journal.disk.paths().iter().filter(|path| first(path)).count();
+        retired += usize::from(firsts < journal.world.shards);
+        for path in snapshots(&journal.disk) {
+            let whole = journal.disk.bytes(&path).clone();
+            let middle = whole.len() / 2;
+            journal.disk.bytes(&path)[middle] ^= 1;
+            let recovered = journal.inspect().unwrap();
+            assert_eq!(journal.check(&recovered), journal.ends);
+            journal.disk.bytes(&path).truncate(whole.len() - 1);
+            let recovered = journal.inspect().unwrap();
+            assert_eq!(journal.check(&recovered), journal.ends);
+            *journal.disk.bytes(&path) = whole;
+            tried += 1;
+        }
+    }
+    assert!(tried > 100 && retired > 10, "{tried} snapshots, {retired} journals of 60 shorter");
+}
+
+/// Goal: where nothing stands in for bad snapshots, they are blamed and not the segment that went by
+/// right. Method: both snapshots of a shard damaged.
+#[test]
+fn bad_snapshots_that_nothing_stands_in_for_are_named() {
+    let mut blamed = 0;
+    for seed in 0..60 {
+        let journal = write_and(Retention::Delete, seed, 600, true);
+        for shard in 0..journal.world.shards {
+            let mut disk = journal.disk.clone();
+            let of_shard = |path: &String| path.contains(&format!("/shard-{shard:03}-"));
+            let mut bad: Vec<_> = snapshots(&disk).into_iter().filter(of_shard).collect();
+            bad.iter().for_each(|path| disk.bytes(path)[66] ^= 1);
+            match inspect(&mut disk, &OPTIONS, &mut |_| {}) {
+                Ok(recovered) => assert_eq!(journal.check(&recovered), journal.ends),
+                Err(Error::Damage(damage)) => {
+                    let newest = bad.pop().unwrap();
+                    assert_eq!(damage.file, newest);
+                    assert!(matches!(damage.choices, Choices::Snapshot { .. }), "{damage}");
+                    assert!(bad.iter().all(|path| damage.to_string().contains(path)), "{damage}");
+                    blamed += 1;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    assert!(blamed > 20, "{blamed} shards of 60 journals");
 }
 
 /// Goal: what had been flushed is known without the slots, but for the last commit of a stream, and a
