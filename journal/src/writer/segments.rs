@@ -23,6 +23,9 @@ pub(super) struct Segments {
     is_preparing: bool,
     /// The last try failed: the next one is not before this moment.
     retry_ns: Option<u64>,
+    /// The one that was left for the current one, in which nothing is durable yet, and the position
+    /// after its last record.
+    left: Option<(u32, u64)>,
     /// Those that are full, oldest first, with the position after their last record.
     closed: VecDeque<(u32, u64)>,
 }
@@ -49,6 +52,7 @@ impl Segments {
             is_opening: false,
             is_preparing: false,
             retry_ns: None,
+            left: None,
             closed: VecDeque::new(),
         }
     }
@@ -74,15 +78,19 @@ impl Segments {
     /// The first page of the next one is being written. `position`: after the last record of this one.
     pub(super) fn open(&mut self, position: u64) {
         self.is_opening = true;
-        if self.current > 0 {
-            self.closed.push_back((self.current, position));
-        }
+        self.left = (self.current > 0).then_some((self.current, position));
     }
 
     pub(super) fn opened(&mut self) {
         self.is_opening = false;
         self.current += 1;
         self.offset = PAGE_LEN as u64;
+    }
+
+    /// A commit to the current one is durable, and so is its first page: it tells where the stream goes
+    /// on, and the one before it is needed for its records alone.
+    pub(super) fn committed(&mut self) {
+        self.closed.extend(self.left.take());
     }
 
     /// Bytes that commits may still take.

@@ -125,6 +125,7 @@ impl Stream {
     pub(super) fn committed(&mut self, buffer: Option<Vec<u8>>) {
         let commit = self.commit.take().expect("a commit was under way");
         self.durable = commit.end;
+        self.segments.committed();
         self.spare.extend(buffer.filter(|_| self.spare.len() < SPARE_MAX));
     }
 

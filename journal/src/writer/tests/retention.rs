@@ -107,3 +107,23 @@ fn what_is_kept_is_moved_and_whole() {
         ]
     );
 }
+
+/// Else the power could go and leave nothing of the stream but zeros, as a flush has not covered the
+/// first page yet.
+#[test]
+fn a_segment_stays_until_the_first_page_of_the_next_is_durable() {
+    let (mut writer, mut disk) = writer(1, deleting());
+    fill(&mut writer, &mut disk, SHARD, 3);
+    writer.delivered(SHARD, SHARD, 3);
+    writer.append(0, SHARD, &sync(3));
+    let (commit, op) = next_commit(&mut writer, &mut disk, 0).unwrap();
+    for _ in 0..2 {
+        writer.snapshot(image(SHARD, &[3]));
+        settle(&mut writer, &mut disk, 0);
+    }
+    assert_eq!(segments(&disk, SHARD), [1, 2], "the second was opened");
+    finish_op(&mut writer, &mut disk, 0, commit, op);
+    writer.snapshot(image(SHARD, &[3]));
+    settle(&mut writer, &mut disk, 0);
+    assert_eq!(segments(&disk, SHARD), [2]);
+}
