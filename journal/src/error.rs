@@ -50,6 +50,14 @@ pub enum Choices {
         /// All below had been flushed.
         flushed: u64,
     },
+    /// Nobody knows how much of the stream had been flushed: it can be cut where what can be read ends,
+    /// which forgets nothing that is there and writes down anew that this is all.
+    Mark {
+        /// Which stream.
+        stream: u16,
+        /// How many records of it can be read.
+        position: u64,
+    },
     /// A snapshot is damaged, and nothing stands in for it: records between the one before it, or the
     /// base, and those that are left were retired.
     Snapshot {
@@ -107,6 +115,12 @@ impl fmt::Display for Damage {
                  {flushed} had been flushed: restore the file from a copy, or cut the stream there \
                  with `m2ctl journal cut`, which says how many records it forgets"
             ),
+            Choices::Mark { stream, position } => write!(
+                f,
+                ", and with it what it said of stream {stream}, of which {position} records can be read: \
+                 restore the file from a copy, or say that these are all with `m2ctl journal cut \
+                 --stream {stream} --position {position}`, which writes it anew"
+            ),
             Choices::Snapshot { also, stream, first } => {
                 if let Some(also) = also {
                     write!(f, ", as is {}", also.path())?;
@@ -149,6 +163,16 @@ mod tests {
              the bytes), as is generation-00000001/shard-000-00000008.m2s, and no older snapshot can \
              stand in for it, as the records of stream 2 below 640 were retired: restore a snapshot of \
              this shard from a copy, or the retired segments from `archive`"
+        );
+        let choices = Choices::Mark { stream: 2, position: 70 };
+        let file = "generation-00000001/stream-002.flushed".to_owned();
+        let damage = Damage { file, offset: 0, fault: Fault::Missing, choices };
+        assert_eq!(
+            damage.to_string(),
+            "generation-00000001/stream-002.flushed is damaged at byte 0 (the file is missing), and \
+             with it what it said of stream 2, of which 70 records can be read: restore the file from a \
+             copy, or say that these are all with `m2ctl journal cut --stream 2 --position 70`, which \
+             writes it anew"
         );
         let error = Error::damage("generation-00000001/base.m2s", 0, Fault::Version(7));
         assert_eq!(

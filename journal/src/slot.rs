@@ -1,7 +1,11 @@
 //! The file that tells the last flushed position of a stream: two slots, written in turn.
 //!
-//! It is written after each flush and flushed by nobody, so it may be behind. A crash can tear the
-//! slot being written; the other one still tells the position before.
+//! The file is made, whole and flushed, before its stream has a record; so none that is missing or too
+//! short was left by a crash. Then a slot is written after each flush of the stream and flushed by
+//! nobody: both may be on their way to the disk when the power goes, and the file may be behind. A slot
+//! lies within one sector, and disks that write sectors whole leave it as it was or as it is to be. One
+//! that tears a sector may leave neither slot readable: what had been flushed is then known from batches,
+//! heads of segments and snapshots, which lack at most the last commit.
 
 use m2_core::ShardId;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};

@@ -22,6 +22,7 @@ use super::found::{self, generations};
 use super::{Tail, mend};
 use crate::batch::Stream;
 use crate::error::Error;
+use crate::fault::Fault;
 use crate::image::Base;
 use crate::names::{self, CUT, SnapshotName};
 use crate::record;
@@ -50,6 +51,8 @@ pub struct Cut {
     pub accounts: BTreeMap<AccountId, Forgotten>,
     /// Snapshots that hold some of it. Older ones, or the base, stand in for them.
     pub snapshots: Vec<SnapshotName>,
+    /// What is wrong with the stream's `.flushed` file, which is written anew.
+    pub slots: Option<Fault>,
     tail: Tail,
 }
 
@@ -174,8 +177,8 @@ pub fn plan(
         Err(refusal) => return Ok(Err(refusal)),
     };
     let claimed = if end.fault.is_some() { scan.claimed()? } else { 0 };
-    let slots = found::read_slots(storage, generation, stream.id)?.unwrap_or(0);
-    let flushed = claimed.max(slots).max(kept.named);
+    let slots = found::look_at_slots(storage, generation, stream.id)?;
+    let flushed = claimed.max(slots.unwrap_or(None).unwrap_or(0)).max(kept.named);
     let tail = Tail { stream, end, segments };
     let mut cut = Cut {
         generation,
@@ -187,10 +190,11 @@ pub fn plan(
         readable: 0,
         accounts: BTreeMap::new(),
         snapshots: kept.aside,
+        slots: slots.err(),
         tail,
     };
     cut.look(storage)?;
-    let is_nothing = end.fault.is_none() && cut.records == 0;
+    let is_nothing = end.fault.is_none() && cut.records == 0 && cut.slots.is_none();
     Ok(if is_nothing { Err(Refusal::Nothing { end: position }) } else { Ok(cut) })
 }
 

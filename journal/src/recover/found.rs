@@ -10,7 +10,7 @@ use crate::image::{self, Base};
 use crate::limits::PAGE_LEN;
 use crate::names::{self, SegmentName, SnapshotName};
 use crate::segment;
-use crate::slot::{self, SLOT_LEN};
+use crate::slot::{self, FILE_LEN, SLOT_LEN};
 use crate::storage::Storage;
 
 /// What a recovery begins with.
@@ -24,8 +24,8 @@ pub(super) struct Found {
     pub(super) snapshots: Vec<Option<ShardImage>>,
     /// Newer ones than those, newest first for each shard, and what is wrong with them.
     pub(super) bad_snapshots: Vec<(SnapshotName, Fault)>,
-    /// By stream: what its slots tell.
-    pub(super) flushed: Vec<u64>,
+    /// By stream: what its slots tell, or what is wrong with the file that should have them.
+    pub(super) flushed: Vec<Result<u64, Fault>>,
     pub(super) notes: Vec<Note>,
 }
 
@@ -57,11 +57,11 @@ impl Found {
         let mut flushed = Vec::with_capacity(base.shards);
         for stream in 0..base.shards {
             let stream = ShardId(u16::try_from(stream).expect("SHARDS_MAX is less"));
-            let told = read_slots(storage, generation, stream)?;
-            if told.is_none() {
+            let told = look_at_slots(storage, generation, stream)?;
+            if told == Ok(None) {
                 notes.push(Note::Slots { file: names::flushed(generation, stream) });
             }
-            flushed.push(told.unwrap_or(0));
+            flushed.push(told.map(|told| told.unwrap_or(0)));
         }
         let snapshots = chosen;
         Ok(Some(Self { base, base_hash, segments, snapshots, bad_snapshots, flushed, notes }))
@@ -177,8 +177,7 @@ fn fits(
     if is_ours && is_whole { Ok(image) } else { Err(Fault::Foreign) }
 }
 
-/// The higher position of the two slots, `None` if neither tells one: a crash tears at most the one
-/// that was being written.
+/// The higher position of the two slots; `None` if neither tells one, and if the file is not whole.
 ///
 /// # Errors
 ///
@@ -188,19 +187,42 @@ pub fn read_slots(
     generation: u32,
     stream: ShardId,
 ) -> Result<Option<u64>, Error> {
+    Ok(look_at_slots(storage, generation, stream)?.unwrap_or(None))
+}
+
+/// The higher position of the two slots. `None` if neither tells one: that is what a crash may leave on
+/// a disk that does not write its sectors whole, see [`crate::slot`].
+///
+/// # Errors
+///
+/// When the file is there and cannot be read; inside, when it is not there, is too short or was written
+/// by another version. No crash explains that: it was there, whole, before the first record.
+pub fn look_at_slots(
+    storage: &mut impl Storage,
+    generation: u32,
+    stream: ShardId,
+) -> Result<Result<Option<u64>, Fault>, Error> {
     let path = names::flushed(generation, stream);
+    let len = match storage.len(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Err(Fault::Missing));
+        }
+        len => len.map_err(Error::io(&path))?,
+    };
+    if len < FILE_LEN as u64 {
+        return Ok(Err(Fault::Short));
+    }
     let mut told = None;
     for index in 0..2 {
         let mut bytes = [0; SLOT_LEN];
-        match storage.read_at(&path, slot::offset(index), &mut bytes) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            read => {
-                read.map_err(Error::io(&path))?;
-            }
+        let read = storage.read_at(&path, slot::offset(index), &mut bytes);
+        read.map_err(Error::io(&path))?;
+        match slot::decode(&mut bytes, generation, stream) {
+            Err(Fault::Version(version)) => return Ok(Err(Fault::Version(version))),
+            decoded => told = told.max(decoded.ok()),
         }
-        told = told.max(slot::decode(&mut bytes, generation, stream).ok());
     }
-    Ok(told)
+    Ok(Ok(told))
 }
 
 /// Segments that may have credits or reversals: the next one counts more of them, or does not tell.

@@ -63,7 +63,8 @@ pub(super) fn saved_name(path: &str, from: u64) -> String {
     format!("{CUT}/{}-{from:010}", path.replace('/', "-"))
 }
 
-/// Copies what is not zero from this byte on into the folder for what was cut.
+/// Copies what is not zero from this byte on into the folder for what was cut. A file that is missing
+/// has nothing.
 pub(super) fn save(
     storage: &mut impl Storage,
     path: &str,
@@ -72,7 +73,10 @@ pub(super) fn save(
     let target = saved_name(path, from);
     let temporary = format!("{target}{TEMPORARY}");
     let (mut offset, mut is_something) = (from, false);
-    let len = storage.len(path).map_err(Error::io(path))?;
+    let len = match storage.len(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        len => len.map_err(Error::io(path))?,
+    };
     let mut piece = vec![0; usize::try_from(len).map_or(PIECE, |len| len.min(PIECE))];
     loop {
         let filled = storage.read_at(path, offset, &mut piece).map_err(Error::io(path))?;

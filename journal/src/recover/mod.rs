@@ -298,6 +298,8 @@ struct Part {
     segments: Vec<SegmentName>,
     /// All below has been flushed, as far as is known before it is read.
     flushed: u64,
+    /// What is wrong with its `.flushed` file.
+    slots: Option<Fault>,
     end: End,
     /// What the last batch says was handed out, by shard.
     given: Vec<u64>,
@@ -340,7 +342,8 @@ impl<'a, S: Storage> Reader<'a, S> {
             parts.push(Part {
                 stream,
                 segments,
-                flushed: found.flushed[index].max(replay.named(id)),
+                flushed: found.flushed[index].unwrap_or(0).max(replay.named(id)),
+                slots: found.flushed[index].err(),
                 end: End { link, place, fault: None },
                 given: vec![0; found.base.shards],
             });
@@ -399,13 +402,18 @@ impl<'a, S: Storage> Reader<'a, S> {
     }
 }
 
-/// A stream that ends before what had been flushed is damaged.
+/// A stream that ends before what had been flushed is damaged, and one of which nobody knows that any
+/// more.
 fn judge(part: &Part) -> Result<(), Error> {
     let End { link: Link { position, .. }, place, fault } = part.end;
+    let Stream { generation, id, .. } = part.stream;
+    let stream = id.0;
     if position >= part.flushed {
-        return Ok(());
+        let Some(fault) = part.slots else { return Ok(()) };
+        let (file, choices) = (names::flushed(generation, id), Choices::Mark { stream, position });
+        return Err(Error::Damage(Damage { file, offset: 0, fault, choices }));
     }
-    let choices = Choices::Cut { stream: part.stream.id.0, position, flushed: part.flushed };
+    let choices = Choices::Cut { stream, position, flushed: part.flushed };
     Err(Error::Damage(Damage {
         file: place.segment.path(),
         offset: place.offset,

@@ -3,7 +3,7 @@
 
 use fastrand::Rng;
 use m2_core::ShardId;
-use m2_journal::recover::{Note, Recovered, begin_generation, inspect};
+use m2_journal::recover::{Note, Recovered, begin_generation, cut, inspect};
 use m2_journal::{Block, Choices, Error, Retention, Settings, Storage, Writer, perform, slot};
 
 use crate::disk::Disk;
@@ -26,12 +26,8 @@ fn write_and(retention: Retention, seed: u64, actions: usize, with_snapshots: bo
     let mut disk = Disk::new();
     let nothing = inspect(&mut disk, &OPTIONS, &mut |_| {}).unwrap();
     let mut world = World::new(rng, &nothing);
-    let settings = Settings {
-        segment_bytes: 16 << 10,
-        reserve_bytes: 0,
-        retention,
-        ..Settings::default()
-    };
+    let settings =
+        Settings { segment_bytes: 16 << 10, reserve_bytes: 0, retention, ..Settings::default() };
     let (entries, shards) = (world.entries(), world.shards);
     let writer = begin_generation(&mut disk, &nothing, &entries, shards, settings).unwrap();
     let mut driver = Driver { writer, under_way: Vec::new(), told: vec![0; shards] };
@@ -124,6 +120,52 @@ fn any_flipped_bit_is_found() {
                 journal.disk.bytes(&path)[at] ^= 1 << (at % 8);
             }
         }
+    }
+}
+
+/// Goal: a `.flushed` file that no crash explains stops the start, and the cut that the sentence names
+/// lets it start with all that was there. Method: it is gone, or shorter by one byte.
+#[test]
+fn without_its_flushed_file_a_stream_is_damaged_until_it_is_cut_at_its_end() {
+    for seed in 0..20 {
+        for is_gone in [false, true] {
+            let mut journal = write(seed, 300, seed % 2 == 0);
+            let stream =
+                u16::try_from(seed).unwrap() % u16::try_from(journal.world.shards).unwrap();
+            let path = m2_journal::names::flushed(1, ShardId(stream));
+            match is_gone {
+                true => journal.disk.remove(&path).unwrap(),
+                false => journal.disk.bytes(&path).truncate(slot::FILE_LEN - 1),
+            }
+            let Err(Error::Damage(damage)) = journal.inspect() else { panic!("it starts") };
+            let position = journal.ends[usize::from(stream)];
+            assert_eq!((&damage.file, damage.offset), (&path, 0));
+            assert_eq!(damage.choices, Choices::Mark { stream, position });
+            let cut = cut::plan(&mut journal.disk, stream, position).unwrap().unwrap();
+            assert_eq!(cut.records, 0);
+            cut.make(&mut journal.disk).unwrap();
+            let recovered = journal.inspect().unwrap();
+            assert_eq!(journal.check(&recovered), journal.ends);
+            assert_eq!(recovered.notes, []);
+            let again = cut::plan(&mut journal.disk, stream, position).unwrap();
+            assert!(again.is_err(), "nothing is left to cut");
+        }
+    }
+}
+
+/// What a disk may leave that does not write its sectors whole.
+#[test]
+fn two_torn_slots_are_told_and_lose_nothing_that_is_there() {
+    for seed in 0..20 {
+        let mut journal = write(seed, 300, seed % 2 == 0);
+        let path = m2_journal::names::flushed(1, ShardId(0));
+        for index in 0..2 {
+            let at = usize::try_from(slot::offset(index)).unwrap();
+            journal.disk.bytes(&path)[at + 40..at + 48].fill(0xee);
+        }
+        let recovered = journal.inspect().unwrap();
+        assert_eq!(journal.check(&recovered), journal.ends);
+        assert_eq!(recovered.notes, [Note::Slots { file: path }]);
     }
 }
 

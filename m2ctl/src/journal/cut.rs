@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use m2_journal::Files;
-use m2_journal::names::{LOCK, SnapshotName};
+use m2_journal::names::{self, LOCK, SnapshotName};
 use m2_journal::recover::cut::{self, Cut};
 use serde_json::{Value, json};
 
@@ -158,6 +158,10 @@ fn tell(
     table.print(out)?;
     for name in &cut.snapshots {
         writeln!(out, "{} holds some of it, and is moved aside", name.path())?;
+    }
+    if let Some(fault) = cut.slots {
+        let file = names::flushed(*generation, cut.stream);
+        writeln!(out, "{file} is written anew ({fault}): that no more had been flushed")?;
     }
     if !is_made {
         writeln!(out, "nothing was changed: give --yes as well to cut")?;

@@ -139,3 +139,27 @@ fn what_a_switch_writes_is_not_cut() {
     assert!(ran.stderr.contains("stop it first"), "{ran:#?}");
     assert_eq!(contents(&folder), before);
 }
+
+#[test]
+fn a_flushed_file_that_is_missing_is_written_anew_by_the_cut_that_the_sentence_names() {
+    let folder = Folder::new();
+    let mut switch = Switch::start(folder.path(), &[("alice", 0), ("bob", 1)]);
+    for number in 0..4 {
+        switch.pair(("alice", 100), ("bob", 10), [number; 16]);
+    }
+    switch.stop();
+    fs::remove_file(folder.file("generation-00000001/stream-001.flushed")).unwrap();
+    let before = run("replay", folder.path(), &[]);
+    assert_eq!(before.status, 1);
+    let named = "`m2ctl journal cut --stream 1 --position 4`, which writes it anew";
+    assert!(before.stderr.contains(named), "{before:#?}");
+    let ran = run("verify", folder.path(), &[]);
+    assert_eq!(ran.status, 1, "{ran:#?}");
+    assert!(ran.stderr.contains("stream-001.flushed is damaged (the file is missing)"), "{ran:#?}");
+    let ran = run("cut", folder.path(), &["--stream", "1", "--position", "4", "--yes"]);
+    assert_eq!(ran.status, 0, "{ran:#?}");
+    assert!(ran.stdout.contains("stream-001.flushed is written anew"), "{ran:#?}");
+    assert_eq!(run("verify", folder.path(), &[]).status, 0);
+    let ran = run("replay", folder.path(), &["--json"]);
+    assert_eq!(ran.lines()[1]["balance"], "400", "{ran:#?}");
+}

@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use m2_core::ShardImage;
-use m2_journal::Storage as _;
 use m2_journal::recover::found;
+use m2_journal::{Storage as _, names};
 
 use super::cores;
 use super::open::{Generation, Journal};
@@ -177,7 +177,14 @@ impl Verify<'_> {
         }
         let mut flushed = Vec::with_capacity(before.base.shards);
         for stream in before.streams() {
-            flushed.push(found::read_slots(&mut disk, number, stream.id)?.unwrap_or(0));
+            let slots = found::look_at_slots(&mut disk, number, stream.id)?;
+            flushed.push(slots.unwrap_or(None).unwrap_or(0));
+            if let Err(fault) = slots
+                && number == self.journal.newest()
+            {
+                let file = names::flushed(number, stream.id);
+                damage.push(format!("{file} is damaged ({fault}): what it said is not known"));
+            }
         }
         let Some(generation) = self.journal.generation_unless_retired(number)? else {
             return Ok(None);
