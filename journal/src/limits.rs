@@ -35,6 +35,30 @@ pub const SEGMENT_BYTES_MIN: u64 = (PAGE_LEN + COMMIT_BYTES_MIN) as u64;
 /// Largest segment: the whole of it may be read when a tail is cut off.
 pub const SEGMENT_BYTES_MAX: u64 = 4 << 30;
 
+/// While room is short, a commit waits until it fills a page, or until its oldest record has waited for
+/// so long (nanoseconds): a trickle of records that takes a page for each would use up in a moment what
+/// is kept for all that is in flight. It is little beside what a FULFILL of a `sync` account may wait.
+pub const PACK_NS: u64 = 20_000_000;
+
+/// Packets of one shard in flight that [`RESERVE_BYTES_DEFAULT`] is enough for.
+pub const IN_FLIGHT_RESERVED: u64 = 1 << 16;
+
+/// Room kept in a stream for what is in flight when new packets are refused, unless configured. See the
+/// sum below. It is half of a segment, so that the next one is prepared while this half is left.
+pub const RESERVE_BYTES_DEFAULT: u64 = SEGMENT_BYTES_DEFAULT / 2;
+
+// Each packet in flight becomes a pair of one block or is evidence of one, and its slot may have had a
+// packet before it whose FULFILL comes late: two blocks. A commit that fills a page and no more may begin
+// a second one: so twice the bytes, and a sixteenth of them for the heads of batches (256 bytes with 16
+// shards). The others are commits that waited for [`PACK_NS`], a page each, until the last packet has
+// expired. 17 MiB and 11.8 MiB; the first page of a segment and a last commit are a few pages more.
+const _: () = {
+    let records = IN_FLIGHT_RESERVED * 2 * BLOCK_LEN as u64;
+    let filled = 2 * records + 2 * records / 16;
+    let waited = m2_core::limits::HOLD_MS_MAX as u64 * 1_000_000 / PACK_NS * PAGE_LEN as u64;
+    assert!(filled + waited + 4 * PAGE_LEN as u64 <= RESERVE_BYTES_DEFAULT);
+};
+
 /// Bytes written at once when a segment is prepared, each followed by a flush: a commit on its way
 /// meanwhile waits for no more than this.
 pub const PREPARE_BYTES: usize = 4 << 20;

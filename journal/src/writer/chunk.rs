@@ -94,6 +94,11 @@ impl Chunk {
         (self.end - self.position) * BLOCK_LEN as u64
     }
 
+    /// No further record fits the page that it has begun with.
+    pub(super) fn fills_a_page(&self) -> bool {
+        self.bytes.len() + BLOCK_LEN > PAGE_LEN
+    }
+
     /// The first page of a segment that begins with it.
     pub(super) fn segment_head(&self, name: SegmentName, shards: usize) -> segment::Head {
         let Self { position, money_before: money, previous, .. } = *self;

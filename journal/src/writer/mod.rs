@@ -8,7 +8,8 @@
 //!
 //! Whoever drives it calls [`Writer::next_op`] until there is none, performs the requests, all at
 //! once if it likes, and tells each by [`Writer::done`]. One commit of a stream is under way at a
-//! time; what comes meanwhile is the next one.
+//! time; what comes meanwhile is the next one. When room is short, records wait a little for others, so
+//! that a trickle of them does not take a page each.
 //!
 //! Invariants: bytes that a finished commit covered are never written again; a record counts as
 //! durable only when every record before it in its stream does; after a write or a flush has failed,
@@ -27,8 +28,8 @@ use crate::batch;
 use crate::hash::Hash;
 use crate::layout::Block;
 use crate::limits::{
-    COMMIT_BYTES_MAX, COMMIT_BYTES_MIN, PAGE_LEN, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
-    SEGMENT_BYTES_MIN, SHARDS_MAX,
+    COMMIT_BYTES_MAX, COMMIT_BYTES_MIN, PAGE_LEN, RESERVE_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT,
+    SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SHARDS_MAX,
 };
 use crate::op::Op;
 use snapshots::{Retired, Snapshots};
@@ -77,7 +78,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             segment_bytes: SEGMENT_BYTES_DEFAULT,
-            reserve_bytes: SEGMENT_BYTES_DEFAULT / 2,
+            reserve_bytes: RESERVE_BYTES_DEFAULT,
             async_ns: 10_000_000,
             async_bytes: 1 << 20,
             slow_ns: 1_000_000_000,

@@ -10,6 +10,7 @@ use super::{Settings, Trouble};
 use crate::batch;
 use crate::hash::Hash;
 use crate::layout::Block;
+use crate::limits::PACK_NS;
 use crate::op::Op;
 use crate::record;
 use crate::slot;
@@ -174,21 +175,20 @@ impl Stream {
     }
 
     pub(super) fn trouble(&self, now_ns: u64, settings: &Settings) -> Option<Trouble> {
-        let waiting = self.waiting_bytes();
         if self.commit.is_some_and(|commit| now_ns >= commit.began_ns + settings.slow_ns) {
             return Some(Trouble::Slow);
         }
-        if self.segments.room().saturating_sub(waiting) < settings.reserve_bytes {
+        if self.is_short(settings) {
             return Some(Trouble::Room);
         }
-        (waiting > settings.waiting_bytes_max).then_some(Trouble::Behind)
+        (self.waiting_bytes() > settings.waiting_bytes_max).then_some(Trouble::Behind)
     }
 
     pub(super) fn wake_ns(&self, settings: &Settings) -> Option<u64> {
         let commit = match self.commit {
             Some(commit) => Some(commit.began_ns + settings.slow_ns),
             None if self.open.is_empty() => None,
-            None => Some(self.open.first_ns + settings.async_ns / 2),
+            None => Some(self.open.first_ns + self.wait_ns(settings)),
         };
         commit.into_iter().chain(self.segments.wake_ns()).min()
     }
@@ -218,7 +218,8 @@ impl Stream {
         self.full.push_back(full);
     }
 
-    /// Whether the next chunk is to be written now. What somebody waits for never waits.
+    /// Whether the next chunk is to be written now. What somebody waits for never waits, unless room is
+    /// short: then a page is not begun for a single record, see [`PACK_NS`].
     fn is_due(&mut self, now_ns: u64, settings: &Settings, is_finishing: bool) -> bool {
         if !self.full.is_empty() {
             return true;
@@ -227,11 +228,24 @@ impl Stream {
             self.open.push_nothing(self.stream.shards);
         }
         let chunk = &self.open;
-        !chunk.is_empty()
-            && (is_finishing
-                || chunk.is_urgent
-                || now_ns >= chunk.first_ns + settings.async_ns / 2
-                || chunk.record_bytes() >= settings.async_bytes / 2)
+        if chunk.is_empty() {
+            return false;
+        }
+        let is_enough = match self.is_short(settings) {
+            true => chunk.fills_a_page(),
+            false => chunk.is_urgent || chunk.record_bytes() >= settings.async_bytes / 2,
+        };
+        is_finishing || is_enough || now_ns >= chunk.first_ns + self.wait_ns(settings)
+    }
+
+    /// How long the oldest record waits at most for others to come.
+    fn wait_ns(&self, settings: &Settings) -> u64 {
+        if self.is_short(settings) { PACK_NS } else { settings.async_ns / 2 }
+    }
+
+    /// Less room is left than what is in flight may need.
+    fn is_short(&self, settings: &Settings) -> bool {
+        self.segments.room().saturating_sub(self.waiting_bytes()) < settings.reserve_bytes
     }
 
     /// The bytes of the next chunk, which is under way from now on.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::batch::{Batch, Head};
 use crate::layout::BatchHead;
+use crate::limits::{IN_FLIGHT_RESERVED, PACK_NS};
 use crate::memory::Memory;
 use crate::names::{self, SegmentName};
 use crate::op::perform;
@@ -287,26 +288,113 @@ fn without_room_it_refuses_and_tries_again() {
     assert_eq!(writer.wake_ns(), Some(50));
     settle(&mut writer, &mut disk, 50);
     assert_eq!(writer.health(50), Health::Ready);
-    // The next one cannot be had, and what is there fills up.
-    for number in 0.. {
-        writer.append(60, SHARD, &sync(number));
-        while let Some((id, op)) = writer.next_op(60) {
+    // No other can be had, and what is there fills up.
+    let no_more = |writer: &mut Writer, disk: &mut Memory, now_ns| {
+        while let Some((id, op)) = writer.next_op(now_ns) {
             match op {
-                Op::Prepare { .. } => writer.done(60, id, Err(io::ErrorKind::StorageFull.into())),
-                op => finish_op(&mut writer, &mut disk, 60, id, op),
+                Op::Prepare { .. } => {
+                    writer.done(now_ns, id, Err(io::ErrorKind::StorageFull.into()));
+                }
+                op => finish_op(writer, disk, now_ns, id, op),
             }
         }
-        if writer.durable(SHARD) <= number {
-            break;
-        }
-        assert!(number < 15, "there is room for no more");
-        assert_eq!(writer.health(60) == Health::Ready, number < 13);
+    };
+    let mut now_ns = 60;
+    for number in 0..15 {
+        assert_eq!(writer.health(now_ns) == Health::Ready, number < 14, "{number}");
+        writer.append(now_ns, SHARD, &sync(number));
+        // With little room left, it waits for others.
+        now_ns += if number < 13 { 0 } else { PACK_NS };
+        no_more(&mut writer, &mut disk, now_ns);
+        assert_eq!(writer.durable(SHARD), number + 1);
     }
+    writer.append(now_ns, SHARD, &sync(15));
+    no_more(&mut writer, &mut disk, now_ns + PACK_NS);
+    assert_eq!(writer.durable(SHARD), 15, "there is room for no more");
     // Room again: what waited goes on.
-    settle(&mut writer, &mut disk, 200);
+    now_ns += PACK_NS + 50;
+    settle(&mut writer, &mut disk, now_ns);
     assert_eq!(writer.durable(SHARD), writer.position(SHARD));
-    assert_eq!(writer.health(200), Health::Ready);
+    assert_eq!(writer.health(now_ns), Health::Ready);
     read(&mut disk, SHARD, 1);
+}
+
+/// Goal: what is in flight when room gets short needs no more than what is kept for it. Method: two
+/// blocks for each packet, in the order that uses most pages: some always at their last moment, the
+/// rest in commits that are a little more than a page.
+#[test]
+fn the_reserve_is_enough_for_all_that_is_in_flight() {
+    let settings = Settings { async_ns: 0, ..Settings::default() };
+    let (mut writer, mut disk) = writer(1, settings);
+    let (id, op) = writer.next_op(0).unwrap();
+    finish_op(&mut writer, &mut disk, 0, id, op);
+    let full = |writer: &mut Writer, disk: &mut Memory, now_ns| {
+        let mut pages = 0;
+        while let Some((id, op)) = writer.next_op(now_ns) {
+            match op {
+                Op::Prepare { .. } => {
+                    writer.done(now_ns, id, Err(io::ErrorKind::StorageFull.into()));
+                }
+                op => {
+                    if let Op::Commit { bytes, .. } = &op {
+                        pages += bytes.len() / PAGE_LEN;
+                    }
+                    finish_op(writer, disk, now_ns, id, op);
+                }
+            }
+        }
+        pages
+    };
+    let (mut number, mut now_ns) = (0, 0);
+    while writer.health(now_ns) == Health::Ready {
+        let records: Vec<_> = (0..10_000).map(|more| sync(number + more)[0]).collect();
+        writer.append(now_ns, SHARD, &records);
+        number += 10_000;
+        full(&mut writer, &mut disk, now_ns);
+    }
+    let last = number + 2 * IN_FLIGHT_RESERVED;
+    for _ in 0..u64::from(m2_core::limits::HOLD_MS_MAX) * 1_000_000 / PACK_NS {
+        writer.append(now_ns, SHARD, &sync(number));
+        number += 1;
+        assert_eq!(full(&mut writer, &mut disk, now_ns), 0, "one record is no page");
+        now_ns += PACK_NS;
+        assert_eq!(full(&mut writer, &mut disk, now_ns), 1);
+    }
+    while number < last {
+        let records: Vec<_> = (0..63).map(|more| sync(number + more)[0]).collect();
+        writer.append(now_ns, SHARD, &records);
+        number += 63;
+        assert_eq!(full(&mut writer, &mut disk, now_ns), 2, "the costliest commit");
+    }
+    assert_eq!(writer.durable(SHARD), number, "there was room for all");
+}
+
+#[test]
+fn while_room_is_short_a_page_is_filled_before_it_is_written() {
+    let settings = Settings { segment_bytes: 64 << 10, reserve_bytes: 1 << 20, ..small() };
+    let (mut writer, mut disk) = writer(1, settings);
+    let (id, op) = writer.next_op(0).unwrap();
+    finish_op(&mut writer, &mut disk, 0, id, op);
+    let full = |writer: &mut Writer| {
+        let (id, op) = writer.next_op(0).unwrap();
+        assert!(matches!(op, Op::Prepare { .. }));
+        writer.done(0, id, Err(io::ErrorKind::StorageFull.into()));
+    };
+    full(&mut writer);
+    // A page has a head of 128 bytes and 62 records.
+    for number in 0..61 {
+        writer.append(5, SHARD, &sync(number));
+        assert!(next_commit(&mut writer, &mut disk, 6).is_none(), "{number}");
+    }
+    assert_eq!(writer.wake_ns(), Some(5 + PACK_NS));
+    writer.append(7, SHARD, &sync(61));
+    settle(&mut writer, &mut disk, 7);
+    assert_eq!(writer.durable(SHARD), 62);
+    // The last ones of a process wait for nothing.
+    writer.append(8, SHARD, &sync(62));
+    writer.finish();
+    settle(&mut writer, &mut disk, 8);
+    assert_eq!(writer.durable(SHARD), 63);
 }
 
 #[test]
