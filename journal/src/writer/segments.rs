@@ -99,9 +99,10 @@ impl Segments {
         (self.len - self.offset) + ahead * (self.len - PAGE_LEN as u64)
     }
 
-    /// Prepares one ahead of the one being written, and as many more as `reserve` takes.
+    /// Prepares one ahead of the one being written, and as many more as twice `reserve` takes: with room
+    /// for once, what is written while the next one is prepared would be refused.
     pub(super) fn next_prepare(&mut self, now_ns: u64, reserve: u64) -> Option<Op> {
-        let is_enough = self.prepared > self.current && self.room() >= reserve;
+        let is_enough = self.prepared > self.current && self.room() / 2 >= reserve;
         let is_early = self.retry_ns.is_some_and(|retry_ns| now_ns < retry_ns);
         if is_enough || self.is_preparing || is_early {
             return None;

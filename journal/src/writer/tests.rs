@@ -397,6 +397,35 @@ fn while_room_is_short_a_page_is_filled_before_it_is_written() {
     assert_eq!(writer.durable(SHARD), 63);
 }
 
+/// Goal: segments that are small beside what is kept for what is in flight make nobody refuse, as long as
+/// each is prepared before as much again is written. Method: preparations end only when that much was.
+#[test]
+fn small_segments_are_prepared_as_far_ahead_as_the_reserve_takes_twice() {
+    for segment_bytes in [16 << 10, 64 << 10, 256 << 10] {
+        let settings = Settings { segment_bytes, reserve_bytes: 128 << 10, ..Settings::default() };
+        let (mut writer, mut disk) = writer(1, settings);
+        settle(&mut writer, &mut disk, 0);
+        let (mut preparing, mut written) = (None, 0);
+        for number in 0..2_000 {
+            writer.append(0, SHARD, &sync(number));
+            while let Some((id, op)) = writer.next_op(0) {
+                if matches!(op, Op::Prepare { .. }) {
+                    (preparing, written) = (Some((id, op)), 0);
+                    continue;
+                }
+                written += if matches!(op, Op::Commit { .. }) { PAGE_LEN } else { 0 };
+                finish_op(&mut writer, &mut disk, 0, id, op);
+            }
+            assert_eq!(writer.health(0), Health::Ready, "{segment_bytes}: {number}");
+            if written >= (96 << 10).min(usize::try_from(segment_bytes).unwrap() / 2)
+                && let Some((id, op)) = preparing.take()
+            {
+                finish_op(&mut writer, &mut disk, 0, id, op);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_slow_disk_and_a_long_queue_are_told() {
     let settings =
