@@ -295,6 +295,16 @@ impl Writer {
         trouble.map_or(Health::Ready, Health::Refusing)
     }
 
+    /// Room is short, and full segments whose records were all handed out wait for snapshots to be past
+    /// them: new images of all shards make room. Two of each shard, one after the other, as the segments
+    /// that the newest one lacks are kept for the one before it.
+    #[must_use]
+    pub fn wants_images(&self) -> bool {
+        let is_short = || self.streams.iter().any(|stream| stream.is_short(&self.settings));
+        let is_kept = self.settings.retention == Retention::Keep || self.failed.is_some();
+        !is_kept && self.streams.iter().any(Stream::waits_for_snapshots) && is_short()
+    }
+
     /// Why a snapshot could not be written, or a file not be retired, the last time. It is tried again
     /// and nothing is lost by it, but the disk fills up.
     #[must_use]

@@ -129,6 +129,11 @@ impl Segments {
         }
     }
 
+    /// The position after the last record of the oldest one that is full and was not retired.
+    pub(super) fn oldest_closed_end(&self) -> Option<u64> {
+        self.closed.front().map(|(_, end)| *end)
+    }
+
     /// When one that could not be prepared is tried again.
     pub(super) fn wake_ns(&self) -> Option<u64> {
         self.retry_ns.filter(|_| !self.is_preparing)

@@ -157,6 +157,12 @@ impl Stream {
         self.segments.retire_below(past.min(given), retire);
     }
 
+    /// A segment is full, all in it was handed out, and it has not been retired yet.
+    pub(super) fn waits_for_snapshots(&self) -> bool {
+        let given = self.given.iter().copied().min().unwrap_or(0);
+        self.segments.oldest_closed_end().is_some_and(|end| end <= given)
+    }
+
     pub(super) fn durable(&self) -> u64 {
         self.durable
     }
@@ -244,7 +250,7 @@ impl Stream {
     }
 
     /// Less room is left than what is in flight may need.
-    fn is_short(&self, settings: &Settings) -> bool {
+    pub(super) fn is_short(&self, settings: &Settings) -> bool {
         self.segments.room().saturating_sub(self.waiting_bytes()) < settings.reserve_bytes
     }
 

@@ -26,7 +26,8 @@ fn segments(disk: &Memory, stream: ShardId) -> Vec<u32> {
 }
 
 fn snapshots(disk: &Memory) -> Vec<&str> {
-    let names = disk.files.keys().filter_map(|path| path.strip_prefix("generation-00000001/shard-"));
+    let names =
+        disk.files.keys().filter_map(|path| path.strip_prefix("generation-00000001/shard-"));
     names.collect()
 }
 
@@ -126,4 +127,42 @@ fn a_segment_stays_until_the_first_page_of_the_next_is_durable() {
     writer.snapshot(image(SHARD, &[3]));
     settle(&mut writer, &mut disk, 0);
     assert_eq!(segments(&disk, SHARD), [2]);
+}
+
+#[test]
+fn images_are_wanted_while_room_is_short_and_they_would_make_some() {
+    let settings = Settings { reserve_bytes: 16 << 10, ..deleting() };
+    let (mut writer, mut disk) = writer(1, settings);
+    settle(&mut writer, &mut disk, 0);
+    let full = |writer: &mut Writer, disk: &mut Memory, now_ns| {
+        while let Some((id, op)) = writer.next_op(now_ns) {
+            match op {
+                Op::Prepare { .. } => {
+                    writer.done(now_ns, id, Err(io::ErrorKind::StorageFull.into()));
+                }
+                op => finish_op(writer, disk, now_ns, id, op),
+            }
+        }
+    };
+    let mut number = 0;
+    while writer.health(0) == Health::Ready {
+        writer.append(0, SHARD, &sync(number));
+        number += 1;
+        full(&mut writer, &mut disk, PACK_NS);
+    }
+    assert!(!writer.wants_images(), "nothing was handed out: they would make no room");
+    writer.delivered(SHARD, SHARD, number);
+    for _ in 0..2 {
+        assert!(writer.wants_images());
+        assert!(writer.snapshot(image(SHARD, &[number])));
+        full(&mut writer, &mut disk, PACK_NS);
+    }
+    assert!(!writer.wants_images(), "all that may go is gone");
+    assert_eq!(segments(&disk, SHARD).len(), 1);
+    // With room, nobody asks.
+    settle(&mut writer, &mut disk, 1 << 40);
+    assert_eq!(writer.health(1 << 40), Health::Ready);
+    fill(&mut writer, &mut disk, SHARD, 7);
+    writer.delivered(SHARD, SHARD, number + 7);
+    assert!(!writer.wants_images());
 }
