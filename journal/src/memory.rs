@@ -11,6 +11,8 @@ pub(crate) struct Memory {
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     folders: BTreeSet<String>,
     pub(crate) calls: Vec<String>,
+    /// Bytes that all files together may have.
+    pub(crate) room: Option<usize>,
 }
 
 fn absent() -> io::Error {
@@ -18,6 +20,11 @@ fn absent() -> io::Error {
 }
 
 impl Memory {
+    /// Bytes of all files.
+    pub(crate) fn taken(&self) -> usize {
+        self.files.values().map(Vec::len).sum()
+    }
+
     fn file(&mut self, path: &str) -> io::Result<&mut Vec<u8>> {
         self.files.get_mut(path).ok_or_else(absent)
     }
@@ -68,8 +75,14 @@ impl Storage for Memory {
         if !folder.is_empty() && !self.folders.contains(folder) {
             return Err(absent());
         }
+        let (from, taken) = (usize::try_from(offset).unwrap(), self.taken());
         let file = self.files.entry(path.to_owned()).or_default();
-        let from = usize::try_from(offset).unwrap();
+        let more = (from + bytes.len()).saturating_sub(file.len());
+        if let Some(left) = self.room.map(|room| room - taken).filter(|left| *left < more) {
+            // A disk takes what it can.
+            file.resize(file.len() + left, 0);
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         file.resize(file.len().max(from + bytes.len()), 0);
         file[from..from + bytes.len()].copy_from_slice(bytes);
         Ok(())

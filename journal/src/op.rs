@@ -99,9 +99,16 @@ pub fn perform(storage: &mut impl Storage, op: &Op) -> io::Result<()> {
     }
 }
 
+/// A segment of which only a part can be had takes no room from others.
+fn prepare(storage: &mut impl Storage, path: &str, len: u64) -> io::Result<()> {
+    write_zeros(storage, path, len).inspect_err(|_| {
+        let _ = storage.remove(path);
+    })
+}
+
 /// Zeros are written, not only allocated: then a commit overwrites what is there, a flush of it has
 /// no metadata to wait for (measured: a third quicker on ext4), and room was found before it counts.
-fn prepare(storage: &mut impl Storage, path: &str, len: u64) -> io::Result<()> {
+fn write_zeros(storage: &mut impl Storage, path: &str, len: u64) -> io::Result<()> {
     let zeros = vec![0; usize::try_from(len).map_or(PREPARE_BYTES, |len| len.min(PREPARE_BYTES))];
     let mut offset = 0;
     while offset < len {
@@ -114,15 +121,22 @@ fn prepare(storage: &mut impl Storage, path: &str, len: u64) -> io::Result<()> {
     storage.sync_folder(folder_of(path))
 }
 
-/// Writes a file that is there whole or not at all, whenever the power goes.
+/// Writes a file that is there whole or not at all, whenever the power goes. What could be written of it
+/// before an error takes no room from others.
 pub(crate) fn write_whole(storage: &mut impl Storage, path: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = format!("{path}{TEMPORARY}");
-    storage.write_at(&temporary, 0, bytes)?;
-    // An earlier attempt may have left a longer one.
-    storage.truncate(&temporary, bytes.len() as u64)?;
-    storage.sync_data(&temporary)?;
+    write_flushed(storage, &temporary, bytes).inspect_err(|_| {
+        let _ = storage.remove(&temporary);
+    })?;
     storage.rename(&temporary, path)?;
     storage.sync_folder(folder_of(path))
+}
+
+fn write_flushed(storage: &mut impl Storage, path: &str, bytes: &[u8]) -> io::Result<()> {
+    storage.write_at(path, 0, bytes)?;
+    // An earlier attempt may have left a longer one.
+    storage.truncate(path, bytes.len() as u64)?;
+    storage.sync_data(path)
 }
 
 /// The folder is flushed after each file: were two removed and only the later removal kept, there
@@ -204,6 +218,24 @@ mod tests {
                 "sync folder generation-00000001".into(),
             ]
         );
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_takes_none() {
+        let mut disk = Memory::default();
+        disk.create_folder("generation-00000001").unwrap();
+        disk.room = Some(100_000);
+        disk.write_at("generation-00000001/a", 0, &[1; 90_000]).unwrap();
+        let segment = SegmentName { generation: 1, stream: ShardId(0), number: 1 };
+        let name = SnapshotName { generation: 1, shard: ShardId(0), number: 1 };
+        for op in
+            [Op::Prepare { segment, len: 20_000 }, Op::Snapshot { name, bytes: vec![3; 20_000] }]
+        {
+            let error = perform(&mut disk, &op).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+            assert_eq!(disk.taken(), 90_000, "{op:?}");
+        }
+        perform(&mut disk, &Op::Snapshot { name, bytes: vec![3; 10_000] }).unwrap();
     }
 
     #[test]
