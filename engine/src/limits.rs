@@ -71,8 +71,6 @@ pub(crate) const COMMIT_TIMES_EVERY: u64 = 32;
 /// Blocks in the ring from a shard to the journal thread: 4 MiB, a flush's worth at a million records
 /// a second.
 pub(crate) const JOURNAL_RING_LEN: usize = 1 << 16;
-/// Room kept for what is in flight when no further segment can be had: 16,000 records.
-pub(crate) const SEGMENT_RESERVE: u64 = 1 << 20;
 /// How long records wait for room on the disk, or the end of the process for the last of them.
 pub(crate) const JOURNAL_PATIENCE_NS: u64 = 5_000_000_000;
 /// How often the journal thread looks again while the disk is in trouble.

@@ -12,6 +12,7 @@ use crossbeam_channel::{Sender, bounded};
 use m2_core::ledger::Words as LedgerWords;
 use m2_core::{AccountId, Asset, Durability, Limits, ShardId, Switch};
 use m2_journal::image::ConfiguredLimits;
+use m2_journal::limits::RESERVE_BYTES_DEFAULT;
 use m2_journal::recover::{self, Entry, Options, Progress, Recovered, begin_generation};
 use m2_journal::{Files, Health, Retention, Settings, Writer, names, spill};
 use rtrb::RingBuffer;
@@ -26,8 +27,8 @@ use super::words::Words;
 use crate::adopt::{Known, adopt};
 use crate::config::{Config, JournalIo, JournalSection, Problem, Problems};
 use crate::limits::{
-    END_LOOK, JOURNAL_END_PATIENCE, JOURNAL_RING_LEN, RECOVERY_TOLD_EVERY, SEGMENT_RESERVE,
-    UNDELIVERED_LISTED_MAX, UNDELIVERED_LOGGED_MAX,
+    END_LOOK, JOURNAL_END_PATIENCE, JOURNAL_RING_LEN, RECOVERY_TOLD_EVERY, UNDELIVERED_LISTED_MAX,
+    UNDELIVERED_LOGGED_MAX,
 };
 use crate::shard::message::Event;
 use crate::shard::recorder;
@@ -320,7 +321,7 @@ fn settings(config: &Config) -> Settings {
     let ns = |ms: u32| u64::from(ms) * crate::clock::NS_PER_MS;
     Settings {
         segment_bytes,
-        reserve_bytes: SEGMENT_RESERVE.min(segment_bytes / 2),
+        reserve_bytes: RESERVE_BYTES_DEFAULT.min(segment_bytes / 2),
         async_ns: ns(async_ms),
         async_bytes,
         slow_ns: ns(slow_ms),
