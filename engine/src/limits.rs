@@ -71,6 +71,9 @@ pub(crate) const COMMIT_TIMES_EVERY: u64 = 32;
 /// Blocks in the ring from a shard to the journal thread: 4 MiB, a flush's worth at a million records
 /// a second.
 pub(crate) const JOURNAL_RING_LEN: usize = 1 << 16;
+/// How often snapshots are asked for while the journal's disk is full: each takes some room itself for a
+/// moment, and two of them let the segments before them go.
+pub(crate) const JOURNAL_IMAGES_AGAIN_NS: u64 = 1_000_000_000;
 /// How long records wait for room on the disk, or the end of the process for the last of them.
 pub(crate) const JOURNAL_PATIENCE_NS: u64 = 5_000_000_000;
 /// How often the journal thread looks again while the disk is in trouble.

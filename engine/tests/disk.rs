@@ -112,6 +112,29 @@ fn a_full_disk_refuses_new_packets_until_there_is_room() {
     assert_eq!(balance(&switch, "alice"), i64::from(paid) + 1);
 }
 
+/// Goal: a disk that is full of the journal itself has room again without anybody's help. Method: the
+/// file that takes the place of more segments stays, and the disk fills up several times.
+#[test]
+fn a_full_disk_gets_room_from_what_snapshots_hold() {
+    let switch = Switch::start_on_a_small_disk("8m", "head -c 5500000 /dev/zero > journal/filler");
+    let (mut alice, mut bob) = (switch.peer("tcp", "alice"), switch.peer("tcp", "bob"));
+    let state = || switch.ask(&json!({ "cmd": "journal" }))["state"].clone();
+    let mut paid = 0;
+    for _ in 0..3 {
+        wait("the disk is full", || {
+            paid += pay_until_refused(&mut alice, &mut bob, 2_000).0;
+            state() == "refusing"
+        });
+        wait("there is room again", || state() == "ready");
+        wait("packets are taken again", || {
+            let (more, _) = pay_until_refused(&mut alice, &mut bob, 1);
+            paid += more;
+            more == 1
+        });
+    }
+    assert_eq!(balance(&switch, "alice"), i64::from(paid));
+}
+
 #[test]
 fn b21_money_and_limits_outlive_a_kill_under_their_keys() {
     let mut switch = Switch::start_with_journal("");

@@ -33,7 +33,9 @@ use super::files::FilesThread;
 use super::unwritten::Unwritten;
 use super::words::{CommitTimes, Words};
 use crate::clock;
-use crate::limits::{COMMIT_TIMES_EVERY, JOURNAL_PATIENCE_NS, JOURNAL_TROUBLE_LOOK_NS};
+use crate::limits::{
+    COMMIT_TIMES_EVERY, JOURNAL_IMAGES_AGAIN_NS, JOURNAL_PATIENCE_NS, JOURNAL_TROUBLE_LOOK_NS,
+};
 use crate::shard::message::Event;
 use crate::shard::wake::{Nudge, wake};
 
@@ -59,6 +61,8 @@ pub(super) struct Thread {
     joints: Joints,
     /// By stream: its position when a snapshot was wanted last.
     imaged: Vec<u64>,
+    /// They are not wanted before this because of room.
+    images_again_ns: u64,
     /// By stream: the segment that commits go to now.
     open: Vec<Option<(SegmentName, Arc<File>)>>,
     /// By stream: the file of flushed positions.
@@ -93,6 +97,7 @@ impl Thread {
             files,
             joints,
             imaged: vec![0; streams],
+            images_again_ns: 0,
             open: (0..streams).map(|_| None).collect(),
             marks: (0..streams).map(|_| None).collect(),
             under_way: Vec::new(),
@@ -115,7 +120,7 @@ impl Thread {
                 self.writer.finish();
             }
             let now_ns = clock::mono_ns();
-            self.take_images();
+            self.take_images(now_ns);
             self.start_ops(now_ns, &mut *disk);
             self.lose_patience(now_ns);
             let health = self.tell_health(now_ns);
@@ -224,12 +229,16 @@ impl Thread {
         self.next_commit
     }
 
-    /// Wants snapshots of all shards when enough has been recorded, and takes those that come.
-    fn take_images(&mut self) {
+    /// Wants snapshots of all shards when enough has been recorded, and again and again while they may
+    /// make room on a full disk; takes those that come.
+    fn take_images(&mut self, now_ns: u64) {
         let behind = |(stream, imaged): (usize, &u64)| {
             (self.writer.position(shard_id(stream)) - imaged) * BLOCK_LEN as u64
         };
-        if self.imaged.iter().enumerate().map(behind).sum::<u64>() >= self.snapshot_bytes {
+        let is_much =
+            self.imaged.iter().enumerate().map(behind).sum::<u64>() >= self.snapshot_bytes;
+        if is_much || (now_ns >= self.images_again_ns && self.writer.wants_images()) {
+            self.images_again_ns = now_ns + JOURNAL_IMAGES_AGAIN_NS;
             for shard in 0..self.imaged.len() {
                 self.imaged[shard] = self.writer.position(shard_id(shard));
                 self.joints.words.want_image(shard);
