@@ -121,10 +121,11 @@ fn notice<'a>(name: &impl Fn(m2_core::AccountId) -> &'a str, notice: &Notice) {
             recorded,
             "a FULFILL came after its packet had expired: it changes no ledger"
         ),
-        Notice::Undelivered { connection, request_id, amount } => tracing::warn!(
+        Notice::Undelivered { connection, request_id, amount, condition_head } => tracing::warn!(
             account = name(connection.account),
             request_id,
             amount,
+            condition = %hex(condition_head),
             "a FULFILL that counts could not be delivered: its connection is gone"
         ),
     }
@@ -132,7 +133,8 @@ fn notice<'a>(name: &impl Fn(m2_core::AccountId) -> &'a str, notice: &Notice) {
 
 /// One packet that a crash may make us forget: who owes what for it, and where its record would stand.
 fn unrecorded<'a>(name: &impl Fn(m2_core::AccountId) -> &'a str, fulfill: &UnrecordedFulfill) {
-    let UnrecordedFulfill { stream, position, connection, request_id, amount, why } = *fulfill;
+    let UnrecordedFulfill { stream, position, connection, request_id, amount, condition_head, why } =
+        *fulfill;
     let why = match why {
         Unrecorded::Grace => "its PREPARE was about to expire (sync_grace_ms)",
         Unrecorded::Failed => "the journal has failed",
@@ -143,6 +145,7 @@ fn unrecorded<'a>(name: &impl Fn(m2_core::AccountId) -> &'a str, fulfill: &Unrec
         amount,
         stream = stream.0,
         position,
+        condition = %hex(&condition_head),
         why,
         "a FULFILL went on unrecorded"
     );

@@ -24,6 +24,7 @@ use crate::own;
 use crate::rates::ConversionError;
 use crate::refusal::Refusal;
 use crate::switch::{Egress, Request, Response, ResponseBody, Switch};
+use crate::withheld::condition_head;
 
 /// What a request is, before anything is decided about it.
 pub(crate) struct Parsed<'a> {
@@ -391,7 +392,10 @@ impl Switch {
                 account.counters.rejects_out += u64::from(!is_fulfilled);
                 egress.answer(connection, request_id, packet);
             }
-            Outcome::Fulfilled => self.note_undelivered(connection, request_id, amount),
+            Outcome::Fulfilled => {
+                let condition_head = condition_head(packet);
+                self.note_undelivered(connection, request_id, amount, condition_head);
+            }
             Outcome::Refused(refusal) if is_live => {
                 self.refuse(refusal, connection, request_id, egress);
             }

@@ -168,5 +168,7 @@ pub enum Notice {
         request_id: u32,
         /// What its sender owes us all the same.
         amount: u64,
+        /// First 16 bytes of its condition, as in its record.
+        condition_head: [u8; 16],
     },
 }

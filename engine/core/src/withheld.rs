@@ -12,12 +12,15 @@
 
 use std::collections::VecDeque;
 
+use m2_codec::ilp::Fulfill;
+
 use crate::bytes::{Bytes, Span};
 use crate::gate::{JournalState, LegIn, Passage};
 use crate::ids::{AccountId, ConnectionId, Now, ShardId};
 use crate::limits::BATCH_MAX;
 use crate::message::{Notice, Recorded};
 use crate::switch::{Egress, Switch};
+use crate::verify::sha256_of_32;
 
 /// A FULFILL that went to its sender before its record was durable: a crash may forget what it says
 /// we are owed.
@@ -33,6 +36,8 @@ pub struct UnrecordedFulfill {
     pub request_id: u32,
     /// What its sender owes us, in units of its account.
     pub amount: u64,
+    /// First 16 bytes of its condition, as in its record: by them the sender's books name it too.
+    pub condition_head: [u8; 16],
     /// Why it did not wait.
     pub why: Unrecorded,
 }
@@ -183,12 +188,17 @@ impl Switch {
         }
         account.in_flight_in -= 1;
         if !is_live {
-            return self.note_undelivered(leg.connection, leg.request_id, leg.amount);
+            let LegIn { connection, request_id, amount, .. } = leg;
+            return self.note_undelivered(connection, request_id, amount, condition_head(packet));
         }
         egress.answer(leg.connection, leg.request_id, packet);
         match passage {
-            Passage::Graced => self.note_unrecorded(&leg, Unrecorded::Grace),
-            Passage::Unrecorded => self.note_unrecorded(&leg, Unrecorded::Failed),
+            Passage::Graced => {
+                self.note_unrecorded(&leg, condition_head(packet), Unrecorded::Grace);
+            }
+            Passage::Unrecorded => {
+                self.note_unrecorded(&leg, condition_head(packet), Unrecorded::Failed);
+            }
             _ => {}
         }
     }
@@ -227,7 +237,8 @@ impl Switch {
         egress: &mut impl Egress,
     ) {
         if self.account_of(&leg).is_live(leg.connection) {
-            self.note_unrecorded(&leg, why);
+            let condition_head = condition_head(self.gate.bytes(leg.stream, fulfill));
+            self.note_unrecorded(&leg, condition_head, why);
         }
         self.let_go(leg, fulfill, egress);
     }
@@ -243,23 +254,26 @@ impl Switch {
             self.gate.backlogged += 1;
             return;
         }
+        let lost = (!is_live).then(|| condition_head(packet));
         if is_live {
             egress.answer(connection, request_id, packet);
         }
         account.given(&leg);
         self.gate.count_given(fulfill.len());
-        if !is_live {
-            self.note_undelivered(leg.connection, leg.request_id, leg.amount);
+        if let Some(condition_head) = lost {
+            self.note_undelivered(leg.connection, leg.request_id, leg.amount, condition_head);
         }
     }
 
     /// The connection that an account's backlog waited for is gone.
     pub(crate) fn drop_backlog(&mut self, account: AccountId) {
         while let Some((leg, span)) = self.accounts[account.index()].backlog.pop() {
+            let backlog = &self.accounts[account.index()].backlog;
+            let condition_head = condition_head(backlog.bytes.get(span));
             self.account_of(&leg).given(&leg);
             self.gate.backlogged -= 1;
             self.gate.count_given(span.len());
-            self.note_undelivered(leg.connection, leg.request_id, leg.amount);
+            self.note_undelivered(leg.connection, leg.request_id, leg.amount, condition_head);
         }
     }
 
@@ -268,21 +282,28 @@ impl Switch {
         connection: ConnectionId,
         request_id: u32,
         amount: u64,
+        condition_head: [u8; 16],
     ) {
         self.accounts[connection.account.index()].counters.undelivered_fulfills += 1;
         self.counters.undelivered_fulfills += 1;
-        self.note(Notice::Undelivered { connection, request_id, amount });
+        self.note(Notice::Undelivered { connection, request_id, amount, condition_head });
     }
 
-    fn note_unrecorded(&mut self, leg: &LegIn, why: Unrecorded) {
+    fn note_unrecorded(&mut self, leg: &LegIn, condition_head: [u8; 16], why: Unrecorded) {
         let LegIn { stream, position, connection, request_id, amount } = *leg;
         match why {
             Unrecorded::Grace => self.counters.fulfills_graced += 1,
             Unrecorded::Failed => self.counters.fulfills_unrecorded += 1,
         }
-        let unrecorded =
-            UnrecordedFulfill { stream, position, connection, request_id, amount, why };
-        self.unrecorded.push(unrecorded);
+        self.unrecorded.push(UnrecordedFulfill {
+            stream,
+            position,
+            connection,
+            request_id,
+            amount,
+            condition_head,
+            why,
+        });
     }
 
     /// The first outgoing leg of this shard's stream, if it is durable now.
@@ -298,4 +319,11 @@ impl Switch {
     fn account_of(&mut self, leg: &LegIn) -> &mut crate::account::Account {
         &mut self.accounts[leg.connection.account.index()]
     }
+}
+
+/// What the record of a FULFILL that we were given has of its condition.
+pub(crate) fn condition_head(packet: &[u8]) -> [u8; 16] {
+    let fulfill = Fulfill::new_checked(packet).expect("only a FULFILL that was checked is kept");
+    let condition = sha256_of_32(fulfill.fulfillment());
+    *condition.first_chunk().expect("a condition has 32 bytes")
 }

@@ -251,7 +251,9 @@ fn an_answer_for_a_lost_sender_commits_is_listed_and_goes_to_no_newer_connection
     assert_eq!(world.response(bob, id, ResponseBody::Packet(&fulfill(PREIMAGE))), []);
     assert_eq!(world.words()[0].balance, 10);
     assert_eq!(world.words()[1].balance, -25);
-    let undelivered = Notice::Undelivered { connection: old, request_id: 41, amount: 10 };
+    let condition_head = condition_head(PREIMAGE);
+    let undelivered =
+        Notice::Undelivered { connection: old, request_id: 41, amount: 10, condition_head };
     assert_eq!(notices(&mut world.switch), [undelivered]);
     assert_eq!(world.switch.counters().undelivered_fulfills, 1);
 }

@@ -125,6 +125,7 @@ fn at_its_grace_moment_a_fulfill_goes_without_its_record_and_is_listed() {
         connection: world.link(ALICE),
         request_id: 7,
         amount: 10,
+        condition_head: condition_head(PREIMAGE),
         why: Unrecorded::Grace,
     };
     assert_eq!(unrecorded(&mut world.switch), [listed]);
@@ -327,8 +328,13 @@ fn a_connection_that_is_gone_gets_nothing_and_no_newer_one_does() {
     assert_eq!(unrecorded(&mut world.switch), []);
     let mut notices = Vec::new();
     world.switch.drain_notices(|notice| notices.push(notice));
-    let wanted =
-        [1, 2].map(|request_id| Notice::Undelivered { connection: old, request_id, amount: 10 });
+    let condition_head = condition_head(PREIMAGE);
+    let wanted = [1, 2].map(|request_id| Notice::Undelivered {
+        connection: old,
+        request_id,
+        amount: 10,
+        condition_head,
+    });
     assert_eq!(notices, wanted);
     let view = alice(&world);
     assert_eq!((view.withheld, view.in_flight_in, view.unrecorded_in), (NONE, 0, legs(1, 10)));

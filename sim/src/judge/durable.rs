@@ -116,7 +116,7 @@ impl Net {
 
     /// It must be listed as gone without its record.
     fn list_unrecorded(&mut self, hop: usize, why: Unrecorded) {
-        let Hop { account_in, epoch_in, id_in, amount_in, core_in, .. } = self.hops[hop];
+        let Hop { account_in, epoch_in, id_in, amount_in, core_in, condition, .. } = self.hops[hop];
         let (stream, position) = self.place_of(hop);
         let stream = m2_core::ShardId(u16::try_from(stream).expect("a few shards"));
         self.listed.push(UnrecordedFulfill {
@@ -125,6 +125,7 @@ impl Net {
             connection: self.connection(account_in, epoch_in),
             request_id: id_in,
             amount: amount_in,
+            condition_head: *condition.first_chunk().expect("16 of 32 bytes"),
             why,
         });
         let counts = &mut self.shards[core_in];

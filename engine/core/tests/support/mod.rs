@@ -431,6 +431,11 @@ pub(crate) fn read_reject(packet: &[u8]) -> RejectSeen {
     }
 }
 
+/// The first half of the condition of `preimage`: under it a packet is listed.
+pub(crate) fn condition_head(preimage: [u8; 32]) -> [u8; 16] {
+    *sha256_of_32(&preimage).first_chunk().unwrap()
+}
+
 /// A PREPARE of `amount`, under the condition of `preimage`, that expires in `ms`.
 pub(crate) fn prepare(to: &str, amount: u64, preimage: [u8; 32], expires_at_ms: u64) -> Vec<u8> {
     prepare_with_data(to, amount, preimage, expires_at_ms, b"data that no switch looks at")
