@@ -151,6 +151,8 @@ impl Uring {
         let work = self.under_way[place].take().expect("it was just there");
         let took_ns = clock::mono_ns() - work.began_ns;
         let Commit { id, bytes, .. } = work.commit;
+        let is_whole = work.written == bytes.len();
+        assert!(is_whole || work.failed.is_some(), "a flush counts once all bytes were written");
         let result = work.failed.map_or(Ok(()), Err);
         ended.push(Ended { id, result, bytes, took_ns });
     }
