@@ -67,7 +67,13 @@ pub(crate) const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 /// Orders to the thread for files that it has not begun: a few for each stream.
 pub(crate) const FILE_OPS_MAX: usize = 4 * COMMITS_UNDER_WAY_MAX;
 /// After so many commits what they took is told anew.
-pub(crate) const COMMIT_TIMES_EVERY: u64 = 32;
+pub(crate) const COMMIT_TIMES_EVERY: u64 = 256;
+/// The longest commit that is told apart from longer ones, in microseconds.
+pub(crate) const COMMIT_US_MAX: u64 = 60_000_000;
+/// How long the journal thread leaves records alone that nobody waits for.
+pub(crate) const DOZE_MAX: Duration = Duration::from_millis(2);
+/// How often it looks by itself, after the last record came, before it sleeps until it is woken.
+pub(crate) const DOZES: u32 = 16;
 /// Blocks in the ring from a shard to the journal thread: 4 MiB, a flush's worth at a million records
 /// a second.
 pub(crate) const JOURNAL_RING_LEN: usize = 1 << 16;

@@ -6,7 +6,7 @@ use std::fs::{self, File, TryLockError};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 use m2_core::ledger::Words as LedgerWords;
@@ -16,6 +16,7 @@ use m2_journal::limits::RESERVE_BYTES_DEFAULT;
 use m2_journal::recover::{self, Entry, Options, Progress, Recovered, begin_generation};
 use m2_journal::{Files, Health, Retention, Settings, Writer, names, spill};
 use rtrb::RingBuffer;
+use m2_journal::limits::BLOCK_LEN;
 
 use super::disk::{Blocking, Disk};
 use super::files::FilesThread;
@@ -27,8 +28,8 @@ use super::words::Words;
 use crate::adopt::{Known, adopt};
 use crate::config::{Config, JournalIo, JournalSection, Problem, Problems};
 use crate::limits::{
-    END_LOOK, JOURNAL_END_PATIENCE, JOURNAL_RING_LEN, RECOVERY_TOLD_EVERY, UNDELIVERED_LISTED_MAX,
-    UNDELIVERED_LOGGED_MAX,
+    DOZE_MAX, END_LOOK, JOURNAL_END_PATIENCE, JOURNAL_RING_LEN, RECOVERY_TOLD_EVERY,
+    UNDELIVERED_LISTED_MAX, UNDELIVERED_LOGGED_MAX,
 };
 use crate::shard::message::Event;
 use crate::shard::recorder;
@@ -385,7 +386,10 @@ impl Opened {
         let generation = self.recovered.generation + 1;
         let unwritten = Unwritten::new(generation, SHARDS, section.spill.clone());
         let (folder, snapshot_bytes) = (section.path.clone(), section.snapshot_bytes);
-        let thread = Thread::new(folder, snapshot_bytes, self.writer, unwritten, files, joints);
+        // Records that wait for the next look are flushed in time all the same.
+        let doze = (Duration::from_millis(section.async_ms.into()) / 8).min(DOZE_MAX);
+        let writer = self.writer;
+        let thread = Thread::new(folder, snapshot_bytes, doze, writer, unwritten, files, joints);
         let thread = thread::Builder::new()
             .name(last_words::THREAD.into())
             .spawn(move || thread.run(disk.start()))?;
@@ -421,6 +425,7 @@ fn disk(io: JournalIo, wake: &Arc<OwnedFd>) -> Result<BackEnd, StartError> {
         Err(error) => Err(StartError::Journal(format!(
             "io_uring is not permitted ({error}): write io = \"auto\" or io = \"blocking\" in [journal]"
         ))),
+                waiting_blocks_max: waiting_blocks_max(section),
     }
 }
 
@@ -438,6 +443,13 @@ impl Running {
             if began.elapsed() > JOURNAL_END_PATIENCE {
                 tracing::error!(
                     "the journal's disk does not answer: what was acknowledged and is not durable may be \
+/// Blocks of records in the ring that may wait until the journal thread looks by itself: half of what
+/// may be not durable, and of the ring.
+fn waiting_blocks_max(section: &JournalSection) -> usize {
+    let blocks = section.async_bytes / 2 / BLOCK_LEN as u64;
+    usize::try_from(blocks).unwrap_or(usize::MAX).clamp(1, JOURNAL_RING_LEN / 2)
+}
+
                      forgotten"
                 );
                 return Health::Failed;

@@ -8,7 +8,9 @@
 //!   +-- again; at the end: until everything is durable
 //! ```
 //!
-//! Group commit, back to back: what comes while a commit is under way is the next one.
+//! Group commit, back to back: what comes while a commit is under way is the next one. While records
+//! come that nobody waits for, the thread dozes between looks of its own: a wake for each batch of a
+//! shard would cost that shard more than the record.
 //!
 //! Invariant: a durable position is told only after the commit that made it so has ended well.
 
@@ -31,10 +33,11 @@ use rtrb::Consumer;
 use super::disk::{Commit, Disk, Ended};
 use super::files::FilesThread;
 use super::unwritten::Unwritten;
-use super::words::{CommitTimes, Words};
+use super::words::{CommitTimes, Rest, Words};
 use crate::clock;
 use crate::limits::{
-    COMMIT_TIMES_EVERY, JOURNAL_IMAGES_AGAIN_NS, JOURNAL_PATIENCE_NS, JOURNAL_TROUBLE_LOOK_NS,
+    COMMIT_TIMES_EVERY, COMMIT_US_MAX, DOZES, JOURNAL_IMAGES_AGAIN_NS, JOURNAL_PATIENCE_NS,
+    JOURNAL_TROUBLE_LOOK_NS,
 };
 use crate::shard::message::Event;
 use crate::shard::wake::{Nudge, wake};
@@ -76,7 +79,14 @@ pub(super) struct Thread {
     /// Since when there is no room for what was recorded, or the process waits for us to end.
     waiting_since_ns: Option<u64>,
     has_given_up: bool,
+    /// In microseconds.
     times: Histogram<u64>,
+    /// How many of them the words tell.
+    times_told: u64,
+    /// How long it dozes at a time.
+    doze: Duration,
+    /// How often it will yet doze before it sleeps.
+    dozes_left: u32,
     told: Health,
 }
 
@@ -84,6 +94,7 @@ impl Thread {
     pub(super) fn new(
         folder: PathBuf,
         snapshot_bytes: u64,
+        doze: Duration,
         writer: Writer,
         unwritten: Unwritten,
         files: FilesThread,
@@ -106,7 +117,10 @@ impl Thread {
             unwritten,
             waiting_since_ns: None,
             has_given_up: false,
-            times: Histogram::new(3).expect("3 digits are among those there are"),
+            times: Histogram::new_with_max(COMMIT_US_MAX, 3).expect("3 digits are among them"),
+            times_told: 0,
+            doze,
+            dozes_left: 0,
             told: Health::Ready,
         }
     }
@@ -148,8 +162,12 @@ impl Thread {
         for (stream, ring) in self.joints.rings.iter_mut().enumerate() {
             // Looked at first: what was put in before the end is taken after it.
             ended &= ring.is_abandoned();
+            self.joints.words.clear_urgent(stream);
             let Ok(chunk) = ring.read_chunk(ring.slots()) else { continue };
             let id = shard_id(stream);
+            if !chunk.is_empty() {
+                self.dozes_left = DOZES;
+            }
             match chunk.as_slices() {
                 (records, []) => {
                     self.unwritten.keep(stream, records);
@@ -287,7 +305,7 @@ impl Thread {
         }
         let now_ns = clock::mono_ns();
         for stream in 0..self.joints.rings.len() {
-            self.joints.words.set_resting(stream, false);
+            self.joints.words.set_rest(stream, Rest::Awake);
         }
         for Ended { id, result, bytes, took_ns } in ended.drain(..) {
             let index = self.under_way.iter().position(|(number, ..)| *number == id);
@@ -304,25 +322,36 @@ impl Thread {
     /// wake us: their records wait for its end.
     fn rest(&mut self) -> Option<Duration> {
         let words = &self.joints.words;
+        let dozes = self.dozes_left > 0;
         let mut busy = false;
         for (stream, ring) in self.joints.rings.iter().enumerate() {
-            if !self.under_way.iter().any(|(.., of)| *of == stream) {
-                words.set_resting(stream, true);
-                busy |= !ring.is_empty();
+            if self.under_way.iter().any(|(.., of)| *of == stream) {
+                continue;
             }
+            words.set_rest(stream, if dozes { Rest::Dozing } else { Rest::Asleep });
+            busy |= if dozes { words.is_urgent(stream) } else { !ring.is_empty() };
         }
         if busy {
             return Some(Duration::ZERO);
+        }
+        let is_ending = words.is_ending();
+        if !dozes {
+            self.tell_times();
         }
         let wait = self.writer.wake_ns().map(|wake_ns| wake_ns.saturating_sub(clock::mono_ns()));
         // In trouble some moments have passed, and nothing can be done about them.
         let in_trouble = self.told != Health::Ready || self.waiting_since_ns.is_some();
         let least = if in_trouble { JOURNAL_TROUBLE_LOOK_NS } else { 0 };
         let wait = match wait {
-            None if self.waiting_since_ns.is_some() || words.is_ending() => Some(least),
+            None if self.waiting_since_ns.is_some() || is_ending => Some(least),
             other => other,
         };
-        Some(Duration::from_nanos(wait?.max(least)))
+        let wait = wait.map(|wait| Duration::from_nanos(wait.max(least)));
+        if !dozes {
+            return wait;
+        }
+        self.dozes_left -= 1;
+        Some(wait.map_or(self.doze, |wait| wait.min(self.doze)))
     }
 
     fn tell_durable(&mut self, stream: usize, took_ns: u64) {
@@ -334,15 +363,25 @@ impl Thread {
         // Any shard may have accounts whose FULFILLs waited for this stream.
         shard_wakes.iter().for_each(|shard| wake(shard));
         self.times.saturating_record(took_ns / 1_000);
-        if self.times.len() % COMMIT_TIMES_EVERY == 1 {
-            words.set_commit_times(CommitTimes {
-                commits: self.times.len(),
-                median_us: self.times.value_at_quantile(0.5),
-                p99_us: self.times.value_at_quantile(0.99),
-                p999_us: self.times.value_at_quantile(0.999),
-                longest_us: self.times.max(),
-            });
+        if self.times.len() - self.times_told >= COMMIT_TIMES_EVERY {
+            self.tell_times();
         }
+    }
+
+    /// Every now and then, and before it sleeps: who asks then is told of all commits.
+    fn tell_times(&mut self) {
+        let commits = self.times.len();
+        if commits == self.times_told {
+            return;
+        }
+        self.times_told = commits;
+        self.joints.words.set_commit_times(CommitTimes {
+            commits,
+            median_us: self.times.value_at_quantile(0.5),
+            p99_us: self.times.value_at_quantile(0.99),
+            p999_us: self.times.value_at_quantile(0.999),
+            longest_us: self.times.max(),
+        });
     }
 
     /// What was recorded and finds no room on the disk, or is not durable when the process ends, has so
@@ -490,7 +529,8 @@ mod tests {
         };
         let unwritten =
             Unwritten::new(1, 1, Some(folder.join("../").join(format!("{name}-spill"))));
-        let journal = Thread::new(folder.clone(), u64::MAX, writer, unwritten, files, joints);
+        let doze = Duration::from_millis(1);
+        let journal = Thread::new(folder.clone(), u64::MAX, doze, writer, unwritten, files, joints);
         let is_slow = Arc::new(AtomicBool::new(false));
         let slow = Arc::clone(&is_slow);
         let thread = thread::spawn(move || {

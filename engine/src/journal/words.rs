@@ -30,12 +30,26 @@ struct Stream {
     /// By the journal thread: since when a commit has been under way, on the monotonic clock; 0 if none
     /// is.
     began_ns: AtomicU64,
-    /// By the journal thread: it waits for this stream's records.
-    resting: AtomicBool,
+    /// By the journal thread: whether it waits for this stream's records, a [`Rest`].
+    rest: AtomicU8,
+    /// By the shard: there are records in the ring that do not wait until the journal thread looks by
+    /// itself.
+    urgent: AtomicBool,
     /// By the journal thread: it wants a snapshot of this shard.
     image_wanted: AtomicBool,
     /// By each shard: up to which position FULFILLs of its accounts were handed to sockets.
     delivered: Vec<AtomicU64>,
+}
+
+/// Whether the journal thread waits for a stream's records, and who wakes it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Rest {
+    /// It will look at the ring without being woken.
+    Awake = 0,
+    /// It looks by itself in a while: only records that somebody waits for wake it.
+    Dozing = 1,
+    /// Any record wakes it.
+    Asleep = 2,
 }
 
 /// How long commits take, since the start.
@@ -55,7 +69,8 @@ impl Words {
             durable: AtomicU64::new(0),
             put: AtomicU64::new(0),
             began_ns: AtomicU64::new(0),
-            resting: AtomicBool::new(false),
+            rest: AtomicU8::new(Rest::Awake as u8),
+            urgent: AtomicBool::new(false),
             image_wanted: AtomicBool::new(false),
             delivered: (0..shards).map(|_| AtomicU64::new(0)).collect(),
         };
@@ -132,18 +147,37 @@ impl Words {
         self.streams[stream].began_ns.store(at_ns, Ordering::Relaxed);
     }
 
-    /// The journal thread is about to wait for records of this stream. It looks at the ring once more
-    /// after this: what came before, it sees then; who comes after, sees this.
-    pub(crate) fn set_resting(&self, stream: usize, resting: bool) {
-        self.streams[stream].resting.store(resting, Ordering::Relaxed);
+    /// The journal thread is about to wait for records of this stream, or waits no longer. It looks at
+    /// [`Self::is_urgent`], or at the ring, once more after this: what came before, it sees then; who
+    /// comes after, sees this.
+    pub(crate) fn set_rest(&self, stream: usize, rest: Rest) {
+        self.streams[stream].rest.store(rest as u8, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
-    /// Whether the journal thread must be woken for what was just put into the ring.
-    pub(crate) fn take_resting(&self, stream: usize) -> bool {
+    /// Records were put into the ring. Whether the journal thread must be woken for them.
+    pub(crate) fn take_rest(&self, stream: usize, is_urgent: bool) -> bool {
+        let Stream { rest, urgent, .. } = &self.streams[stream];
+        if is_urgent {
+            urgent.store(true, Ordering::Release);
+        }
         fence(Ordering::SeqCst);
-        let resting = &self.streams[stream].resting;
-        resting.load(Ordering::Relaxed) && resting.swap(false, Ordering::Relaxed)
+        let now = rest.load(Ordering::Relaxed);
+        let wakes = now == Rest::Asleep as u8 || (now == Rest::Dozing as u8 && is_urgent);
+        wakes && rest.swap(Rest::Awake as u8, Ordering::Relaxed) != Rest::Awake as u8
+    }
+
+    /// Whether the ring has what does not wait.
+    pub(crate) fn is_urgent(&self, stream: usize) -> bool {
+        self.streams[stream].urgent.load(Ordering::Relaxed)
+    }
+
+    /// The journal thread is about to take all that is in the ring: it sees there what was urgent.
+    pub(crate) fn clear_urgent(&self, stream: usize) {
+        let urgent = &self.streams[stream].urgent;
+        if urgent.load(Ordering::Relaxed) {
+            urgent.swap(false, Ordering::AcqRel);
+        }
     }
 
     /// The journal thread wants a snapshot of a shard.
@@ -181,5 +215,26 @@ impl Words {
             word.store(value, Ordering::Relaxed);
         }
         self.commits.store(commits, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_somebody_waits_for_wakes_a_thread_that_dozes() {
+        let words = Words::new(1);
+        assert!(!words.take_rest(0, true), "it is awake");
+        assert!(words.is_urgent(0));
+        words.clear_urgent(0);
+        words.set_rest(0, Rest::Dozing);
+        assert!(!words.take_rest(0, false));
+        assert!(!words.is_urgent(0));
+        assert!(words.take_rest(0, true));
+        assert!(!words.take_rest(0, true), "once");
+        words.set_rest(0, Rest::Asleep);
+        assert!(words.take_rest(0, false));
+        assert!(!words.take_rest(0, false), "once");
     }
 }

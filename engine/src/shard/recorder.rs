@@ -28,6 +28,8 @@ pub(crate) struct Joints {
     pub(crate) images: Sender<ShardImage>,
     /// A commit that is under way for longer is trouble.
     pub(crate) slow_ns: u64,
+    /// The journal thread is not left to look by itself when so many blocks wait in the ring.
+    pub(crate) waiting_blocks_max: usize,
 }
 
 /// See the head of the file.
@@ -62,7 +64,7 @@ impl Recorder {
     /// Moves records from the core to the journal's ring, as many as it has room for.
     pub(super) fn take_records(&mut self, switch: &mut Switch) {
         let Self { joints, blocks, .. } = self;
-        let mut put = 0;
+        let (mut put, mut is_urgent) = (0, false);
         // A record is a block, but for credits and reversals of many shards.
         while joints.ring.slots() >= RECORD_BLOCKS_MAX {
             let room = joints.ring.slots() / RECORD_BLOCKS_MAX;
@@ -71,6 +73,7 @@ impl Recorder {
                 taken += 1;
                 blocks.clear();
                 record::encode(&one, blocks);
+                is_urgent |= !record::may_wait(&blocks[0]);
                 put_blocks(&mut joints.ring, blocks);
             });
             if taken == 0 {
@@ -83,7 +86,9 @@ impl Recorder {
         }
         let stream = usize::from(joints.shard.0);
         joints.words.add_put(stream, put);
-        if joints.words.take_resting(stream) {
+        let waiting = joints.ring.buffer().capacity() - joints.ring.slots();
+        is_urgent |= waiting >= joints.waiting_blocks_max;
+        if joints.words.take_rest(stream, is_urgent) {
             wake(&joints.journal);
         }
     }
