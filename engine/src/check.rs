@@ -4,22 +4,45 @@ use std::time::Duration;
 
 use m2_core::Durability;
 
-use crate::config::Config;
-use crate::journal::probe;
+use crate::config::{Config, Problems};
+use crate::journal::{presence, probe};
+
+/// What of this machine `run` would refuse, without making anything.
+///
+/// # Errors
+///
+/// Each path that cannot be had.
+pub fn refuse(config: &Config) -> Result<(), Problems> {
+    if presence::is_wanted(config) { presence::refuse(config) } else { Ok(()) }
+}
 
 /// Each a sentence that says what to change.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let waits = config.accounts.iter().any(|it| it.durability == Durability::Sync);
     let folder = &config.journal.path;
-    match waits.then(|| probe::flush_time(folder)) {
-        None => Vec::new(),
-        Some(Ok((longest, flushes))) => margin(config, longest, flushes).into_iter().collect(),
+    let flush = match waits.then(|| probe::flush_time(folder)) {
+        None => None,
+        Some(Ok((longest, flushes))) => margin(config, longest, flushes),
         Some(Err(error)) => {
             let folder = folder.display();
-            vec![format!("the time of a flush cannot be measured at {folder}: {error}")]
+            Some(format!("the time of a flush cannot be measured at {folder}: {error}"))
         }
-    }
+    };
+    flush.into_iter().chain(same_disk(config)).collect()
+}
+
+/// A disk that fails takes what was spilled to it, too.
+fn same_disk(config: &Config) -> Option<String> {
+    let (path, spill) = (&config.journal.path, config.journal.spill.as_ref()?);
+    probe::on_one_disk(path, spill).then(|| {
+        format!(
+            "the spill folder {} is on the same disk as the journal {}: what a failing disk cannot take \
+             would be lost with it. Write a folder on another disk",
+            spill.display(),
+            path.display()
+        )
+    })
 }
 
 /// What is flushed in time of the margin still reaches the peer before its PREPARE expires.

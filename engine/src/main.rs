@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         if !subject.accept_loss {
             config.refuse_loss()?;
         }
+        m2_engine::check::refuse(&config)?;
         Ok(config)
     });
     let config = match config {

@@ -13,6 +13,8 @@ pub struct JournalSection {
     pub path: PathBuf,
     /// Line in the file, for errors found when opening.
     pub line: usize,
+    /// A folder without a journal is refused.
+    pub must_exist: bool,
     /// A FULFILL of a `sync` account that is still withheld so long before its PREPARE expires goes on
     /// without its record.
     pub sync_grace_ms: u32,
@@ -58,6 +60,7 @@ pub(super) fn journal(
     let section = JournalSection {
         path: path("path").unwrap_or_else(|| resolved(file, "journal")),
         line: table.line_of("path"),
+        must_exist: table.boolean("must_exist", false),
         sync_grace_ms: table.integer("sync_grace_ms", 0..=60_000, (margin_ms / 4).min(250)),
         async_ms: table.integer("async_ms", 1..=60_000, 10),
         async_bytes: table.integer("async_bytes", 64..=1 << 40, 1 << 20),

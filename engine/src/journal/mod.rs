@@ -5,6 +5,7 @@ mod disk;
 mod files;
 pub mod last_words;
 mod open;
+pub(crate) mod presence;
 pub(crate) mod probe;
 mod thread;
 mod unwritten;

@@ -3,24 +3,26 @@
 //! Invariant: a switch takes no packet before the base of its generation is on the disk for good.
 
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 use m2_core::ledger::Words as LedgerWords;
-use m2_core::{AccountId, Asset, Durability, Limits, ShardId, Switch};
+use m2_core::{AccountId, Asset, Limits, ShardId, Switch};
 use m2_journal::image::ConfiguredLimits;
-use m2_journal::limits::RESERVE_BYTES_DEFAULT;
+use m2_journal::limits::{BLOCK_LEN, RESERVE_BYTES_DEFAULT};
 use m2_journal::recover::{self, Entry, Options, Progress, Recovered, begin_generation};
 use m2_journal::{Files, Health, Retention, Settings, Writer, names, spill};
 use rtrb::RingBuffer;
-use m2_journal::limits::BLOCK_LEN;
 
 use super::disk::{Blocking, Disk};
 use super::files::FilesThread;
 use super::last_words;
+use super::presence;
 use super::thread::{Joints, Thread};
 use super::unwritten::Unwritten;
 use super::uring::Uring;
@@ -68,10 +70,12 @@ pub(crate) struct Running {
 /// When the folder cannot be had, something in it is damaged, or an account is in another asset than it
 /// was.
 pub(crate) fn open(config: &mut Config) -> Result<Option<Opened>, StartError> {
-    if config.accounts.iter().all(|account| account.durability == Durability::None) {
-        return Ok(None);
-    }
     let section = config.journal.clone();
+    if !presence::is_wanted(config) {
+        return presence::refuse_to_forget(&section).map(|()| None);
+    }
+    presence::refuse(config).map_err(StartError::Configuration)?;
+    presence::expect(&section)?;
     let lock = lock(config)?;
     let mut storage = Files::new(&section.path);
     spill_is_there(&section)?;
@@ -98,7 +102,7 @@ fn lock(config: &Config) -> Result<File, StartError> {
         StartError::Configuration(Problems { file: config.file.clone(), list })
     };
     let shown = path.display();
-    fs::create_dir_all(path)
+    make_folder(path)
         .map_err(|error| complaint(format!("the journal {shown} cannot be made: {error}")))?;
     let file =
         File::options().write(true).create(true).truncate(false).open(path.join(names::LOCK));
@@ -113,6 +117,17 @@ fn lock(config: &Config) -> Result<File, StartError> {
             Err(complaint(format!("the journal {shown} cannot be locked: {error}")))
         }
     }
+}
+
+/// A folder that is there for good: each that had to be made stands in the one above it.
+fn make_folder(path: &Path) -> io::Result<()> {
+    let mut made: Vec<_> = path.ancestors().take_while(|it| !it.exists()).collect();
+    fs::create_dir_all(path)?;
+    while let Some(folder) = made.pop() {
+        let above = folder.parent().filter(|it| !it.as_os_str().is_empty());
+        File::open(above.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn read(section: &JournalSection, storage: &mut Files) -> Result<Recovered, StartError> {
@@ -137,6 +152,13 @@ fn read(section: &JournalSection, storage: &mut Files) -> Result<Recovered, Star
         took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "journal read"
     );
+    if recovered.generation == 0 {
+        tracing::warn!(
+            path = %section.path.display(),
+            "no journal is here: all balances begin at 0. must_exist = true refuses such a start from \
+             now on, so that a folder that is not mounted is not taken for a new one"
+        );
+    }
     Ok(recovered)
 }
 
@@ -155,7 +177,7 @@ fn spill_is_there(section: &JournalSection) -> Result<(), StartError> {
         }
     }
     let Some(spill) = &section.spill else { return Ok(()) };
-    let made = fs::create_dir_all(spill)
+    let made = make_folder(spill)
         .and_then(|()| fs::write(spill.join(SPILL_MARK), "records that a journal could not take\n"))
         .and_then(|()| fs::write(&note, format!("{}\n", spill.display())));
     made.map_err(|error| {
@@ -186,7 +208,14 @@ fn absorb(section: &JournalSection, recovered: &mut Recovered) -> Result<Vec<Str
 fn put_aside(section: &JournalSection, files: &[String]) -> Result<(), StartError> {
     let folder = section.spill.iter();
     for (folder, file) in folder.flat_map(|folder| files.iter().map(move |file| (folder, file))) {
-        fs::rename(folder.join(file), folder.join(format!("{}{file}", spill::TAKEN_IN)))?;
+        let taken_in = format!("{}{file}", spill::TAKEN_IN);
+        fs::rename(folder.join(file), folder.join(&taken_in)).map_err(|error| {
+            StartError::Journal(format!(
+                "{file} in the spill folder {} was taken in and cannot be renamed to {taken_in}: {error}. \
+                 Let its folder be written, and start again: nothing is taken in twice",
+                folder.display()
+            ))
+        })?;
     }
     Ok(())
 }
@@ -223,7 +252,7 @@ fn keep_limits(config: &mut Config, recovered: &Recovered) {
         let Limits { balance_max, payable_max, .. } = account.limits;
         let image = &was.image;
         let is_other = (image.balance_max, image.payable_max) != (balance_max, payable_max);
-        if !is_other {
+        if account.dormant || !is_other {
             continue;
         }
         let name = &*account.name;
@@ -281,12 +310,26 @@ fn tell(config: &Config, recovered: &Recovered) -> Result<(), StartError> {
     if !lines.is_empty() {
         let file = format!("undelivered-{:08}.jsonl", recovered.generation);
         let file = config.journal.path.join(file);
-        fs::write(&file, lines)?;
+        fs::write(&file, lines).map_err(|error| {
+            StartError::Journal(format!(
+                "the list of what may not have been delivered cannot be written to {}: {error}",
+                file.display()
+            ))
+        })?;
         tracing::warn!(file = %file.display(), "all that may not have been delivered");
     }
-    for account in config.accounts.iter().filter(|account| account.dormant) {
-        let account = &*account.name;
-        tracing::warn!(account, "the journal has an account that is not configured");
+    let accounts = config.accounts.iter().zip(&recovered.accounts);
+    for (account, was) in accounts.filter(|(account, _)| account.dormant) {
+        let LedgerWords { balance, frozen, prepaid, .. } = was.image.words;
+        tracing::warn!(
+            account = &*account.name,
+            asset = %format_args!("{}/{}", was.asset_code, was.asset_scale),
+            balance,
+            frozen,
+            prepaid,
+            "the journal has an account that is not configured: it keeps what it owes and is owed, and \
+             has no link. An account under another name is another account"
+        );
     }
     Ok(())
 }
@@ -377,6 +420,7 @@ impl Opened {
                 journal: Arc::clone(&wake),
                 images: image.clone(),
                 slow_ns: u64::from(section.slow_ms) * crate::clock::NS_PER_MS,
+                waiting_blocks_max: waiting_blocks_max(section),
             });
         }
         let disk = disk(section.io, &wake)?;
@@ -395,6 +439,13 @@ impl Opened {
             .spawn(move || thread.run(disk.start()))?;
         Ok((Running { words, wake, thread, lock: self.lock }, shards))
     }
+}
+
+/// Blocks of records in the ring that may wait until the journal thread looks by itself: half of what
+/// may be not durable, and of the ring.
+fn waiting_blocks_max(section: &JournalSection) -> usize {
+    let blocks = section.async_bytes / 2 / BLOCK_LEN as u64;
+    usize::try_from(blocks).unwrap_or(usize::MAX).clamp(1, JOURNAL_RING_LEN / 2)
 }
 
 /// Which back end the journal thread is to make for itself.
@@ -425,7 +476,6 @@ fn disk(io: JournalIo, wake: &Arc<OwnedFd>) -> Result<BackEnd, StartError> {
         Err(error) => Err(StartError::Journal(format!(
             "io_uring is not permitted ({error}): write io = \"auto\" or io = \"blocking\" in [journal]"
         ))),
-                waiting_blocks_max: waiting_blocks_max(section),
     }
 }
 
@@ -443,13 +493,6 @@ impl Running {
             if began.elapsed() > JOURNAL_END_PATIENCE {
                 tracing::error!(
                     "the journal's disk does not answer: what was acknowledged and is not durable may be \
-/// Blocks of records in the ring that may wait until the journal thread looks by itself: half of what
-/// may be not durable, and of the ring.
-fn waiting_blocks_max(section: &JournalSection) -> usize {
-    let blocks = section.async_bytes / 2 / BLOCK_LEN as u64;
-    usize::try_from(blocks).unwrap_or(usize::MAX).clamp(1, JOURNAL_RING_LEN / 2)
-}
-
                      forgotten"
                 );
                 return Health::Failed;

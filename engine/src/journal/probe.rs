@@ -3,10 +3,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::presence::nearest;
 use crate::limits::{PROBE_FLUSHES, PROBE_PATIENCE};
 
 /// Longest that a batch of one block took, from write to the end of the flush, and how many were made.
@@ -18,12 +19,18 @@ use crate::limits::{PROBE_FLUSHES, PROBE_PATIENCE};
 ///
 /// When a file cannot be made, written or flushed there.
 pub(crate) fn flush_time(folder: &Path) -> io::Result<(Duration, u32)> {
-    let there = folder.ancestors().find(|it| it.is_dir()).unwrap_or_else(|| Path::new("."));
+    let there = nearest(folder).unwrap_or_else(|| Path::new(".").into());
     let path = there.join(format!(".m2-flush-probe-{}", std::process::id()));
     let file = File::options().write(true).create_new(true).open(&path)?;
     let measured = measure(&file);
     fs::remove_file(&path)?;
     measured
+}
+
+/// Whether two folders, or where they will be made, are on one disk as the system sees it.
+pub(crate) fn on_one_disk(one: &Path, other: &Path) -> bool {
+    let disk = |folder: &Path| Some(fs::metadata(nearest(folder)?).ok()?.dev());
+    disk(one).is_some_and(|it| disk(other) == Some(it))
 }
 
 fn measure(file: &File) -> io::Result<(Duration, u32)> {
