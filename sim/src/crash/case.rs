@@ -3,10 +3,12 @@
 
 use core::fmt;
 use core::str::FromStr;
+use std::rc::Rc;
 
 use super::op::{Op, ops_of};
-use super::plan::Caps;
+use super::plan::{Caps, Plan};
 use super::seen::Seen;
+use super::tape::Tape;
 use super::world::World;
 use crate::case::{Failure, caught};
 use crate::history::{History, cap};
@@ -61,6 +63,21 @@ impl Case {
         let mut lines = world.trace.take().unwrap_or_default();
         lines.extend(failed.map(|failure| failure.message));
         lines
+    }
+
+    /// Runs it, and tells what each of its lives was fed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::run`].
+    pub fn tapes(&self) -> Result<Vec<Tape>, Failure> {
+        caught(|| {
+            let plan = Plan::of(self.seed, self.caps).taped();
+            let mut world = World::of(Rc::new(plan), false);
+            world.tapes = Some(Vec::new());
+            self.play(&mut world);
+            world.tapes.take().unwrap_or_default()
+        })
     }
 
     /// The shortest case found that fails in the same place.

@@ -252,6 +252,15 @@ impl Disk {
         paths
     }
 
+    /// All files with what is read from them.
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let bytes = |path: &str| match self.find(path) {
+            Ok(Node::File(file)) => self.files[file].seen.to_vec(),
+            _ => unreachable!("paths() has files"),
+        };
+        self.paths().into_iter().map(|(path, _)| (path.clone(), bytes(&path))).collect()
+    }
+
     /// Another number: something has changed, be it only what is durable.
     pub(crate) fn version(&self) -> u64 {
         self.moment + self.flushes

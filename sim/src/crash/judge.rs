@@ -229,7 +229,7 @@ impl World {
     /// them means anything.
     pub(crate) fn judge_living(&mut self) {
         for shard in 0..self.machine.shards.len() {
-            self.drain(shard, usize::MAX, false);
+            self.drain(shard);
             let (made, said) = (self.books.streams[shard].len() as u64, self.appended(shard));
             assert!(made == said, "ledger: shard {shard} has made {made} records, and says {said}");
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use m2_core::{AccountId, JournalState, ShardId, Switch};
+use m2_core::{AccountId, JournalState, ShardId};
 use m2_journal::image::ConfiguredLimits;
 use m2_journal::recover::{Entry, Options, Recovered, begin_generation, inspect, recover};
 use m2_journal::{Error, Hash, Writer};
@@ -14,15 +14,16 @@ use super::disk::{Disk, Luck};
 use super::fuse::Fused;
 use super::machine::Machine;
 use super::peers::Packets;
-use super::plan::{Plan, START, assets, rates};
+use super::plan::{Plan, START, assets};
 use super::seen::{Event, Seen};
+use super::tape::{Birth, Tape};
 use super::world::World;
 use crate::dice::{dice, mix};
 
 /// How many calls that change the disk a start may get through before the power goes again.
 const CALLS_AT_START_MAX: u64 = 40;
 
-fn options(until_ms: Option<u64>) -> Options {
+pub(crate) fn options(until_ms: Option<u64>) -> Options {
     Options { until_ms, listed_max: usize::MAX }
 }
 
@@ -52,6 +53,7 @@ impl World {
             trace: is_traced.then(Vec::new),
             is_over: false,
             sabotage: None,
+            tapes: None,
             plan,
         };
         world.start(shards, 0, 0);
@@ -80,6 +82,19 @@ impl World {
             self.seen.saw(Event::LegsApart);
         }
         self.fault = None;
+        if let Some(mut tape) = self.machine.tape.take() {
+            tape.end(&self.disk);
+            self.judge_tape(&tape);
+            self.tapes.iter_mut().for_each(|tapes| tapes.push(tape.clone()));
+        }
+    }
+
+    /// Whoever is fed the same writes the same.
+    fn judge_tape(&mut self, tape: &Tape) {
+        let other = tape.differs();
+        assert!(other.is_none(), "journal: fed the same, a switch writes another {other:?}");
+        let is_alone = tape.shards() == 1;
+        self.seen.saw(if is_alone { Event::RetoldAlone } else { Event::Retold });
     }
 
     fn lose(&mut self, is_power: bool, luck: Luck) {
@@ -98,12 +113,15 @@ impl World {
             let dice = &mut dice(&[salt, again, 0x57a7]);
             let fuse = (again > 0).then(|| dice.u64(..CALLS_AT_START_MAX));
             again = again.saturating_sub(1);
+            let before = self.plan.is_taped.then(|| self.disk.clone());
             let mut disk = Fused::new(core::mem::take(&mut self.disk), fuse);
             let started = self.try_start(&mut disk, &mut judged, shards);
             let is_burnt = disk.is_burnt;
             self.disk = disk.into_disk();
             match started {
-                Ok((found, writer)) if !is_burnt => return self.live(&found, writer, shards),
+                Ok((found, writer)) if !is_burnt => {
+                    return self.live(&found, writer, shards, before);
+                }
                 Err(error) if !is_burnt => panic!("recovery: {error}"),
                 _ => {
                     self.seen.saw(Event::CutAtStart);
@@ -149,11 +167,12 @@ impl World {
         self.tell(|| format!("recovered {:?} {notes:?}", found.ends));
     }
 
-    /// The next life begins with what was recovered.
-    fn live(&mut self, found: &Recovered, writer: Writer, shards: u16) {
-        let before = self.machine.shards.len();
-        if self.life > 0 && before != usize::from(shards) {
-            let is_more = before < usize::from(shards);
+    /// The next life begins with what was recovered, and is recorded if there is a disk as it was
+    /// `before`.
+    fn live(&mut self, found: &Recovered, writer: Writer, shards: u16, before: Option<Disk>) {
+        let were = self.machine.shards.len();
+        if self.life > 0 && were != usize::from(shards) {
+            let is_more = were < usize::from(shards);
             self.seen.saw(if is_more { Event::MoreShards } else { Event::FewerShards });
         }
         self.life += 1;
@@ -161,6 +180,24 @@ impl World {
         self.generation = found.generation + 1;
         self.packets.forget_connections();
         let entries = entries(&self.plan, self.life, shards);
+        self.books = self.books_of(found, &entries, shards);
+        self.keys = self.books.keys.clone();
+        self.images = vec![Vec::new(); shards.into()];
+        self.has_retired = false;
+        let births: Vec<_> = (0..shards).map(|shard| self.birth(ShardId(shard), shards)).collect();
+        let switches = births.iter().map(|birth| birth.switch(&self.plan)).collect();
+        let Plan { forward_ring, journal_ring, .. } = *self.plan;
+        self.machine = Machine::new(switches, writer, forward_ring, journal_ring);
+        let tape = |disk| Tape::new(Rc::clone(&self.plan), disk, entries, births);
+        self.machine.tape = before.map(tape);
+        self.links = vec![None; self.books.accounts.len()];
+        for account in 0..self.plan.account_count() {
+            self.link_up(self.books.accounts[account as usize].shard, account);
+        }
+    }
+
+    /// Our books at the beginning of a life.
+    fn books_of(&self, found: &Recovered, entries: &[Entry], shards: u16) -> Books {
         let account = |(number, entry): (u32, &Entry)| {
             let before = found.accounts.get(number as usize);
             Account {
@@ -170,40 +207,31 @@ impl World {
                 configured: entry.limits,
             }
         };
-        self.books = Books {
-            accounts: (0..).zip(&entries).map(account).collect(),
+        Books {
+            accounts: (0..).zip(entries).map(account).collect(),
             keys: found.keys.iter().copied().collect(),
             streams: vec![Vec::new(); shards.into()],
             ..Books::default()
-        };
-        self.keys = self.books.keys.clone();
-        self.images = vec![Vec::new(); shards.into()];
-        self.has_retired = false;
-        self.links = vec![None; entries.len()];
-        let switches =
-            (0..shards).map(|shard| self.switch(ShardId(shard), shards, &entries)).collect();
-        let Plan { forward_ring, journal_ring, .. } = *self.plan;
-        self.machine = Machine::new(switches, writer, forward_ring, journal_ring);
+        }
     }
 
-    fn switch(&mut self, shard: ShardId, shards: u16, entries: &[Entry]) -> Switch {
-        let mut switch = Switch::new(self.plan.config(shard, shards, self.life, self.now));
-        for (number, entry) in (0..).zip(entries) {
-            let limits = self.books.accounts[number as usize].limits;
-            switch.add_account(self.plan.account(number, entry.shard, limits));
+    /// What a core of this life is made of, by our books.
+    fn birth(&self, shard: ShardId, shards: u16) -> Birth {
+        let Self { plan, books, .. } = self;
+        let shard_of = |account: u32| {
+            ShardId(u16::try_from(books.accounts[account as usize].shard).expect("a few"))
+        };
+        let limits = |account: u32| books.accounts[account as usize].limits;
+        let account = |account| plan.account(account, shard_of(account), limits(account));
+        let own = (0..plan.account_count()).filter(|account| shard_of(*account) == shard);
+        let words = |account: u32| (AccountId(account), books.accounts[account as usize].words);
+        let keys = books.keys.iter().filter(|(_, state)| shard_of(state.account.0) == shard);
+        Birth {
+            config: plan.config(shard, shards, self.life, self.now),
+            accounts: (0..plan.account_count()).map(account).collect(),
+            words: own.map(words).collect(),
+            keys: keys.map(|(key, state)| (*key, *state)).collect(),
         }
-        switch.set_rates(rates());
-        switch.set_routes(self.plan.routes());
-        let own = |account: u32| entries[account as usize].shard == shard;
-        for account in (0..self.plan.account_count()).filter(|account| own(*account)) {
-            let words = self.books.accounts[account as usize].words;
-            switch.restore(AccountId(account), words);
-            self.links[account as usize] = Some(switch.link_up(AccountId(account)));
-        }
-        for (key, state) in self.books.keys.iter().filter(|(_, state)| own(state.account.0)) {
-            switch.restore_key(*key, *state);
-        }
-        switch
     }
 
     /// The limits that an account starts with: those in force before, which an operator may have

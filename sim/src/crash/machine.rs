@@ -12,12 +12,14 @@
 use std::collections::VecDeque;
 
 use m2_core::{
-    Answer, ConnectionId, Egress, Forward, JournalState, Now, Request, Response, ResponseBody,
-    ShardId, ShardImage, Switch,
+    AccountId, Answer, ConnectionId, Egress, Forward, JournalState, KeyError, KeyOutcome, Now,
+    Record, Request, Response, ResponseBody, ShardId, ShardImage, Switch,
 };
-use m2_journal::{Block, Health, Op, Writer};
+use m2_journal::{Block, Health, Op, Writer, record};
 
-use super::calls::Running;
+use super::calls::{Fault, Next, Running};
+use super::disk::Disk;
+use super::tape::{Freeze, Input, Limits, Tape, Told};
 
 /// A message between a peer and a shard.
 #[derive(Clone, Debug)]
@@ -79,6 +81,8 @@ pub(crate) struct Machine {
     /// Forwards in a ring, blocks in a ring to the journal.
     pub(crate) forward_ring: usize,
     pub(crate) journal_ring: usize,
+    /// Runs while this life is recorded.
+    pub(crate) tape: Option<Tape>,
 }
 
 /// What some thread can do next.
@@ -205,7 +209,14 @@ impl Machine {
             is_idle: false,
         };
         let shards = switches.into_iter().map(shard).collect();
-        Self { shards, journal, forward_ring, journal_ring }
+        Self { shards, journal, forward_ring, journal_ring, tape: None }
+    }
+
+    /// Something is about to be put in from outside.
+    fn note(&mut self, now: Now, input: impl FnOnce() -> Input) {
+        if let Some(tape) = &mut self.tape {
+            tape.note(now, input());
+        }
     }
 
     /// What can happen next, but for what peers do.
@@ -266,9 +277,9 @@ impl Machine {
         }
     }
 
-    pub(crate) fn requests(&mut self, index: usize, now: Now, most: usize) {
-        let requests = &mut self.shards[index].requests;
-        let mut taken: Vec<_> = requests.drain(..most.min(requests.len())).collect();
+    /// A shard takes requests from its sockets: their bytes as they came.
+    pub(crate) fn requests(&mut self, index: usize, now: Now, mut taken: Vec<Message>) {
+        self.note(now, || Input::Requests { shard: index, taken: taken.clone() });
         let mut batch: Vec<_> = taken
             .iter_mut()
             .map(|Message { connection, request_id, bytes, .. }| Request {
@@ -281,6 +292,7 @@ impl Machine {
     }
 
     pub(crate) fn responses(&mut self, index: usize, now: Now, taken: &[Message]) {
+        self.note(now, || Input::Responses { shard: index, taken: taken.to_vec() });
         let batch: Vec<_> = taken
             .iter()
             .map(|Message { connection, request_id, bytes, .. }| Response {
@@ -293,27 +305,34 @@ impl Machine {
     }
 
     pub(crate) fn tick(&mut self, index: usize, now: Now) {
+        self.note(now, || Input::Tick { shard: index });
         self.call(index, now, |switch, port| switch.tick(now, port));
     }
 
     pub(crate) fn forward(&mut self, index: usize, from: usize, now: Now) {
+        self.note(now, || Input::Forward { shard: index, from });
         let next = self.shards[index].forwards[from].pop_front();
         let (forward, mut packet) = next.expect("steps() saw one");
         self.call(index, now, |switch, port| switch.forwarded(now, forward, &mut packet, port));
     }
 
-    pub(crate) fn answer(&mut self, index: usize, answer: Answer, packet: &[u8], now: Now) {
-        self.call(index, now, |switch, port| switch.answered(now, answer, packet, port));
+    pub(crate) fn answer(&mut self, index: usize, from: usize, now: Now) {
+        self.note(now, || Input::Answer { shard: index, from });
+        let next = self.shards[index].answers[from].pop_front();
+        let (answer, packet) = next.expect("steps() saw one");
+        self.call(index, now, |switch, port| switch.answered(now, answer, &packet, port));
     }
 
     pub(crate) fn word(&mut self, index: usize, stream: usize, now: Now) {
+        self.note(now, || Input::Word { shard: index, stream });
         let position = self.journal.durable[stream];
         self.shards[index].seen[stream] = position;
         let stream = shard_id(stream);
         self.call(index, now, |switch, port| switch.durable(stream, position, port));
     }
 
-    pub(crate) fn state(&mut self, index: usize) {
+    pub(crate) fn state(&mut self, index: usize, now: Now) {
+        self.note(now, || Input::State { shard: index });
         let state = self.journal.state;
         self.shards[index].state = state;
         self.shards[index].switch.set_journal(state);
@@ -327,6 +346,7 @@ impl Machine {
         connection: ConnectionId,
         is_full: bool,
     ) {
+        self.note(now, || Input::Full { shard: index, connection, is_full });
         let full = &mut self.shards[index].full;
         full.retain(|one| *one != connection);
         if is_full {
@@ -337,11 +357,99 @@ impl Machine {
     }
 
     pub(crate) fn unsent(&mut self, index: usize, now: Now, connection: ConnectionId, id: u32) {
+        self.note(now, || Input::Unsent { shard: index, connection, request_id: id });
         self.call(index, now, |switch, port| switch.unsent(now, connection, id, port));
+    }
+
+    pub(crate) fn link_up(&mut self, index: usize, now: Now, account: AccountId) -> ConnectionId {
+        self.note(now, || Input::LinkUp { shard: index, account });
+        self.shards[index].switch.link_up(account)
+    }
+
+    pub(crate) fn link_down(&mut self, index: usize, now: Now, connection: ConnectionId) {
+        self.note(now, || Input::LinkDown { shard: index, connection });
+        let shard = &mut self.shards[index];
+        shard.switch.link_down(connection);
+        shard.full.retain(|one| *one != connection);
+    }
+
+    /// Something about money is told under a key.
+    pub(crate) fn tell(
+        &mut self,
+        index: usize,
+        now: Now,
+        told: Told,
+    ) -> Result<KeyOutcome, KeyError> {
+        self.note(now, || Input::Told { shard: index, told });
+        let switch = &mut self.shards[index].switch;
+        match told {
+            Told::Credit(account, key, amount) => switch.credit(now, account, key, amount),
+            Told::Reversal(account, key, amount) => switch.reverse(now, account, key, amount),
+            Told::Settled(key) => switch.settled(now, key),
+            Told::Cancelled(key) => switch.cancelled(now, key),
+        }
+    }
+
+    pub(crate) fn freeze(
+        &mut self,
+        index: usize,
+        now: Now,
+        freeze: Freeze,
+    ) -> Result<Option<u128>, KeyError> {
+        self.note(now, || Input::Freeze { shard: index, freeze });
+        let Freeze { account, key, threshold, to } = freeze;
+        self.shards[index].switch.freeze(now, account, key, threshold, to)
+    }
+
+    /// Whether there was room for a record of it.
+    pub(crate) fn set_limits(&mut self, index: usize, now: Now, limits: Limits) -> bool {
+        self.note(now, || Input::Limits { shard: index, limits });
+        let Limits { account, balance_max, payable_max } = limits;
+        self.shards[index].switch.set_limits(now, account, balance_max, payable_max).is_ok()
+    }
+
+    /// A shard makes an image, unless the journal has not taken the last one yet.
+    pub(crate) fn make_image(&mut self, index: usize, now: Now) -> bool {
+        self.note(now, || Input::Image { shard: index });
+        let shard = &mut self.shards[index];
+        let is_free = shard.images.is_empty();
+        if is_free {
+            shard.images.push_back(shard.switch.image());
+        }
+        is_free
+    }
+
+    /// Records leave a core for the ring to the journal; each is shown.
+    pub(crate) fn records(
+        &mut self,
+        index: usize,
+        now: Now,
+        most: usize,
+        mut show: impl FnMut(Record),
+    ) {
+        self.note(now, || Input::Records { shard: index, most });
+        let Shard { switch, ring, .. } = &mut self.shards[index];
+        switch.drain_records(most, |one| {
+            let mut blocks = Vec::new();
+            record::encode(&one, &mut blocks);
+            ring.push_back(blocks);
+            show(one);
+        });
+    }
+
+    /// Sockets have all that a shard has given out.
+    pub(crate) fn delivered(&mut self, index: usize, now: Now) {
+        self.note(now, || Input::Delivered { shard: index });
+        let shard = &mut self.shards[index];
+        let given = shard.switch.positions().given;
+        for (delivered, given) in shard.delivered.iter_mut().zip(given) {
+            *delivered = given.max(*delivered);
+        }
     }
 
     /// The journal takes so many records of a stream, and reads what sockets have.
     pub(crate) fn take_ring(&mut self, stream: usize, now: Now, most: usize) {
+        self.note(now, || Input::Ring { stream, most });
         let Self { shards, journal, .. } = self;
         let id = shard_id(stream);
         let ring = &mut shards[stream].ring;
@@ -355,12 +463,14 @@ impl Machine {
     }
 
     pub(crate) fn take_image(&mut self, shard: usize, now: Now) {
+        self.note(now, || Input::TakeImage { shard });
         let image = self.shards[shard].images.pop_front().expect("steps() saw one");
         self.journal.writer.snapshot(image);
         self.look(now);
     }
 
     pub(crate) fn next_op(&mut self, now: Now) {
+        self.note(now, || Input::Next);
         let Journal { writer, running, is_idle, .. } = &mut self.journal;
         match writer.next_op(now.mono_ns) {
             Some((id, op)) => running.push(Running::new(id, op)),
@@ -371,8 +481,21 @@ impl Machine {
         self.journal.is_idle = is_idle;
     }
 
+    /// The next call of a request.
+    pub(crate) fn call_disk(
+        &mut self,
+        index: usize,
+        now: Now,
+        disk: &mut Disk,
+        fault: Option<Fault>,
+    ) -> Next {
+        self.note(now, || Input::Call { index, fault });
+        self.journal.running[index].step(disk, fault)
+    }
+
     /// Tells the writer that a request has ended.
     pub(crate) fn done(&mut self, index: usize, now: Now) -> Running {
+        self.note(now, || Input::Done { index });
         let Journal { writer, running, .. } = &mut self.journal;
         let one = running.remove(index);
         let ended = one.ended.expect("steps() saw that it has");
@@ -385,9 +508,15 @@ impl Machine {
         one
     }
 
+    /// Time has passed.
+    pub(crate) fn pass(&mut self, now: Now) {
+        self.note(now, || Input::Pass);
+        self.look(now);
+    }
+
     /// Something has happened, be it time: the writer may have a request, and be in another state.
     /// Whatever it says to be durable is told to the shards at once, asked for or not.
-    pub(crate) fn look(&mut self, now: Now) {
+    fn look(&mut self, now: Now) {
         let Journal { writer, durable, state, is_idle, .. } = &mut self.journal;
         *is_idle = false;
         for (stream, durable) in durable.iter_mut().enumerate() {

@@ -29,6 +29,7 @@ mod peers;
 mod plan;
 mod seen;
 mod sweep;
+mod tape;
 mod world;
 
 pub use case::{Case, Sabotage};
@@ -36,3 +37,4 @@ pub use op::{Kind, Op, ops_of};
 pub use plan::Caps;
 pub use seen::Seen;
 pub use sweep::{Point, SCHEDULES, Swept};
+pub use tape::Tape;

@@ -3,6 +3,7 @@
 use m2_core::{AccountId, Key, KeyError, KeyKind, KeyOutcome, KeyState};
 
 use super::seen::Event;
+use super::tape::{Freeze, Limits, Told};
 use super::world::World;
 use crate::dice::mix;
 
@@ -28,12 +29,11 @@ impl World {
     fn tell_money(&mut self, key: Key, state: KeyState) {
         let KeyState { account, amount, kind } = state;
         let amount = u64::try_from(amount).expect("credits are u64");
-        let now = self.now;
-        let switch = self.switch_of(account);
         let told = match kind {
-            KeyKind::Credited => switch.credit(now, account, key, amount),
-            _ => switch.reverse(now, account, key, amount),
+            KeyKind::Credited => Told::Credit(account, key, amount),
+            _ => Told::Reversal(account, key, amount),
         };
+        let told = self.machine.tell(self.shard_of(account), self.now, told);
         if told == Err(KeyError::NoRecord) {
             self.seen.saw(Event::NoRecord);
             return;
@@ -82,12 +82,13 @@ impl World {
         let account = AccountId(self.account(account));
         let to = [0, threshold % 100][usize::try_from(threshold % 2).expect("2")];
         let threshold = to + 1 + threshold / 2 % 2_000;
-        let (key, now) = (self.new_key(), self.now);
-        let switch = self.switch_of(account);
+        let (key, shard) = (self.new_key(), self.shard_of(account));
+        let switch = &self.machine.shards[shard].switch;
         let payable = -switch.account_view(account).words.balance;
         let wanted = payable >= i128::from(threshold);
         let wanted = wanted.then(|| (payable - i128::from(to)).unsigned_abs());
-        match switch.freeze(now, account, key, threshold, to) {
+        let freeze = Freeze { account, key, threshold, to };
+        match self.machine.freeze(shard, self.now, freeze) {
             Err(KeyError::NoRecord) => self.seen.saw(Event::NoRecord),
             told => {
                 assert!(told == Ok(wanted), "key: {told:?} is frozen, not {wanted:?}");
@@ -116,12 +117,11 @@ impl World {
     /// durable, so a key that was forgotten is one that nobody can tell the end of.
     fn tell_end(&mut self, key: Key, state: KeyState, kind: KeyKind) {
         let end = if kind == KeyKind::Frozen { KeyKind::Settled } else { kind };
-        let (account, now) = (state.account, self.now);
-        let switch = self.switch_of(account);
         let told = match end {
-            KeyKind::Settled => switch.settled(now, key),
-            _ => switch.cancelled(now, key),
+            KeyKind::Settled => Told::Settled(key),
+            _ => Told::Cancelled(key),
         };
+        let told = self.machine.tell(self.shard_of(state.account), self.now, told);
         if told == Err(KeyError::NoRecord) {
             self.seen.saw(Event::NoRecord);
             return;
@@ -141,16 +141,12 @@ impl World {
 
     pub(crate) fn limits(&mut self, account: u64, balance_max: u64, payable_max: u64) {
         let account = AccountId(self.account(account));
-        let now = self.now;
-        let switch = self.switch_of(account);
-        match switch.set_limits(now, account, balance_max * 2, payable_max * 2) {
-            Ok(()) => self.seen.saw(Event::LimitsChanged),
-            Err(_) => self.seen.saw(Event::NoRecord),
-        }
+        let limits = Limits { account, balance_max: balance_max * 2, payable_max: payable_max * 2 };
+        let is_set = self.machine.set_limits(self.shard_of(account), self.now, limits);
+        self.seen.saw(if is_set { Event::LimitsChanged } else { Event::NoRecord });
     }
 
-    fn switch_of(&mut self, account: AccountId) -> &mut m2_core::Switch {
-        let shard = self.books.accounts[account.0 as usize].shard;
-        &mut self.machine.shards[shard].switch
+    fn shard_of(&self, account: AccountId) -> usize {
+        self.books.accounts[account.0 as usize].shard
     }
 }

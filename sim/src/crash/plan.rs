@@ -55,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) pace: [u64; STEP_KINDS],
     /// Whether the disk fails now and then.
     pub(crate) has_faults: bool,
+    /// Whether each life is recorded, and fed to another switch when it is over.
+    pub(crate) is_taped: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +104,13 @@ impl Plan {
             journal_ring: one_of(dice, &[4, 64, 64]),
             pace,
             has_faults: often(dice, 400),
+            is_taped: often(dice, 125),
         }
+    }
+
+    /// The same, with each life recorded.
+    pub(crate) fn taped(self) -> Self {
+        Self { is_taped: true, ..self }
     }
 
     /// A switch that nothing holds back, for a scene: each account on its shard, of two.
@@ -125,6 +133,7 @@ impl Plan {
             records: 200,
             forward_ring: 64,
             journal_ring: 64,
+            is_taped: false,
             ..plan
         }
     }

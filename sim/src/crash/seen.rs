@@ -57,6 +57,8 @@ events! {
     AtRisk "async FULFILL with a socket, its record lost";
     PerhapsUndelivered "packet listed as perhaps undelivered";
     FromSnapshot "recovery compared with a replay from the base";
+    RetoldAlone "one shard fed a recording of its inputs: the same bytes";
+    Retold "several shards fed a recording of their inputs: the same bytes";
     Probed "power cut tried, and the process left alive";
     DamageFound "damage found";
     DamageHarmless "damage where nobody needs the byte";

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use m2_core::{AccountId, ConnectionId, Durability, Key, KeyState, Notice, Now, Unrecorded};
-use m2_journal::{Op as Request, record};
+use m2_core::{
+    AccountId, ConnectionId, Durability, Key, KeyState, Notice, Now, Record, Unrecorded,
+};
+use m2_journal::Op as Request;
 
 use super::books::{Books, Loose, Taken};
 use super::calls::Fault;
@@ -15,6 +17,7 @@ use super::op::{Kind, Op};
 use super::peers::{Listed, Packet, Packets, Told, patience_ms};
 use super::plan::{Caps, MS, Plan, START};
 use super::seen::{Event, REQUEST_KINDS, Seen, kind, name};
+use super::tape::Tape;
 use crate::dice::mix;
 
 /// How long a thread takes for a step.
@@ -55,6 +58,8 @@ pub(crate) struct World {
     /// A byte was damaged: this is the end.
     pub(crate) is_over: bool,
     pub(crate) sabotage: Option<Sabotage>,
+    /// Of lives that were recorded, if somebody wants them.
+    pub(crate) tapes: Option<Vec<Tape>>,
 }
 
 impl World {
@@ -97,7 +102,7 @@ impl World {
     pub(crate) fn pass(&mut self, ns: u64) {
         self.now.mono_ns += ns;
         self.now.utc_ms = START.utc_ms + (self.now.mono_ns - START.mono_ns) / MS;
-        self.machine.look(self.now);
+        self.machine.pass(self.now);
     }
 
     pub(crate) fn tell(&mut self, words: impl FnOnce() -> String) {
@@ -139,7 +144,11 @@ impl World {
         self.tell(|| format!("{step:?}"));
         let (now, few) = (self.now, 1 + usize::try_from(number % 4).expect("a few"));
         match step {
-            Step::Requests(shard) => self.machine.requests(shard, now, few),
+            Step::Requests(shard) => {
+                let requests = &mut self.machine.shards[shard].requests;
+                let taken = requests.drain(..few.min(requests.len())).collect();
+                self.machine.requests(shard, now, taken);
+            }
             Step::Responses(shard) => self.responses(shard, few),
             Step::Tick(shard) => self.machine.tick(shard, now),
             Step::Forward(shard, from) => {
@@ -151,7 +160,7 @@ impl World {
             Step::Word(shard, stream) => self.machine.word(shard, stream, now),
             Step::State(shard) => {
                 self.seen.saw(Event::Slow);
-                self.machine.state(shard);
+                self.machine.state(shard, now);
             }
             Step::Send(shard) => self.flush(shard, few),
             Step::Reply(packet) => self.reply(packet),
@@ -200,12 +209,12 @@ impl World {
     }
 
     fn answer(&mut self, shard: usize, from: usize) {
-        let next = self.machine.shards[shard].answers[from].pop_front();
+        let next = self.machine.shards[shard].answers[from].front();
         let (answer, bytes) = next.expect("possible() saw one");
         if answer.is_fulfilled() {
             self.seen.saw(Event::AnswerHop);
             let at = self.appended(shard);
-            let (head, number) = self.packets.of_fulfill(&bytes);
+            let (head, number) = self.packets.of_fulfill(bytes);
             let Packet { from, amount, durability, .. } = self.packets.all[number];
             if durability == Durability::None {
                 self.loose(from, i128::from(amount), at);
@@ -213,31 +222,22 @@ impl World {
                 self.books.taken.insert(head, Taken { at, since_ns: self.now.mono_ns });
             }
         }
-        self.machine.answer(shard, answer, &bytes, self.now);
+        self.machine.answer(shard, from, self.now);
     }
 
     fn records(&mut self, shard: usize, few: usize) {
         let room = self.machine.journal_room(&self.machine.shards[shard]);
-        self.drain(shard, room.min(few * few), true);
+        let Self { machine, books, packets, plan, life, now, .. } = self;
+        machine.records(shard, *now, room.min(few * few), |one| {
+            enter(books, packets, plan, *life, shard, one);
+        });
     }
 
-    /// Takes records out of a core, and into our books; into the journal's ring as well if the core's
-    /// thread lives.
-    pub(crate) fn drain(&mut self, shard: usize, most: usize, into_ring: bool) {
+    /// What never got out of a core that is gone stands in our books all the same.
+    pub(crate) fn drain(&mut self, shard: usize) {
         let Self { machine, books, packets, plan, life, .. } = self;
-        let shard_of = &mut machine.shards[shard];
-        let ring = &mut shard_of.ring;
-        shard_of.switch.drain_records(most, |one| {
-            if let m2_core::Record::Pair(pair) = &one {
-                packets.check_pair(plan, *life, pair);
-            }
-            if into_ring {
-                let mut blocks = Vec::new();
-                record::encode(&one, &mut blocks);
-                ring.push_back(blocks);
-            }
-            books.push(shard, one);
-        });
+        let switch = &mut machine.shards[shard].switch;
+        switch.drain_records(usize::MAX, |one| enter(books, packets, plan, *life, shard, one));
     }
 
     /// What the log is told.
@@ -285,12 +285,8 @@ impl World {
                 }
             }
         }
-        let shard = &mut self.machine.shards[shard];
-        if shard.out.is_empty() {
-            let given = shard.switch.positions().given;
-            for (delivered, given) in shard.delivered.iter_mut().zip(given) {
-                *delivered = given.max(*delivered);
-            }
+        if self.machine.shards[shard].out.is_empty() {
+            self.machine.delivered(shard, self.now);
         }
     }
 
@@ -319,13 +315,14 @@ impl World {
     }
 
     fn call(&mut self, index: usize) {
+        let op = &self.machine.journal.running[index].op;
+        self.has_retired |= matches!(op, Request::Retire { .. });
+        let fault = self.fault.take_if(|(which, _)| which.is_none_or(|it| it == kind(op)));
+        let told = fault.map(|(_, fault)| fault);
+        let next = self.machine.call_disk(index, self.now, &mut self.disk, told);
         let Journal { running, durable, writer, .. } = &mut self.machine.journal;
-        let one = &mut running[index];
-        self.has_retired |= matches!(one.op, Request::Retire { .. });
-        let fault = self.fault.take_if(|(which, _)| which.is_none_or(|it| it == kind(&one.op)));
-        let next = one.step(&mut self.disk, fault.map(|(_, fault)| fault));
         if self.sabotage == Some(Sabotage::DurableAtWrite)
-            && let Request::Commit { segment, .. } = &one.op
+            && let Request::Commit { segment, .. } = &running[index].op
         {
             durable[usize::from(segment.stream.0)] = writer.position(segment.stream);
         }
@@ -356,9 +353,7 @@ impl World {
 
     /// A shard makes an image, unless the journal has not taken the last one yet.
     pub(crate) fn make_image(&mut self, index: usize) {
-        let shard = &mut self.machine.shards[index];
-        if shard.images.is_empty() {
-            shard.images.push_back(shard.switch.image());
+        if self.machine.make_image(index, self.now) {
             self.images[index].push(self.steps);
             self.tell(|| format!("image of shard {index}"));
         }
@@ -372,11 +367,10 @@ impl World {
             return self.link_up(index, account);
         };
         self.seen.saw(Event::Cut);
+        self.machine.link_down(index, self.now, connection);
         let shard = &mut self.machine.shards[index];
-        shard.switch.link_down(connection);
         shard.requests.retain(|one| one.connection != connection);
         shard.responses.retain(|one| one.connection != connection);
-        shard.full.retain(|one| *one != connection);
         let mut lost = Vec::new();
         shard.out.retain(|one| match one {
             Out::Prepare(message) | Out::Answer(message) if message.connection == connection => {
@@ -403,8 +397,8 @@ impl World {
         self.listen();
     }
 
-    fn link_up(&mut self, shard: usize, account: u32) {
-        let link = self.machine.shards[shard].switch.link_up(AccountId(account));
+    pub(crate) fn link_up(&mut self, shard: usize, account: u32) {
+        let link = self.machine.link_up(shard, self.now, AccountId(account));
         self.links[account as usize] = Some(link);
     }
 
@@ -419,4 +413,19 @@ impl World {
     pub(crate) fn account(&self, number: u64) -> u32 {
         u32::try_from(number % u64::from(self.plan.account_count())).expect("a few")
     }
+}
+
+/// A record that a core has made, put into our books.
+fn enter(
+    books: &mut Books,
+    packets: &Packets,
+    plan: &Plan,
+    life: u64,
+    shard: usize,
+    record: Record,
+) {
+    if let Record::Pair(pair) = &record {
+        packets.check_pair(plan, life, pair);
+    }
+    books.push(shard, record);
 }
