@@ -136,6 +136,17 @@ fn a_full_disk_gets_room_from_what_snapshots_hold() {
 }
 
 #[test]
+fn a_disk_that_can_only_be_read_is_told_at_the_start() {
+    // With a journal that an earlier start has left, and without.
+    for before in ["mkdir journal/generation-00000001", "true"] {
+        let script = format!("{before} && mount -o remount,ro journal");
+        let (status, told) = Switch::fail_on_a_small_disk("8m", &script);
+        assert_eq!(status, Some(2), "{told}");
+        assert!(told.contains("cannot be written: Read-only file system"), "{told}");
+    }
+}
+
+#[test]
 fn b21_money_and_limits_outlive_a_kill_under_their_keys() {
     let mut switch = Switch::start_with_journal("");
     let (mut alice, mut bob) = (switch.peer("tcp", "alice"), switch.peer("tcp", "bob"));

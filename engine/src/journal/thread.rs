@@ -447,17 +447,18 @@ mod tests {
     use m2_journal::recover::{Entry, Options, begin_generation, inspect};
     use m2_journal::{Files, Settings, perform, record, spill};
     use rtrb::{Producer, RingBuffer};
+    use rustix::io::Errno;
 
     use super::super::disk::Blocking;
     use super::*;
     use crate::shard::wake::shard_wake;
 
-    /// A disk that keeps a commit waiting until it is let go, or whose flush fails.
+    /// A disk that keeps a commit waiting until it is let go, or fails it.
     struct Troubled {
         disk: Blocking,
         waiting: VecDeque<Commit>,
         is_slow: Arc<AtomicBool>,
-        is_failing: bool,
+        fails_with: Option<Errno>,
     }
 
     impl Disk for Troubled {
@@ -466,9 +467,9 @@ mod tests {
         }
 
         fn wait(&mut self, patience: Option<Duration>, ended: &mut Vec<Ended>) -> io::Result<()> {
-            if self.is_failing {
+            if let Some(errno) = self.fails_with {
                 let failed = |commit: Commit| {
-                    let result = Err(io::Error::from_raw_os_error(5));
+                    let result = Err(errno.into());
                     Ended { id: commit.id, result, bytes: commit.bytes, took_ns: 1 }
                 };
                 ended.extend(self.waiting.drain(..).map(failed));
@@ -491,7 +492,7 @@ mod tests {
     }
 
     /// A journal of one shard with one account, on a disk of the test's own.
-    fn start(name: &str, is_failing: bool) -> Running {
+    fn start(name: &str, fails_with: Option<Errno>) -> Running {
         let folder = std::env::temp_dir().join(format!("m2-thread-{name}-{}", std::process::id()));
         let mut storage = Files::new(&folder);
         let nothing = inspect(&mut storage, &Options::default(), &mut |_| ()).unwrap();
@@ -536,7 +537,7 @@ mod tests {
         let thread = thread::spawn(move || {
             let disk = Blocking::new(wake);
             let waiting = VecDeque::new();
-            journal.run(Box::new(Troubled { disk, waiting, is_slow: slow, is_failing }))
+            journal.run(Box::new(Troubled { disk, waiting, is_slow: slow, fails_with }))
         });
         Running { folder, ring, words, is_slow, thread }
     }
@@ -558,9 +559,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn after_a_flush_that_failed_nothing_counts_as_durable_and_all_is_spilled() {
-        let Running { folder, mut ring, words, thread, .. } = start("eio", true);
+    fn nothing_counts_as_durable_and_all_is_spilled(name: &str, errno: Errno) {
+        let Running { folder, mut ring, words, thread, .. } = start(name, Some(errno));
         put(&mut ring);
         wait_for("the journal fails", || words.state() == JournalState::Failed);
         // What comes later goes the same way.
@@ -568,7 +568,7 @@ mod tests {
         drop(ring);
         assert_eq!(thread.join().unwrap(), Health::Failed);
         assert_eq!(words.durable(0), 0);
-        let spilled = folder.join("../eio-spill");
+        let spilled = folder.join("../").join(format!("{name}-spill"));
         let read = spill::read(&mut Files::new(&spilled), 1).unwrap();
         assert_eq!(read.iter().map(|it| it.blocks.len()).sum::<usize>(), 2);
         std::fs::remove_dir_all(spilled).unwrap();
@@ -576,8 +576,18 @@ mod tests {
     }
 
     #[test]
+    fn after_a_flush_that_failed_nothing_counts_as_durable_and_all_is_spilled() {
+        nothing_counts_as_durable_and_all_is_spilled("eio", Errno::IO);
+    }
+
+    #[test]
+    fn so_it_is_when_the_disk_has_become_read_only() {
+        nothing_counts_as_durable_and_all_is_spilled("erofs", Errno::ROFS);
+    }
+
+    #[test]
     fn a_disk_that_is_slow_refuses_new_packets_until_it_is_done() {
-        let Running { folder, mut ring, words, is_slow, thread } = start("slow", false);
+        let Running { folder, mut ring, words, is_slow, thread } = start("slow", None);
         put(&mut ring);
         wait_for("the first is durable", || words.durable(0) == 1);
         assert_eq!(words.state(), JournalState::Ready);

@@ -75,6 +75,18 @@ impl Drop for Folder {
     }
 }
 
+/// The switch of a folder, its journal on a disk of its own.
+fn on_a_small_disk(folder: &Path, size: &str, before: &str) -> Command {
+    let script = format!(
+        "cd {folder:?} && mount -t tmpfs -o size={size} tmpfs journal && {before} && exec {:?} run \
+         --config switch.toml",
+        env!("CARGO_BIN_EXE_m2-switch")
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", &script]);
+    command
+}
+
 /// A running switch. It is killed when the test ends before it does.
 pub(crate) struct Switch {
     child: Child,
@@ -134,18 +146,20 @@ impl Switch {
         let folder = Self::prepare("", "", ACCOUNTS);
         std::fs::create_dir(folder.path().join("journal")).unwrap();
         Self::start_in(folder, |file, log| {
-            let script = format!(
-                "cd {:?} && mount -t tmpfs -o size={size} tmpfs journal && {before} && exec {:?} run \
-                 --config switch.toml",
-                file.parent().unwrap(),
-                env!("CARGO_BIN_EXE_m2-switch")
-            );
-            Command::new("unshare")
-                .args(["--map-root-user", "--mount", "sh", "-c", &script])
+            on_a_small_disk(file.parent().unwrap(), size, before)
                 .stderr(File::create(log).unwrap())
                 .spawn()
                 .expect("util-linux has unshare")
         })
+    }
+
+    /// As [`Self::start_on_a_small_disk`], where it is not to get far: its exit status, and what it says.
+    pub(crate) fn fail_on_a_small_disk(size: &str, before: &str) -> (Option<i32>, String) {
+        let folder = Self::prepare("", "", ACCOUNTS);
+        std::fs::create_dir(folder.path().join("journal")).unwrap();
+        let output = on_a_small_disk(folder.path(), size, before).output();
+        let output = output.expect("util-linux has unshare");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     /// The folder with what is mounted in it.
