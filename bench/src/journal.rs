@@ -1,6 +1,8 @@
 //! Journals to measure: pairs between accounts, written as the process writes them, in a folder or
 //! nowhere, with books kept beside them so that what is replayed can be verified.
 
+use std::time::{Duration, Instant};
+
 use m2_core::ledger::Words;
 use m2_core::record::{PairRecord, Record};
 use m2_core::{AccountId, Durability, ShardId};
@@ -82,12 +84,19 @@ pub fn begin(files: &mut Files, pairs: &Pairs, settings: Settings) -> Writer {
     begin_generation(files, &recovered, &pairs.entries(), 1, settings).expect("it can be written")
 }
 
-/// Appends `count` pairs, group by group, and does what the writer asks for after each.
+/// Appends `count` pairs, group by group, and does what the writer asks for after each. How many bytes
+/// each commit had, and how long its write and flush took.
 ///
 /// # Panics
 ///
 /// If a request fails.
-pub fn write(writer: &mut Writer, pairs: &mut Pairs, count: usize, mut disk: Option<&mut Files>) {
+pub fn write(
+    writer: &mut Writer,
+    pairs: &mut Pairs,
+    count: usize,
+    mut disk: Option<&mut Files>,
+) -> Vec<(usize, Duration)> {
+    let mut commits = Vec::with_capacity(count / GROUP + 1);
     let mut left = count;
     let mut block: Vec<Block> = Vec::with_capacity(1);
     while left > 0 {
@@ -99,14 +108,19 @@ pub fn write(writer: &mut Writer, pairs: &mut Pairs, count: usize, mut disk: Opt
         }
         left -= group;
         while let Some((id, op)) = writer.next_op(0) {
+            let started = Instant::now();
             if let Some(disk) = disk.as_deref_mut() {
                 perform(disk, &op).expect("the disk writes");
             }
             let buffer = if let Op::Commit { bytes, .. } = op { Some(bytes) } else { None };
+            if let Some(bytes) = &buffer {
+                commits.push((bytes.len(), started.elapsed()));
+            }
             writer.done(0, id, Ok(buffer));
             writer.delivered(SHARD, SHARD, writer.durable(SHARD));
         }
     }
+    commits
 }
 
 /// Replays a journal and compares every word with the books.

@@ -1,9 +1,11 @@
 //! `cargo xtask bench journal_replay`: records written and replayed by one core, without a process.
 //!
 //! A replay from the page cache beside the same bytes only read and hashed, which it cannot pass; a
-//! cold one beside the same files only read, cold; a writer whose requests nobody performs.
+//! cold one beside the same files only read, cold; a writer whose requests nobody performs; one whose
+//! commits are flushed, each waited for, beside the disk alone with the same writes.
 
-use std::time::Instant;
+use std::os::unix::fs::FileExt as _;
+use std::time::{Duration, Instant};
 
 use m2_bench::alternate::{alternate, pin};
 use m2_bench::journal::{Pairs, begin, replay, write};
@@ -34,9 +36,10 @@ fn measure(folder: &str, accounts: u32) -> Value {
     let mut files = Files::new(folder);
     let mut writer = begin(&mut files, &pairs, settings());
     let started = Instant::now();
-    write(&mut writer, &mut pairs, RECORDS, Some(&mut files));
+    let commits = write(&mut writer, &mut pairs, RECORDS, Some(&mut files));
     let written_s = started.elapsed().as_secs_f64();
     drop(writer);
+    let alone = disk_alone(folder, &commits);
 
     let segments = segments(&mut files);
     let operations = RECORDS as u64;
@@ -53,7 +56,7 @@ fn measure(folder: &str, accounts: u32) -> Value {
         operations,
         || {
             let mut writer = Writer::new(1, 1, Hash::NONE, settings());
-            write(&mut writer, &mut Pairs::new(accounts), RECORDS, None);
+            let _ = write(&mut writer, &mut Pairs::new(accounts), RECORDS, None);
         },
         || {
             let mut pairs = Pairs::new(accounts);
@@ -68,7 +71,10 @@ fn measure(folder: &str, accounts: u32) -> Value {
     println!("read and hash {bound} ns a record; replay / that: {ratio}");
     println!("replay, cold  {:.0} MiB/s; the disk {:.0} MiB/s", mib(cold_s), mib(disk_s));
     println!("writer        {append} ns a record, of which {encode} make the pair");
-    println!("written with flushes one by one: {:.2} M/s", 1e-6 * RECORDS as f64 / written_s);
+    let (commit, disk) = (Flushes::of(&commits), Flushes::of(&alone));
+    println!("written, each commit waited for: {:.2} M/s", 1e-6 * RECORDS as f64 / written_s);
+    println!("a commit      {commit}");
+    println!("the disk      {disk}: the same writes, and nothing else");
     let _ = std::fs::remove_dir_all(folder);
     json!({
         "replay_warm": warm.to_json("ns_per_record"),
@@ -78,7 +84,63 @@ fn measure(folder: &str, accounts: u32) -> Value {
         "disk_cold_mib_per_s": mib(disk_s).round(),
         "writer_in_memory": append.to_json("ns_per_record"),
         "written_records_per_s": (RECORDS as f64 / written_s).round(),
+        "commit": commit.to_json(),
+        "disk_alone": disk.to_json(),
     })
+}
+
+/// How long writes took, each with its flush.
+struct Flushes {
+    count: usize,
+    mean_bytes: usize,
+    p50_us: u128,
+    p99_us: u128,
+    max_us: u128,
+}
+
+impl Flushes {
+    fn of(commits: &[(usize, Duration)]) -> Self {
+        let mut took: Vec<_> = commits.iter().map(|(_, took)| took.as_micros()).collect();
+        took.sort_unstable();
+        let at = |percent: usize| took[(took.len() - 1) * percent / 100];
+        let mean_bytes = commits.iter().map(|(bytes, _)| bytes).sum::<usize>() / commits.len();
+        let (p50_us, p99_us, max_us) = (at(50), at(99), at(100));
+        Self { count: commits.len(), mean_bytes, p50_us, p99_us, max_us }
+    }
+
+    fn to_json(&self) -> Value {
+        let Self { count, mean_bytes, .. } = self;
+        let us = [self.p50_us, self.p99_us, self.max_us].map(|us| u64::try_from(us).unwrap_or(0));
+        json!({ "count": count, "mean_bytes": mean_bytes, "p50_us": us[0], "p99_us": us[1], "max_us": us[2] })
+    }
+}
+
+impl core::fmt::Display for Flushes {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { count, mean_bytes, p50_us, p99_us, max_us } = self;
+        write!(f, "p50 {p50_us} us, p99 {p99_us}, longest {max_us}; {count} of {mean_bytes} bytes")
+    }
+}
+
+/// The same writes, each with its flush, to a file that has its blocks.
+fn disk_alone(folder: &str, commits: &[(usize, Duration)]) -> Vec<(usize, Duration)> {
+    let path = format!("{folder}/alone");
+    let bytes: usize = commits.iter().map(|(bytes, _)| bytes).sum();
+    std::fs::write(&path, vec![0; bytes]).expect("there is room");
+    let file = std::fs::File::options().write(true).open(&path).expect("it was just written");
+    file.sync_all().expect("it can be flushed");
+    let longest = commits.iter().map(|(bytes, _)| *bytes).max().unwrap_or(0);
+    let (page, mut offset) = (vec![0x5a; longest], 0);
+    let flush = |(bytes, _): &(usize, Duration)| {
+        let started = Instant::now();
+        file.write_all_at(&page[..*bytes], offset).expect("the disk writes");
+        file.sync_data().expect("the disk flushes");
+        offset += *bytes as u64;
+        (*bytes, started.elapsed())
+    };
+    let alone = commits.iter().map(flush).collect();
+    std::fs::remove_file(&path).expect("it is ours");
+    alone
 }
 
 fn segments(files: &mut Files) -> Vec<String> {
