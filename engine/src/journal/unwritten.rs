@@ -48,11 +48,13 @@ impl Unwritten {
     /// A stream is durable up to a position.
     pub(super) fn forget(&mut self, stream: usize, durable: u64) {
         let OfStream { position, blocks, .. } = &mut self.streams[stream];
+        let mut count = 0;
         while *position < durable {
-            let head = blocks.front().expect("what is durable was given before");
-            blocks.drain(..record::block_count(head));
+            let head = blocks.get(count).expect("what is durable was given before");
+            count += record::block_count(head);
             *position += 1;
         }
+        blocks.drain(..count);
     }
 
     /// Nothing more will be durable: logs and spills what is kept.
