@@ -35,6 +35,7 @@ impl World {
         disk.damage(&place.path, place.offset, bit);
         self.tell(|| format!("damaged: {place:?} bit {bit}"));
         match look(&mut disk) {
+            Err(error) if is_snapshot(self.generation, &place.path) => stops(&place, &error),
             Err(Error::Damage(_)) => self.seen.saw(Event::DamageFound),
             Err(error) => panic!("damage: {place:?} is taken for trouble of the disk: {error}"),
             Ok(found) => self.judge_damaged(&place, &whole, &found),
@@ -59,6 +60,20 @@ impl World {
             );
         }
         self.seen.saw(Event::DamageAbove);
+    }
+
+    /// A snapshot that cannot be read stops nobody: the one before it, or the base, stands in for it.
+    pub(crate) fn lose_snapshot(&mut self, mut disk: Disk, salt: u64) {
+        let is_ours = |(path, _): &(String, u64)| is_snapshot(self.generation, path);
+        let snapshots: Vec<_> = disk.paths().into_iter().filter(is_ours).collect();
+        let Some(which) = salt.checked_rem(snapshots.len() as u64) else { return };
+        let (path, len) = &snapshots[usize::try_from(which).expect("below a length")];
+        let offset = usize::try_from(mix(salt, *len) % len).expect("files are small");
+        let place = Place { path: path.clone(), offset };
+        disk.damage(&place.path, place.offset, 3);
+        let found = look(&mut disk).unwrap_or_else(|error| stops(&place, &error));
+        self.judge(&found);
+        self.seen.saw(Event::SnapshotLost);
     }
 
     /// A byte of a page that is not empty.
@@ -120,6 +135,14 @@ impl World {
         }
         told
     }
+}
+
+fn is_snapshot(generation: u32, path: &str) -> bool {
+    path.starts_with(&format!("{}/shard-", names::folder(generation))) && path.ends_with(".m2s")
+}
+
+fn stops(place: &Place, error: &Error) -> ! {
+    panic!("damage: {place:?} is of a snapshot, and nothing stands in for it: {error}")
 }
 
 fn look(disk: &mut Disk) -> Result<Recovered, Error> {

@@ -268,6 +268,7 @@ impl World {
         let mut disk = self.disk.clone();
         disk.cut_power(Luck::of(dice, &disk));
         let shards = self.plan.shards(salt / 7);
+        self.lose_snapshot(disk.clone(), salt / 3);
         self.look_into(disk, shards, dice.bool());
     }
 

@@ -60,6 +60,7 @@ events! {
     RetoldAlone "one shard fed a recording of its inputs: the same bytes";
     Retold "several shards fed a recording of their inputs: the same bytes";
     Probed "power cut tried, and the process left alive";
+    SnapshotLost "snapshot that cannot be read: another one, or the base, stands in for it";
     DamageFound "damage found";
     DamageHarmless "damage where nobody needs the byte";
     DamageAbove "damage above what anything says was flushed, and cut off";
