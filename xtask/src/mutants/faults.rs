@@ -32,6 +32,8 @@ const KINDS: &[&str] = &[
     "expiry off by one",
     "a ring dropping an answer",
     "an answer sent on A's newer connection",
+    "the flush left out",
+    "a FULFILL sent at write instead of at flush completion",
 ];
 
 /// One fault.
@@ -56,10 +58,12 @@ pub(crate) struct Fault {
 /// What runs to catch a fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Area {
-    /// `codec/`: its own tests, those of the core, the simulation.
+    /// `codec/`: its own tests, those of the core, the simulation of networks.
     Codec,
-    /// `engine/core/`: its own tests, the simulation.
+    /// `engine/core/`: its own tests, both simulations.
     Core,
+    /// `journal/`: its own tests, the simulation of crashes.
+    Journal,
     /// `engine/src/`: the tests of the process.
     Shell,
 }
@@ -70,6 +74,7 @@ impl Fault {
         match () {
             () if self.file.starts_with("codec/src/") => Area::Codec,
             () if self.file.starts_with("engine/core/src/") => Area::Core,
+            () if self.file.starts_with("journal/src/") => Area::Journal,
             () => Area::Shell,
         }
     }
@@ -196,6 +201,7 @@ mod tests {
         for (file, area) in [
             ("codec/src/oer.rs", Area::Codec),
             ("engine/core/src/ring.rs", Area::Core),
+            ("journal/src/writer/stream.rs", Area::Journal),
             ("engine/src/shard/tx.rs", Area::Shell),
         ] {
             assert_eq!(Fault { file: file.into(), ..fault("a", "b") }.area(), area);

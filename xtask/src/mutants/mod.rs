@@ -29,7 +29,7 @@ use copy::Copy;
 use faults::{Area, Fault};
 use judges::{Failure, Judges};
 use results::{Caught, Results, Row, Simulated, Verdict};
-use simulation::Seeds;
+use simulation::{Seeds, Simulation};
 use suite::{Outcome, Ran};
 
 /// What a user can ask for.
@@ -38,7 +38,7 @@ pub(crate) struct Options {
     /// Only the faults whose names begin so, and no result is kept
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// How many seeds of the simulation run over each mutant; none, and it is not built
+    /// How many seeds of each simulation run over each mutant; none, and they are not built
     #[arg(long, default_value_t = 300)]
     seeds: u64,
     /// How many faults are planted at the same time, each in a copy of its own
@@ -157,8 +157,13 @@ impl Planting<'_> {
     /// Runs everything without a fault: how many tests passed, by test binary.
     fn unchanged(&self, faults: &[Fault]) -> Result<BTreeMap<String, usize>> {
         let mut passed = BTreeMap::new();
-        let has = |is_shell: bool| faults.iter().any(|it| (it.area() == Area::Shell) == is_shell);
-        let areas = [(Area::Codec, has(false)), (Area::Shell, has(true))];
+        let has = |area: Area| faults.iter().any(|fault| fault.area() == area);
+        // The tests of the codec are run with those of the core.
+        let areas = [
+            (Area::Codec, has(Area::Codec) || has(Area::Core)),
+            (Area::Journal, has(Area::Journal)),
+            (Area::Shell, has(Area::Shell)),
+        ];
         for (area, _) in areas.into_iter().filter(|(_, needed)| *needed) {
             let Outcome::Ran(all) = suite::run(&self.copy, area)? else {
                 return Err("the unchanged copy does not compile".into());
@@ -171,10 +176,15 @@ impl Planting<'_> {
                 passed.insert(ran.name, ran.passed);
             }
         }
-        if has(false) && self.seeds > 0 {
-            match simulation::run(&self.copy, self.seeds, |_| true)? {
-                Seeds::Passed => println!("unchanged: {} seeds passed", self.seeds),
-                other => return Err(format!("the unchanged copy fails in simulation: {other:?}")),
+        for simulation in [Simulation::Networks, Simulation::Crashes] {
+            let is_needed = faults.iter().any(|fault| simulation.meets(fault.area()));
+            if !is_needed || self.seeds == 0 {
+                continue;
+            }
+            let name = simulation.name();
+            match simulation::run(&self.copy, simulation, self.seeds, |_| true)? {
+                Seeds::Passed => println!("unchanged: {name}: {} seeds passed", self.seeds),
+                other => return Err(format!("the unchanged copy fails in {name}: {other:?}")),
             }
         }
         Ok(passed)
@@ -183,35 +193,37 @@ impl Planting<'_> {
     /// Plants one fault and says what became of it.
     fn plant(&self, fault: &Fault) -> Result<Row> {
         let started = Instant::now();
-        let (verdict, caught, uncounted, simulated) =
-            self.copy.with(fault, || match suite::run(&self.copy, fault.area())? {
-                Outcome::NotCompiled(error) => {
-                    println!("{}: {error}", fault.name);
-                    Ok((Verdict::NotCompiled, Vec::new(), 0, Simulated::NotRun))
-                }
-                Outcome::Ran(all) => {
-                    let (caught, uncounted) = self.judge(&all);
-                    let simulated = self.simulate(fault)?;
-                    let is_caught = !caught.is_empty() || simulated.is_caught();
-                    let verdict = match (is_caught, uncounted) {
-                        (true, _) => Verdict::Killed,
-                        (false, 0) => Verdict::Survived,
-                        (false, _) => Verdict::FailedOtherwise,
-                    };
-                    Ok((verdict, caught, uncounted, simulated))
-                }
-            })?;
-        Ok(Row {
+        let row = Row {
             name: fault.name.clone(),
             kind: fault.kind.clone(),
             file: fault.file.clone(),
             breaks: fault.breaks.clone(),
-            verdict,
-            caught,
-            uncounted,
-            simulated,
-            seconds: started.elapsed().as_secs(),
-        })
+            verdict: Verdict::NotCompiled,
+            caught: Vec::new(),
+            uncounted: 0,
+            simulated: Simulated::NotRun,
+            crashed: Simulated::NotRun,
+            seconds: 0,
+        };
+        let row = self.copy.with(fault, || match suite::run(&self.copy, fault.area())? {
+            Outcome::NotCompiled(error) => {
+                println!("{}: {error}", fault.name);
+                Ok(row)
+            }
+            Outcome::Ran(all) => {
+                let (caught, uncounted) = self.judge(&all);
+                let simulated = self.simulate(fault, Simulation::Networks)?;
+                let crashed = self.simulate(fault, Simulation::Crashes)?;
+                let row = Row { caught, uncounted, simulated, crashed, ..row };
+                let verdict = match (!row.caught.is_empty() || row.is_simulated(), uncounted) {
+                    (true, _) => Verdict::Killed,
+                    (false, 0) => Verdict::Survived,
+                    (false, _) => Verdict::FailedOtherwise,
+                };
+                Ok(Row { verdict, ..row })
+            }
+        })?;
+        Ok(Row { seconds: started.elapsed().as_secs(), ..row })
     }
 
     /// Who caught it, and how many tests failed otherwise.
@@ -227,13 +239,14 @@ impl Planting<'_> {
         (caught, uncounted)
     }
 
-    /// What the simulation says. Faults of the shell are not in it: it has a shell of its own.
-    fn simulate(&self, fault: &Fault) -> Result<Simulated> {
-        if fault.area() == Area::Shell || self.seeds == 0 {
+    /// What a simulation says. Faults of the shell are in none: they have shells of their own.
+    fn simulate(&self, fault: &Fault, simulation: Simulation) -> Result<Simulated> {
+        if !simulation.meets(fault.area()) || self.seeds == 0 {
             return Ok(Simulated::NotRun);
         }
-        let caught = |failure: &Failure| self.caught("m2-sim", failure);
-        Ok(match simulation::run(&self.copy, self.seeds, |it| caught(it).is_some())? {
+        let caught = |failure: &Failure| self.caught(simulation.name(), failure);
+        let seeds = simulation::run(&self.copy, simulation, self.seeds, |it| caught(it).is_some())?;
+        Ok(match seeds {
             Seeds::NotCompiled(error) => return Err(format!("the simulation: {error}")),
             Seeds::Passed => Simulated::Passed,
             Seeds::Cut => Simulated::FailedOtherwise,

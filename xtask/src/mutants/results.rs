@@ -24,7 +24,7 @@ pub(crate) struct Results {
     pub(crate) commit: String,
     pub(crate) date: String,
     pub(crate) seconds: u64,
-    /// How many seeds of the simulation ran over each mutant, until one failed.
+    /// How many seeds of each simulation ran over each mutant, until one failed.
     pub(crate) seeds: u64,
     /// How many tests of each test binary passed in the unchanged copy.
     pub(crate) unchanged: BTreeMap<String, usize>,
@@ -44,12 +44,14 @@ pub(crate) struct Row {
     /// Tests that failed without an assertion about money or answers, and binaries that never
     /// reported.
     pub(crate) uncounted: usize,
-    /// What the simulation says by itself.
+    /// What the simulation of networks says by itself.
     pub(crate) simulated: Simulated,
+    /// What the simulation of crashes says by itself.
+    pub(crate) crashed: Simulated,
     pub(crate) seconds: u64,
 }
 
-/// What the simulation says of a mutant.
+/// What a simulation says of a mutant.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Simulated {
@@ -64,8 +66,20 @@ pub(crate) enum Simulated {
 }
 
 impl Simulated {
-    pub(crate) fn is_caught(&self) -> bool {
+    fn is_caught(&self) -> bool {
         matches!(self, Self::Caught(_))
+    }
+
+    /// As the page has it.
+    fn cell(&self) -> String {
+        match self {
+            Self::Caught(Caught { test, says, .. }) => {
+                format!("{test}: {}", says.replace('|', "\\|").replace('`', "'"))
+            }
+            Self::Passed => "passes".into(),
+            Self::FailedOtherwise => "fails otherwise".into(),
+            Self::NotRun => "has no such code".into(),
+        }
     }
 }
 
@@ -121,12 +135,16 @@ impl Results {
         let planted = self.mutants.len();
         let tests: usize = self.unchanged.values().sum();
         let Self { seeds, seconds, .. } = self;
-        let ran = |row: &&Row| !matches!(row.simulated, Simulated::NotRun);
-        let simulated = self.mutants.iter().filter(ran).count();
-        let alone = self.mutants.iter().filter(|row| row.simulated.is_caught()).count();
+        let alone = |of: fn(&Row) -> &Simulated| {
+            let met = self.mutants.iter().filter(|row| !matches!(of(row), Simulated::NotRun));
+            let caught = met.clone().filter(|row| of(row).is_caught());
+            format!("{} of {}", caught.count(), met.count())
+        };
+        let (networks, crashes) = (alone(|row| &row.simulated), alone(|row| &row.crashed));
         format!(
-            "{} of {planted} planted mutants killed, {alone} of {simulated} by {seeds} seeds of the \
-             simulation alone; the unchanged copy passed {tests} tests and the seeds; {seconds} s",
+            "{} of {planted} planted mutants killed, {networks} by {seeds} seeds of networks alone and \
+             {crashes} by {seeds} seeds of crashes alone; the unchanged copy passed {tests} tests and \
+             the seeds; {seconds} s",
             planted - self.survived(),
         )
     }
@@ -140,7 +158,7 @@ impl Results {
              [faults.toml](faults.toml) has what was planted, [judges.toml](judges.toml) which \
              assertions count, [results.json](results.json) every test that failed.\n\n\
              | fault | what goes wrong | outcome | tests that catch it | the first of them | \
-             the simulation alone |\n|---|---|---|---|---|---|\n",
+             networks alone | crashes alone |\n|---|---|---|---|---|---|---|\n",
             self.commit,
             self.date,
             self.sentence()
@@ -159,16 +177,16 @@ impl Row {
             format!("`{}` at {}", caught.test.trim_end_matches(" - should panic"), caught.at)
         });
         let Self { name, breaks, verdict, .. } = self;
-        let simulated = match &self.simulated {
-            Simulated::Caught(Caught { test, says, .. }) => {
-                format!("{test}: {}", says.replace('|', "\\|").replace('`', "'"))
-            }
-            Simulated::Passed => "passes".into(),
-            Simulated::FailedOtherwise => "fails otherwise".into(),
-            Simulated::NotRun => "has no such code".into(),
-        };
+        let (networks, crashes) = (self.simulated.cell(), self.crashed.cell());
         let catchers = self.catchers();
-        format!("| {name}{kind} | {breaks} | {verdict} | {catchers} | {first} | {simulated} |\n")
+        format!(
+            "| {name}{kind} | {breaks} | {verdict} | {catchers} | {first} | {networks} | {crashes} |\n"
+        )
+    }
+
+    /// A simulation caught it.
+    pub(crate) fn is_simulated(&self) -> bool {
+        self.simulated.is_caught() || self.crashed.is_caught()
     }
 
     /// Each test binary with the number of its tests that caught it.
@@ -186,12 +204,13 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, verdict, seconds, .. } = self;
         write!(f, "{verdict:<16} {name} ({seconds} s) {}", self.catchers().replace("<br>", ", "))?;
-        match &self.simulated {
-            Simulated::Caught(caught) => write!(f, "; simulation: {}", caught.says),
-            Simulated::Passed => write!(f, "; simulation: passes"),
-            Simulated::FailedOtherwise => write!(f, "; simulation: fails otherwise"),
-            Simulated::NotRun => Ok(()),
+        for (what, simulated) in [("networks", &self.simulated), ("crashes", &self.crashed)] {
+            match simulated {
+                Simulated::NotRun => {}
+                told => write!(f, "; {what}: {}", told.cell())?,
+            }
         }
+        Ok(())
     }
 }
 
@@ -228,6 +247,7 @@ mod tests {
             caught: caught.collect(),
             uncounted: 0,
             simulated: Simulated::Passed,
+            crashed: Simulated::NotRun,
             seconds: 3,
         }
     }
@@ -259,7 +279,7 @@ mod tests {
         assert_eq!(
             line,
             "| a-name<br>*rounding up* | a unit is made | killed | m2-core packets: 2 | \
-             `test_0` at x.rs:7 | passes |\n"
+             `test_0` at x.rs:7 | passes | has no such code |\n"
         );
     }
 

@@ -1,4 +1,4 @@
-//! The simulation as a judge: the same seeds over every mutant, until one fails.
+//! The simulations as judges: the same seeds over every mutant, until one fails.
 //!
 //! It says on one line which seed failed, what was said and where; that is all that is waited for, as
 //! the history of a mutant need not be shrunk.
@@ -7,6 +7,7 @@ use std::fs;
 use std::process::Command;
 
 use super::copy::Copy;
+use super::faults::Area;
 use super::judges::{Failure, Panic};
 use super::suite::{self, Ended};
 use crate::Result;
@@ -15,6 +16,41 @@ use crate::Result;
 const PACKAGE: &str = "m2-sim";
 /// How many seeds may fail by something that does not count before the next is not looked at.
 const LOOKS_MAX: usize = 4;
+
+/// One of the two.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Simulation {
+    /// Whole networks.
+    Networks,
+    /// One switch, its journal and its disk, killed at any moment.
+    Crashes,
+}
+
+impl Simulation {
+    /// What it is called where a mutant is caught by it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Networks => "m2-sim",
+            Self::Crashes => "m2-sim crash",
+        }
+    }
+
+    /// Whether code of this area decides anything in it.
+    pub(crate) fn meets(self, area: Area) -> bool {
+        match self {
+            Self::Networks => matches!(area, Area::Codec | Area::Core),
+            Self::Crashes => matches!(area, Area::Core | Area::Journal),
+        }
+    }
+
+    /// Its scene with a power cut after every step stays out: it takes longer than the seeds.
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Networks => &[],
+            Self::Crashes => &["crash", "--sweep", "none"],
+        }
+    }
+}
 
 /// What the seeds said of a mutant.
 #[derive(Debug)]
@@ -29,13 +65,18 @@ pub(crate) enum Seeds {
     Cut,
 }
 
-/// Builds the simulation in the copy and runs `count` seeds. `counts` judges a seed that failed: if
+/// Builds a simulation in the copy and runs `count` seeds. `counts` judges a seed that failed: if
 /// it does not count, the seeds after it go on.
 ///
 /// # Errors
 ///
 /// When cargo or the simulation cannot be started.
-pub(crate) fn run(copy: &Copy, count: u64, counts: impl Fn(&Failure) -> bool) -> Result<Seeds> {
+pub(crate) fn run(
+    copy: &Copy,
+    simulation: Simulation,
+    count: u64,
+    counts: impl Fn(&Failure) -> bool,
+) -> Result<Seeds> {
     let arguments = ["build", "--package", PACKAGE, "--bin", PACKAGE];
     if let Err(error) = suite::build(copy, &arguments)? {
         return Ok(Seeds::NotCompiled(error));
@@ -45,9 +86,10 @@ pub(crate) fn run(copy: &Copy, count: u64, counts: impl Fn(&Failure) -> bool) ->
     let mut from = 1;
     while from <= count && failed.len() < LOOKS_MAX {
         let mut command = Command::new(copy.target().join("debug").join(PACKAGE));
-        command.current_dir(copy.root()).args(["--from", &from.to_string()]);
-        command.args(["--seeds", &(count - from + 1).to_string(), "--save"]).arg(&history);
-        let (output, ended) = suite::output_of(copy, PACKAGE, &mut command, has_failed)?;
+        command.current_dir(copy.root()).args(simulation.arguments());
+        command.args(["--from", &from.to_string(), "--seeds", &(count - from + 1).to_string()]);
+        command.arg("--found").arg(&history);
+        let (output, ended) = suite::output_of(copy, simulation.name(), &mut command, has_failed)?;
         match (failure(&output), ended) {
             (Some((seed, failure)), _) => {
                 from = seed + 1;

@@ -54,6 +54,7 @@ fn packages(area: Area) -> &'static [&'static str] {
     match area {
         Area::Codec => &["m2-codec", "m2-core"],
         Area::Core => &["m2-core"],
+        Area::Journal => &["m2-journal"],
         Area::Shell => &["m2-engine"],
     }
 }
