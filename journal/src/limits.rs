@@ -40,6 +40,15 @@ pub const SEGMENT_BYTES_MAX: u64 = 4 << 30;
 /// is kept for all that is in flight. It is little beside what a FULFILL of a `sync` account may wait.
 pub const PACK_NS: u64 = 20_000_000;
 
+/// When nothing else is written for so long (nanoseconds), a batch without records tells which FULFILLs
+/// were handed out since the last one, if any were: else a process that is killed while it has nothing
+/// to do would list them as perhaps undelivered.
+pub const GIVEN_NS: u64 = 100_000_000;
+
+/// How often the writer looks for that after a commit: after [`GIVEN_NS`], and each time after twice as
+/// long as the time before. A peer that has not read after 25 s has its FULFILLs told by the next batch.
+pub const GIVEN_LOOKS_MAX: u32 = 8;
+
 /// Packets of one shard in flight that [`RESERVE_BYTES_DEFAULT`] is enough for.
 pub const IN_FLIGHT_RESERVED: u64 = 1 << 16;
 

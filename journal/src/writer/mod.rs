@@ -237,7 +237,7 @@ impl Writer {
         let index = self.under_way.iter().position(|(each, _)| *each == id);
         let (_, task) = self.under_way.swap_remove(index.expect("a request is done once"));
         match result {
-            Ok(buffer) => self.succeeded(task, buffer),
+            Ok(buffer) => self.succeeded(now_ns, task, buffer),
             Err(error) => self.went_wrong(now_ns, task, &error),
         }
     }
@@ -339,7 +339,7 @@ impl Writer {
         &mut self.streams[usize::from(stream.0)]
     }
 
-    fn succeeded(&mut self, task: Task, buffer: Option<Vec<u8>>) {
+    fn succeeded(&mut self, now_ns: u64, task: Task, buffer: Option<Vec<u8>>) {
         match task {
             Task::Prepare(stream) => {
                 self.streams[stream].segments.prepared();
@@ -355,7 +355,7 @@ impl Writer {
             // After a failure nothing counts as durable any more, though the disk may say so.
             _ if self.failed.is_some() => {}
             Task::Open(stream) => self.streams[stream].segments.opened(),
-            Task::Commit(stream) => self.streams[stream].committed(buffer),
+            Task::Commit(stream) => self.streams[stream].committed(now_ns, buffer),
             Task::Mark(stream) => self.streams[stream].marked(),
         }
     }

@@ -10,7 +10,7 @@ use super::{Settings, Trouble};
 use crate::batch;
 use crate::hash::Hash;
 use crate::layout::Block;
-use crate::limits::PACK_NS;
+use crate::limits::{GIVEN_LOOKS_MAX, GIVEN_NS, PACK_NS};
 use crate::op::Op;
 use crate::record;
 use crate::slot;
@@ -36,6 +36,11 @@ pub(super) struct Stream {
     given: Vec<u64>,
     /// `given` has something that no batch tells.
     is_given_news: bool,
+    /// Since when that has been all there is to write.
+    news_since_ns: Option<u64>,
+    /// When to look next for what was handed out, and how often that was done since the last commit.
+    look_ns: Option<u64>,
+    looks: u32,
     /// The last position written to a slot, and which slot is next.
     mark: Mark,
     spare: Vec<Vec<u8>>,
@@ -74,6 +79,9 @@ impl Stream {
             durable: 0,
             given: vec![0; stream.shards],
             is_given_news: false,
+            news_since_ns: None,
+            look_ns: None,
+            looks: 0,
             mark: Mark::default(),
             spare: Vec::new(),
         }
@@ -104,7 +112,12 @@ impl Stream {
         settings: &Settings,
         is_finishing: bool,
     ) -> Option<Op> {
-        if self.commit.is_some() || !self.is_due(now_ns, settings, is_finishing) {
+        if self.commit.is_some() {
+            return None;
+        }
+        self.look(now_ns);
+        self.tell_given(now_ns, settings, is_finishing);
+        if !self.is_due(now_ns, settings, is_finishing) {
             return None;
         }
         let next = self.full.front().unwrap_or(&self.open);
@@ -123,8 +136,9 @@ impl Stream {
         }
     }
 
-    pub(super) fn committed(&mut self, buffer: Option<Vec<u8>>) {
+    pub(super) fn committed(&mut self, now_ns: u64, buffer: Option<Vec<u8>>) {
         let commit = self.commit.take().expect("a commit was under way");
+        (self.look_ns, self.looks) = (Some(now_ns + GIVEN_NS), 0);
         self.durable = commit.end;
         self.segments.committed();
         self.spare.extend(buffer.filter(|_| self.spare.len() < SPARE_MAX));
@@ -193,8 +207,9 @@ impl Stream {
     pub(super) fn wake_ns(&self, settings: &Settings) -> Option<u64> {
         let commit = match self.commit {
             Some(commit) => Some(commit.began_ns + settings.slow_ns),
-            None if self.open.is_empty() => None,
-            None => Some(self.open.first_ns + self.wait_ns(settings)),
+            None if !self.open.is_empty() => Some(self.open.first_ns + self.wait_ns(settings)),
+            None if self.is_short(settings) => None,
+            None => self.news_since_ns.map(|since_ns| since_ns + GIVEN_NS).or(self.look_ns),
         };
         commit.into_iter().chain(self.segments.wake_ns()).min()
     }
@@ -224,14 +239,40 @@ impl Stream {
         self.full.push_back(full);
     }
 
+    /// Begins a batch without records if what was handed out is all that is to be told, and has been for
+    /// [`GIVEN_NS`]: once, as it is no news then. It is not worth a page while room is short.
+    fn tell_given(&mut self, now_ns: u64, settings: &Settings, is_finishing: bool) {
+        if !self.is_given_news || !self.full.is_empty() || !self.open.is_empty() {
+            self.news_since_ns = None;
+            return;
+        }
+        let since_ns = *self.news_since_ns.get_or_insert(now_ns);
+        let is_time = now_ns >= since_ns + GIVEN_NS && !self.is_short(settings);
+        if is_finishing || is_time {
+            self.open.push_nothing(self.stream.shards);
+            (self.open.first_ns, self.open.is_urgent) = (now_ns, true);
+        }
+    }
+
+    /// Whoever drives the writer is to look for what was handed out, as nobody wakes it for that.
+    fn look(&mut self, now_ns: u64) {
+        if self.look_ns.is_some_and(|look_ns| look_ns <= now_ns) {
+            self.looks += 1;
+            let is_on = self.looks < GIVEN_LOOKS_MAX && !self.is_all_given();
+            self.look_ns = is_on.then_some(now_ns + (GIVEN_NS << self.looks));
+        }
+    }
+
+    /// Every FULFILL that may go was handed out.
+    fn is_all_given(&self) -> bool {
+        self.given.iter().all(|given| *given >= self.durable)
+    }
+
     /// Whether the next chunk is to be written now. What somebody waits for never waits, unless room is
     /// short: then a page is not begun for a single record, see [`PACK_NS`].
-    fn is_due(&mut self, now_ns: u64, settings: &Settings, is_finishing: bool) -> bool {
+    fn is_due(&self, now_ns: u64, settings: &Settings, is_finishing: bool) -> bool {
         if !self.full.is_empty() {
             return true;
-        }
-        if is_finishing && self.open.is_empty() && self.is_given_news {
-            self.open.push_nothing(self.stream.shards);
         }
         let chunk = &self.open;
         if chunk.is_empty() {

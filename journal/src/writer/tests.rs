@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::batch::{Batch, Head};
 use crate::layout::BatchHead;
-use crate::limits::{IN_FLIGHT_RESERVED, PACK_NS};
+use crate::limits::{GIVEN_NS, IN_FLIGHT_RESERVED, PACK_NS};
 use crate::memory::Memory;
 use crate::names::{self, SegmentName};
 use crate::op::perform;
@@ -251,6 +251,69 @@ fn what_was_handed_out_is_told_by_the_next_batch_and_by_an_empty_last_one() {
     assert!(writer.is_finished());
     let given: Vec<_> = read(&mut disk, SHARD, 2).into_iter().map(|(_, given, _)| given).collect();
     assert_eq!(given, [[0, 0], [0, 1], [0, 2]]);
+}
+
+#[test]
+fn what_was_handed_out_is_told_once_when_nothing_else_comes() {
+    let (mut writer, mut disk) = writer(2, small());
+    writer.append(0, SHARD, &sync(0));
+    settle(&mut writer, &mut disk, 0);
+    writer.delivered(SHARD, SHARD, 1);
+    settle(&mut writer, &mut disk, 7);
+    assert_eq!(writer.wake_ns(), Some(7 + GIVEN_NS));
+    settle(&mut writer, &mut disk, 6 + GIVEN_NS);
+    assert_eq!(read(&mut disk, SHARD, 2).len(), 1);
+    settle(&mut writer, &mut disk, 7 + GIVEN_NS);
+    let told = read(&mut disk, SHARD, 2).pop().unwrap();
+    assert_eq!((told.0.records, told.1), (0, vec![1, 0]));
+    assert_eq!((writer.durable(SHARD), marked(&disk, SHARD)), (1, 1));
+    // An hour later it is the last one still.
+    settle(&mut writer, &mut disk, 3_600_000_000_000);
+    assert_eq!(read(&mut disk, SHARD, 2).len(), 2);
+    assert_eq!(read(&mut disk, ShardId(1), 2).len(), 0);
+    // The next record follows it.
+    writer.append(0, SHARD, &sync(1));
+    settle(&mut writer, &mut disk, 3_600_000_000_000);
+    assert_eq!(read(&mut disk, SHARD, 2).len(), 3);
+}
+
+/// Whoever drives the writer tells it what was handed out only when it has something to do.
+#[test]
+fn after_a_commit_it_looks_for_what_was_handed_out_less_and_less_often() {
+    let (mut writer, mut disk) = writer(1, small());
+    writer.append(0, SHARD, &sync(0));
+    settle(&mut writer, &mut disk, 0);
+    let mut looked = Vec::new();
+    while let Some(wake_ns) = writer.wake_ns() {
+        settle(&mut writer, &mut disk, wake_ns);
+        looked.push(wake_ns / GIVEN_NS);
+    }
+    assert_eq!(looked, [1, 3, 7, 15, 31, 63, 127, 255]);
+    assert_eq!(read(&mut disk, SHARD, 1).len(), 1, "there was nothing to tell");
+    writer.append(0, SHARD, &sync(1));
+    settle(&mut writer, &mut disk, 0);
+    writer.delivered(SHARD, SHARD, 2);
+    settle(&mut writer, &mut disk, GIVEN_NS);
+    settle(&mut writer, &mut disk, 2 * GIVEN_NS);
+    assert_eq!(read(&mut disk, SHARD, 1).len(), 3);
+    settle(&mut writer, &mut disk, 3 * GIVEN_NS);
+    assert_eq!(writer.wake_ns(), None, "all was handed out and told");
+}
+
+#[test]
+fn an_empty_batch_takes_no_room_that_is_short() {
+    let (mut writer, mut disk) = writer(1, Settings { reserve_bytes: 1 << 20, ..small() });
+    let (id, op) = writer.next_op(0).unwrap();
+    finish_op(&mut writer, &mut disk, 0, id, op);
+    writer.append(0, SHARD, &sync(0));
+    let (id, _) = writer.next_op(0).unwrap();
+    writer.done(0, id, Err(io::ErrorKind::StorageFull.into()));
+    let (id, op) = next_commit(&mut writer, &mut disk, PACK_NS).unwrap();
+    finish_op(&mut writer, &mut disk, PACK_NS, id, op);
+    writer.delivered(SHARD, SHARD, 1);
+    for now_ns in [GIVEN_NS, 3 * GIVEN_NS, 5 * GIVEN_NS] {
+        assert!(next_commit(&mut writer, &mut disk, now_ns).is_none());
+    }
 }
 
 #[test]
