@@ -87,6 +87,7 @@ pub fn begin_generation(
     storage.rename(&temporary, &folder).map_err(Error::io(&folder))?;
     storage.sync_folder("").map_err(Error::io(""))?;
     let mut writer = Writer::new(base.generation, shards, hash, settings);
+    writer.set_owners(accounts.iter().map(|entry| entry.shard).collect());
     for generation in generations(storage)? {
         if generation < base.generation {
             let folder = names::folder(generation);

@@ -126,6 +126,8 @@ enum Task {
 #[derive(Debug)]
 pub struct Writer {
     settings: Settings,
+    /// By account, its shard; what is not known may be any.
+    owners: Vec<ShardId>,
     streams: Vec<Stream>,
     snapshots: Snapshots,
     retired: Retired,
@@ -170,6 +172,7 @@ impl Writer {
             Stream::new(stream, base, settings.segment_bytes, commit_max)
         };
         Self {
+            owners: Vec::new(),
             streams: (0..shards).map(stream).collect(),
             snapshots: Snapshots::new(generation, shards),
             retired: Retired::new(settings.retention),
@@ -191,7 +194,7 @@ impl Writer {
     /// If the blocks end within a record.
     pub fn append(&mut self, now_ns: u64, stream: ShardId, blocks: &[Block]) {
         if self.failed.is_none() {
-            self.stream(stream).append(now_ns, blocks);
+            self.streams[usize::from(stream.0)].append(now_ns, blocks, &self.owners);
         }
     }
 
@@ -204,8 +207,23 @@ impl Writer {
     /// Takes an image of a shard, to be written as a snapshot once every position that it names is
     /// durable. One at a time: `false` if the shard's last one is still on its way, and this one is
     /// dropped.
-    pub fn snapshot(&mut self, image: ShardImage) -> bool {
+    ///
+    /// # Panics
+    ///
+    /// If it names another number of streams than there are.
+    pub fn snapshot(&mut self, mut image: ShardImage) -> bool {
+        assert!(image.applied.len() == self.streams.len(), "it names a position of each stream");
+        for (stream, applied) in self.streams.iter_mut().zip(&mut image.applied) {
+            *applied = stream.raise(image.shard, *applied);
+        }
         self.snapshots.take(image)
+    }
+
+    /// Which shard owns each account, by their numbers: so a shard that has no leg in a stream keeps none
+    /// of it.
+    pub(crate) fn set_owners(&mut self, owners: Vec<ShardId>) {
+        assert!(owners.iter().all(|shard| usize::from(shard.0) < self.streams.len()), "shards are");
+        self.owners = owners;
     }
 
     /// Files of an earlier generation, and the folder that they are all of: they go as the settings

@@ -3,6 +3,11 @@
 //! The two newest snapshots of each shard are kept, with all records that the older one of them lacks:
 //! if any one file turns out to be damaged, the one before it and a longer replay stand in for it.
 //!
+//! A shard tells how far it has come in a stream when it takes a leg of it, or a FULFILL goes; one that
+//! has no account there tells nothing, ever. So the writer looks whose legs it is given, and takes a
+//! shard to be as far as the stream is durable if nothing but legs of others follows what it has told.
+//! That changes no word: the image holds, of the records below, all legs of the shard, as there are none.
+//!
 //! Invariants: a snapshot is written only when every position that it names is durable; a segment is
 //! retired only when the snapshots before the newest of all shards are past it and everything in it has
 //! been handed out; a snapshot, only when two newer ones of its shard are on the disk.

@@ -34,6 +34,10 @@ pub(super) struct Stream {
     durable: u64,
     /// By shard: FULFILLs of records below have been handed out.
     given: Vec<u64>,
+    /// By shard: after the last record with an incoming leg of one of its accounts. 0: there is none.
+    legs: Vec<u64>,
+    /// By shard: up to where its snapshots hold those legs, as far as was said.
+    reached: Vec<u64>,
     /// `given` has something that no batch tells.
     is_given_news: bool,
     /// Since when that has been all there is to write.
@@ -78,6 +82,8 @@ impl Stream {
             commit: None,
             durable: 0,
             given: vec![0; stream.shards],
+            legs: vec![0; stream.shards],
+            reached: vec![0; stream.shards],
             is_given_news: false,
             news_since_ns: None,
             look_ns: None,
@@ -87,13 +93,47 @@ impl Stream {
         }
     }
 
-    pub(super) fn append(&mut self, now_ns: u64, mut blocks: &[Block]) {
+    /// `owners`: by account, its shard.
+    pub(super) fn append(&mut self, now_ns: u64, mut blocks: &[Block], owners: &[ShardId]) {
         while let Some(head) = blocks.first() {
             let (record, rest) = blocks
                 .split_at_checked(record::block_count(head))
                 .expect("a record comes with all of its blocks");
             self.push(now_ns, record);
+            self.note_leg(head, owners);
             blocks = rest;
+        }
+    }
+
+    /// Whose account the record just appended has an incoming leg of. An account that nobody is known to
+    /// own may be any shard's.
+    fn note_leg(&mut self, head: &Block, owners: &[ShardId]) {
+        let Ok(pair) = record::pair(head) else { return };
+        let end = self.open.end();
+        match owners.get(pair.account_in.get() as usize) {
+            Some(shard) => self.legs[usize::from(shard.0)] = end,
+            None => self.legs.fill(end),
+        }
+    }
+
+    /// Of a shard that has taken the incoming legs of records below `applied`: how far that is said as
+    /// well, which is to the durable position if nothing but records of others follows, and never less
+    /// than was said before, as there was no leg between either.
+    pub(super) fn raise(&mut self, shard: ShardId, applied: u64) -> u64 {
+        let index = usize::from(shard.0);
+        let is_rest_of_others = self.legs[index] <= applied;
+        let raised = if is_rest_of_others { applied.max(self.durable) } else { applied };
+        self.reached[index] = self.reached[index].max(raised);
+        self.reached[index]
+    }
+
+    /// The same of what was handed out, for the next batches.
+    fn raise_given(&mut self) {
+        let end = self.open.end();
+        for (given, legs) in self.given.iter_mut().zip(&self.legs) {
+            if *legs <= *given {
+                *given = end;
+            }
         }
     }
 
@@ -167,14 +207,13 @@ impl Stream {
 
     /// Tells of each segment all of whose records are below `past` and were handed out.
     pub(super) fn retire_below(&mut self, past: u64, retire: impl FnMut(String)) {
-        let given = self.given.iter().copied().min().unwrap_or(0);
+        let given = self.all_given();
         self.segments.retire_below(past.min(given), retire);
     }
 
     /// A segment is full, all in it was handed out, and it has not been retired yet.
     pub(super) fn waits_for_snapshots(&self) -> bool {
-        let given = self.given.iter().copied().min().unwrap_or(0);
-        self.segments.oldest_closed_end().is_some_and(|end| end <= given)
+        self.segments.oldest_closed_end().is_some_and(|end| end <= self.all_given())
     }
 
     pub(super) fn durable(&self) -> u64 {
@@ -229,6 +268,7 @@ impl Stream {
 
     /// Seals the open chunk and begins another.
     fn close(&mut self) {
+        self.raise_given();
         let (open, moment) = self.open_and_moment();
         open.seal(moment);
         let buffer = self.spare.pop();
@@ -265,7 +305,13 @@ impl Stream {
 
     /// Every FULFILL that may go was handed out.
     fn is_all_given(&self) -> bool {
-        self.given.iter().all(|given| *given >= self.durable)
+        self.all_given() >= self.durable
+    }
+
+    /// FULFILLs of all records below were handed out, whosever they are.
+    fn all_given(&self) -> u64 {
+        let waiting = self.given.iter().zip(&self.legs).filter(|(given, legs)| given < legs);
+        waiting.map(|(given, _)| *given).min().unwrap_or_else(|| self.open.end())
     }
 
     /// Whether the next chunk is to be written now. What somebody waits for never waits, unless room is

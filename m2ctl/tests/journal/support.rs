@@ -257,6 +257,15 @@ impl Switch {
         self.money(Record::Reversed, name, key, amount);
     }
 
+    /// The peer paid, and the account's shard has never been told of another's stream.
+    pub(crate) fn credit_untold(&mut self, name: &str, key: Key, amount: u64) {
+        self.now_ms += 1;
+        let account = self.id(name);
+        let applied = vec![0; self.appended.len()].into();
+        let money = MoneyRecord { account, key, amount, at_ms: self.now_ms, applied };
+        self.append(name, &Record::Credited(money));
+    }
+
     fn money(&mut self, kind: fn(MoneyRecord) -> Record, name: &str, key: Key, amount: u64) {
         self.now_ms += 1;
         let (account, at_ms) = (self.id(name), self.now_ms);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use fastrand::Rng;
-use m2_core::record::Record;
+use m2_core::record::{Key, Record};
 use m2_journal::recover::{Options, Recovered, inspect};
 use m2_journal::{Error, Retention, hash};
 
@@ -29,6 +29,28 @@ fn any_history_that_was_written_is_found_good() {
             assert_eq!(generation["identities"], "hold", "seed {seed}: {report:#}");
         }
     }
+}
+
+/// Bob's shard has no leg in any stream but what goes out of its own. Its snapshots name all the same
+/// how far streams were durable; its credits, what it was told.
+#[test]
+fn a_credit_may_name_less_than_the_snapshot_before_it() {
+    let folder = Folder::new();
+    let mut switch = Switch::start(folder.path(), &[("alice", 0), ("bob", 1)]);
+    for number in 0..20 {
+        switch.pair(("alice", 100), ("bob", 10), [number; 16]);
+        switch.settle();
+        if number % 8 == 4 {
+            switch.snapshot();
+            switch.credit_untold("bob", Key([number; 16]), 5);
+        }
+    }
+    switch.stop();
+    let ran = run("verify", folder.path(), &[]);
+    assert_eq!(ran.status, 0, "{ran:#?}");
+    let now = recovered(&folder).unwrap();
+    let balances = now.accounts.iter().map(|it| it.image.words.balance - it.image.words.prepaid);
+    assert_eq!(balances.collect::<Vec<_>>(), [2_000, -200 - 10]);
 }
 
 /// Whatever byte changes: it is found, or a start comes to the same words without it.

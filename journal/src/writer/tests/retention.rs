@@ -166,3 +166,110 @@ fn images_are_wanted_while_room_is_short_and_they_would_make_some() {
     writer.delivered(SHARD, SHARD, number + 7);
     assert!(!writer.wants_images());
 }
+
+/// A pair whose PREPARE came from this account.
+fn pair_from(account: u8) -> [Block; 1] {
+    let mut block = sync(0);
+    block[0][48] = account;
+    block
+}
+
+#[test]
+fn a_shard_without_a_leg_in_a_stream_holds_nothing_of_it_back() {
+    let (mut writer, mut disk) = writer(2, deleting());
+    writer.set_owners(vec![SHARD, ShardId(1)]);
+    for _ in 0..7 {
+        writer.append(0, SHARD, &pair_from(0));
+        settle(&mut writer, &mut disk, 0);
+    }
+    // Neither takes a leg of the other's stream, nor says anything about it.
+    writer.delivered(SHARD, SHARD, 7);
+    for shard in [0, 1, 0, 1] {
+        let mut own = image(ShardId(shard), &[7, 0]);
+        own.applied[0] = if shard == 0 { 7 } else { 0 };
+        assert!(writer.snapshot(own));
+        settle(&mut writer, &mut disk, 0);
+    }
+    assert_eq!(segments(&disk, SHARD), [3]);
+    let told = disk.files.get_mut("generation-00000001/shard-001-00000002.m2s").unwrap();
+    let (_, told) = crate::image::decode_snapshot(told).unwrap();
+    assert_eq!((told.appended, told.applied), (0, vec![7, 0]));
+    writer.append(0, SHARD, &pair_from(0));
+    settle(&mut writer, &mut disk, 0);
+    assert_eq!(read_last_given(&disk), [7, 8], "there is nothing of the second to hand out");
+}
+
+fn read_last_given(disk: &Memory) -> [u64; 2] {
+    let file = &disk.files["generation-00000001/stream-000-00000003.m2j"];
+    let batches = file.chunks(4096).skip(1).take_while(|page| page.iter().any(|byte| *byte != 0));
+    let last = batches.last().unwrap();
+    [80, 88].map(|at| u64::from_le_bytes(last[at..at + 8].try_into().unwrap()))
+}
+
+/// Goal: nothing goes that somebody may need. Method: one leg of the second shard at each place, which
+/// it has not taken, or whose FULFILL was not handed out.
+#[test]
+fn a_leg_that_was_not_taken_or_given_keeps_its_segment() {
+    for at in 0..7 {
+        for is_taken in [false, true] {
+            let (mut writer, mut disk) = writer(2, deleting());
+            writer.set_owners(vec![SHARD, ShardId(1)]);
+            for number in 0..7 {
+                writer.append(0, SHARD, &pair_from(u8::from(number == at)));
+                settle(&mut writer, &mut disk, 0);
+            }
+            writer.delivered(SHARD, SHARD, 7);
+            // What the second shard has told so far is from before that leg.
+            let applied = if is_taken { at + 1 } else { at };
+            writer.delivered(SHARD, ShardId(1), if is_taken { at } else { at + 1 });
+            for shard in [0, 1, 0, 1] {
+                let mut own = image(ShardId(shard), &[7, 0]);
+                own.applied[0] = if shard == 0 { 7 } else { applied };
+                writer.snapshot(own);
+                settle(&mut writer, &mut disk, 0);
+            }
+            let first = u32::try_from(at / 3).unwrap() + 1;
+            assert_eq!(segments(&disk, SHARD)[0], first, "leg {at}, taken: {is_taken}");
+        }
+    }
+}
+
+#[test]
+fn whose_account_is_not_known_may_be_anybodys() {
+    let (mut writer, mut disk) = writer(2, deleting());
+    writer.set_owners(vec![SHARD]);
+    for account in [0, 0, 0, 0, 0, 9, 0] {
+        writer.append(0, SHARD, &pair_from(account));
+        settle(&mut writer, &mut disk, 0);
+    }
+    writer.delivered(SHARD, SHARD, 7);
+    for shard in [0, 1, 0, 1] {
+        writer.snapshot(image(ShardId(shard), &[7, 0]));
+        settle(&mut writer, &mut disk, 0);
+    }
+    assert_eq!(segments(&disk, SHARD), [2, 3], "the sixth may be the second shard's");
+}
+
+/// A leg that comes later is none that went.
+#[test]
+fn what_a_shard_was_said_to_have_is_said_of_its_next_snapshot_too() {
+    let (mut writer, mut disk) = writer(2, deleting());
+    writer.set_owners(vec![SHARD, ShardId(1)]);
+    let commit = |writer: &mut Writer, disk: &mut Memory, account| {
+        writer.append(0, SHARD, &pair_from(account));
+        settle(writer, disk, 0);
+    };
+    let told = |writer: &mut Writer, disk: &mut Memory, number| {
+        assert!(writer.snapshot(image(ShardId(1), &[0, 0])));
+        settle(writer, disk, 0);
+        let path = format!("generation-00000001/shard-001-0000000{number}.m2s");
+        crate::image::decode_snapshot(disk.files.get_mut(&path).unwrap()).unwrap().1.applied[0]
+    };
+    (0..6).for_each(|_| commit(&mut writer, &mut disk, 0));
+    assert_eq!(told(&mut writer, &mut disk, 1), 6);
+    // Of the second shard, which has not taken it.
+    commit(&mut writer, &mut disk, 1);
+    commit(&mut writer, &mut disk, 0);
+    assert_eq!(told(&mut writer, &mut disk, 2), 6);
+    assert_eq!(read_last_given(&disk), [0, 6], "nor was anything handed out");
+}

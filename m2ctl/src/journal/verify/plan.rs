@@ -106,6 +106,10 @@ impl Plan {
             .map(|it| Account { shard: it.shard.0, list: u32::from(it.shard.0), offset: 0 })
             .collect();
         for own in money.chunk_by(|a, b| a.account == b.account) {
+            let mut both = own.windows(2);
+            if let Some(both) = both.find(|it| !is_forward(&it[0].applied, &it[1].applied)) {
+                return Err(backwards(generation, both[0].position, both[1].position));
+            }
             let account = &mut accounts[own[0].account.0 as usize];
             let mut list = lists[usize::from(account.shard)].clone();
             list.extend(own.iter().map(|each| Cut {
@@ -115,6 +119,7 @@ impl Plan {
             }));
             // Sorting keeps snapshots before credits at the same position: those come behind.
             list.sort_by_key(|cut| cut.own);
+            raise(&mut list);
             account.list = u32::try_from(lists.len()).expect("there are fewer accounts");
             lists.push(list);
         }
@@ -136,17 +141,11 @@ impl Plan {
 
     /// Positions of a shard never run backwards, so neither do those of its cuts.
     fn check(&self, generation: &Generation) -> Result<(), Backwards> {
-        for both in self.lists.iter().flat_map(|list| list.windows(2)) {
-            let mut positions = both[0].applied.iter().zip(both[1].applied.iter());
-            if positions.any(|(before, now)| before > now) {
-                return Err(format!(
-                    "generation {}: what a shard had applied runs backwards between positions {} \
-                     and {} of its stream",
-                    generation.number, both[0].own, both[1].own
-                ));
-            }
+        let mut both = self.lists.iter().flat_map(|list| list.windows(2));
+        match both.find(|both| !is_forward(&both[0].applied, &both[1].applied)) {
+            Some(both) => Err(backwards(generation, both[0].own, both[1].own)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn number(&mut self) {
@@ -181,6 +180,29 @@ impl Plan {
     /// Which of all epochs is the first of an account that is there.
     pub(super) fn offset(&self, account: AccountId) -> usize {
         self.accounts[account.0 as usize].offset
+    }
+}
+
+fn is_forward(before: &[u64], now: &[u64]) -> bool {
+    before.iter().zip(now).all(|(before, now)| before <= now)
+}
+
+fn backwards(generation: &Generation, before: u64, now: u64) -> Backwards {
+    format!(
+        "generation {}: what a shard had applied runs backwards between positions {before} and {now} of \
+         its stream",
+        generation.number
+    )
+}
+
+/// A snapshot may name more of a stream than its shard was told, where only legs of others follow; a
+/// credit behind it names what the shard was told. Both say the same of the legs that there are.
+fn raise(list: &mut [Cut]) {
+    for at in 1..list.len() {
+        if list[at].what == What::Money {
+            let both = list[at - 1].applied.iter().zip(list[at].applied.iter());
+            list[at].applied = both.map(|(before, now)| *before.max(now)).collect();
+        }
     }
 }
 
