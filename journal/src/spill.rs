@@ -5,24 +5,25 @@
 //! generation, stream and position, and batches follow, chained to it. One generation may leave any
 //! number of them, each going on where another ends, or overlapping it.
 //!
+//! A recovery applies them behind the journal's own, by the same rules: what a credit names comes before
+//! it, and what a key or a sum cannot be is damage.
+//!
 //! Invariant: a record counts once. What the journal turns out to have after all, for a flush may fail
 //! and the bytes be there, is passed over by its position.
 
 use std::io;
 
-use m2_core::record::{KeyKind, KeyRecord, KeyState, MoneyRecord, Record};
-use m2_core::{AccountId, ShardId};
+use m2_core::ShardId;
 
 use crate::batch::{self, Batch, Stream, head_len};
 use crate::error::Error;
 use crate::fault::Fault;
 use crate::hash::Hash;
-use crate::image::Account;
 use crate::layout::Block;
 use crate::limits::{BATCH_BYTES_MAX, BLOCK_LEN, PAGE_LEN, SPILL_BYTES_MAX};
 use crate::names::SegmentName;
 use crate::record;
-use crate::recover::Recovered;
+use crate::replay::Replay;
 use crate::segment;
 use crate::storage::Storage;
 
@@ -42,35 +43,66 @@ pub struct Spilled {
     pub position: u64,
     /// The records.
     pub blocks: Vec<Block>,
+    /// Of each batch the position of its first record, and at which byte of the file it begins.
+    pub batches: Vec<(u64, u64)>,
 }
 
-/// Writes records that begin at `position`, whole and for good, into a file of their own, and tells
-/// its name.
+/// Writes records that begin at `position`, whole and for good, into files of their own, and tells their
+/// names: one file, unless it would be longer than [`SPILL_BYTES_MAX`].
 ///
 /// # Errors
 ///
-/// When that disk cannot be written either.
+/// When that disk cannot be written either. Files before the one that could not be written stay, and are
+/// written again by the next attempt.
 pub fn write(
     storage: &mut impl Storage,
     stream: Stream,
     position: u64,
     blocks: &[Block],
-) -> io::Result<String> {
+) -> io::Result<Vec<String>> {
+    write_files(storage, stream, position, blocks, SPILL_BYTES_MAX)
+}
+
+fn write_files(
+    storage: &mut impl Storage,
+    stream: Stream,
+    mut position: u64,
+    mut blocks: &[Block],
+    bytes_max: usize,
+) -> io::Result<Vec<String>> {
+    storage.create_folder("")?;
+    let mut files = Vec::new();
+    while files.is_empty() || !blocks.is_empty() {
+        let (bytes, records, count) = fill(stream, position, blocks, bytes_max);
+        let file = format!("spill-{:08}-{:03}-{position:020}.m2j", stream.generation, stream.id.0);
+        crate::op::write_whole(storage, &file, &bytes)?;
+        files.push(file);
+        position += records;
+        blocks = &blocks[count..];
+    }
+    Ok(files)
+}
+
+/// As many batches as a file may have: its bytes, how many records, and how many blocks they are.
+fn fill(stream: Stream, from: u64, blocks: &[Block], bytes_max: usize) -> (Vec<u8>, u64, usize) {
     let Stream { generation, id, shards } = stream;
-    let file = format!("spill-{generation:08}-{:03}-{position:020}.m2j", id.0);
     let name = SegmentName { generation, stream: id, number: 1 };
-    let head = segment::Head { name, shards, position, money: 0, previous: Hash::NONE };
+    let head = segment::Head { name, shards, position: from, money: 0, previous: Hash::NONE };
     let mut bytes = head.page().to_vec();
-    let (mut previous, mut at, mut rest) = (Hash::NONE, position, blocks);
+    let (mut previous, mut at, mut rest) = (Hash::NONE, from, blocks);
     while !rest.is_empty() {
         let (records, count) = batch_of(rest);
         let start = bytes.len();
+        let len = (head_len(shards) + count * BLOCK_LEN).next_multiple_of(PAGE_LEN);
+        if start + len > bytes_max && at > from {
+            break;
+        }
         bytes.resize(start + head_len(shards), 0);
         bytes.extend_from_slice(rest[..count].as_flattened());
         let money = rest[..count].iter().filter(|block| record::is_money(block)).count();
         let head = batch::Head {
             position: at,
-            flushed: position,
+            flushed: from,
             records: small(records),
             blocks: small(count),
             money: small(money),
@@ -80,9 +112,7 @@ pub fn write(
         at += records as u64;
         rest = &rest[count..];
     }
-    storage.create_folder("")?;
-    crate::op::write_whole(storage, &file, &bytes)?;
-    Ok(file)
+    (bytes, at - from, blocks.len() - rest.len())
 }
 
 /// Begins the name of a file that a start has taken in: its bytes are kept.
@@ -136,6 +166,7 @@ fn read_file(storage: &mut impl Storage, file: String) -> Result<Spilled, Error>
     let stream =
         Stream { generation: head.name.generation, id: head.name.stream, shards: head.shards };
     let (mut previous, mut position, mut blocks) = (Hash::NONE, head.position, Vec::new());
+    let mut batches = Vec::new();
     while !rest.is_empty() {
         let at = len - rest.len();
         let head = batch::Head::peek(rest, &stream).map_err(|fault| damage(at, fault))?;
@@ -147,6 +178,7 @@ fn read_file(storage: &mut impl Storage, file: String) -> Result<Spilled, Error>
         previous = Batch::check(bytes, &head, &stream, &previous).map_err(|f| damage(at, f))?;
         let batch = Batch::view(bytes, head, previous, &stream);
         blocks.extend_from_slice(batch.blocks);
+        batches.push((position, at as u64));
         position = head.end();
         rest = behind;
     }
@@ -155,94 +187,54 @@ fn read_file(storage: &mut impl Storage, file: String) -> Result<Spilled, Error>
         stream: stream.id,
         position: head.position,
         blocks,
+        batches,
         file,
     })
 }
 
-/// Takes in what a spill file has and the journal has not: how many records. Files of one stream come
-/// in the order of their positions.
+/// Tells a replay which credits and reversals are among what was spilled.
+pub(crate) fn expect(replay: &mut Replay, spilled: &[Spilled]) {
+    for spilled in spilled {
+        let (mut position, mut rest) = (spilled.position, &spilled.blocks[..]);
+        while let Ok((record, count)) = record::decode(rest) {
+            replay.expect(spilled.stream, position, &record);
+            position += 1;
+            rest = &rest[count..];
+        }
+    }
+}
+
+/// Applies what a spill file has and the journal has not, by the rules of the journal's own records: how
+/// many. `end`: where the stream ends so far, and where it does then.
 ///
 /// # Errors
 ///
-/// When records are missing between the journal and the file, or one of them is none.
-pub fn absorb(recovered: &mut Recovered, spilled: &Spilled) -> Result<u64, Error> {
-    let damage = |fault| Error::damage(&spilled.file, 0, fault);
-    let stream = usize::from(spilled.stream.0);
-    let end = recovered.ends.get(stream).ok_or_else(|| damage(Fault::Foreign))?.position;
-    if spilled.generation != recovered.generation {
-        return Err(damage(Fault::Foreign));
+/// When records are missing between the journal and the file, or one of them is what no switch could
+/// have written.
+pub(crate) fn take_in(replay: &mut Replay, end: &mut u64, spilled: &Spilled) -> Result<u64, Error> {
+    let Spilled { position: first, stream, ref blocks, .. } = *spilled;
+    if first > *end {
+        return Err(spilled.damage(first, Fault::Position { expected: *end, found: first }));
     }
-    if spilled.position > end {
-        return Err(damage(Fault::Position { expected: end, found: spilled.position }));
-    }
-    let (mut position, mut rest, mut taken) = (spilled.position, &spilled.blocks[..], 0);
-    while !rest.is_empty() {
-        let (record, count) = record::decode(rest).map_err(damage)?;
-        if position >= end {
-            apply(recovered, record).map_err(damage)?;
-            taken += 1;
-        }
+    let (mut position, mut rest) = (first, &blocks[..]);
+    while position < *end && !rest.is_empty() {
+        let (_, count) = record::decode(rest).map_err(|fault| spilled.damage(position, fault))?;
         position += 1;
         rest = &rest[count..];
     }
-    recovered.ends[stream].position = end.max(position);
-    recovered.records += taken;
-    Ok(taken)
-}
-
-/// At the end of its stream, which is where credits and reversals of a stream that was cut apply.
-fn apply(recovered: &mut Recovered, record: Record) -> Result<(), Fault> {
-    match record {
-        Record::Pair(pair) => {
-            // Both are there before either is changed.
-            let _ = account(recovered, pair.account_out)?;
-            account(recovered, pair.account_in)?.image.words.commit_in(pair.amount_in);
-            account(recovered, pair.account_out)?.image.words.commit_out(pair.amount_out);
-        }
-        Record::LateFulfill(_) => {}
-        Record::Limits(limits) => {
-            let image = &mut account(recovered, limits.account)?.image;
-            (image.balance_max, image.payable_max) = (limits.balance_max, limits.payable_max);
-        }
-        Record::Frozen(it) => {
-            account(recovered, it.account)?.image.words.freeze(it.amount);
-            keyed(recovered, it, KeyKind::Frozen);
-        }
-        Record::Settled(it) => {
-            account(recovered, it.account)?.image.words.settle(it.amount);
-            keyed(recovered, it, KeyKind::Settled);
-        }
-        Record::Cancelled(it) => {
-            account(recovered, it.account)?.image.words.cancel(it.amount);
-            keyed(recovered, it, KeyKind::Cancelled);
-        }
-        Record::Credited(it) => {
-            account(recovered, it.account)?.image.words.credit(it.amount);
-            keyed(recovered, of_money(&it), KeyKind::Credited);
-        }
-        Record::Reversed(it) => {
-            account(recovered, it.account)?.image.words.reverse(it.amount);
-            keyed(recovered, of_money(&it), KeyKind::Reversed);
-        }
+    if rest.is_empty() {
+        return Ok(0);
     }
-    Ok(())
+    let applied = replay.apply_blocks(stream, position, rest);
+    *end = applied.map_err(|(at, fault)| spilled.damage(at, fault))?;
+    Ok(*end - position)
 }
 
-fn account(recovered: &mut Recovered, account: AccountId) -> Result<&mut Account, Fault> {
-    recovered.accounts.get_mut(account.0 as usize).ok_or(Fault::Record)
-}
-
-fn of_money(money: &MoneyRecord) -> KeyRecord {
-    let MoneyRecord { account, key, amount, at_ms, .. } = *money;
-    KeyRecord { account, key, amount: amount.into(), at_ms }
-}
-
-fn keyed(recovered: &mut Recovered, record: KeyRecord, kind: KeyKind) {
-    let KeyRecord { account, key, amount, .. } = record;
-    let state = KeyState { account, amount, kind };
-    match recovered.keys.binary_search_by_key(&key, |(key, _)| *key) {
-        Ok(at) => recovered.keys[at].1 = state,
-        Err(at) => recovered.keys.insert(at, (key, state)),
+impl Spilled {
+    /// What is wrong with a record, at the batch that it stands in.
+    fn damage(&self, position: u64, fault: Fault) -> Error {
+        let batch = self.batches.iter().rfind(|(first, _)| *first <= position);
+        Error::damage(&self.file, batch.map_or(0, |(_, offset)| *offset), fault)
     }
 }
 
@@ -264,119 +256,203 @@ fn small(count: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use m2_core::ledger::Words;
-    use m2_core::record::{Key, PairRecord};
-    use m2_core::{AccountImage, Durability};
+    use m2_core::record::{Key, KeyKind, KeyRecord, MoneyRecord, PairRecord, Record};
+    use m2_core::{AccountId, Durability};
 
     use super::*;
+    use crate::error::Damage;
     use crate::image::ConfiguredLimits;
     use crate::memory::Memory;
-    use crate::recover::Undelivered;
-    use crate::scan::Link;
+    use crate::op::perform;
+    use crate::recover::{
+        Entry, Options, Recovered, Section, begin_generation, inspect, inspect_spilled,
+    };
+    use crate::writer::Settings;
 
-    const STREAM: Stream = Stream { generation: 3, id: ShardId(0), shards: 1 };
+    const STREAM: Stream = Stream { generation: 1, id: ShardId(0), shards: 1 };
 
-    fn recovered(end: u64) -> Recovered {
-        let account = |number| Account {
-            shard: ShardId(0),
-            name: format!("a{number}"),
-            asset_code: "USD".into(),
-            asset_scale: 9,
-            configured: ConfiguredLimits::default(),
-            image: AccountImage {
-                account: AccountId(number),
-                words: Words::default(),
-                balance_max: 0,
-                payable_max: 0,
-            },
+    fn pairs(numbers: core::ops::Range<u64>) -> Vec<Block> {
+        let pair = |number: u64| PairRecord {
+            amount_in: 1 << number.min(40),
+            amount_out: 1,
+            decided_at_ms: number,
+            condition_head: [7; 16],
+            account_in: AccountId(0),
+            account_out: AccountId(1),
+            rate_version: 1,
+            durability: Durability::Sync,
         };
-        Recovered {
-            generation: 3,
-            shards: 1,
-            accounts: vec![account(0), account(1)],
-            keys: Vec::new(),
-            ends: vec![Link { position: end, hash: Hash::NONE }],
-            records: 0,
-            notes: Vec::new(),
-            undelivered: Undelivered::default(),
-        }
+        blocks(numbers.map(|number| Record::Pair(pair(number))))
     }
 
-    fn pairs(count: u64) -> Vec<Block> {
+    fn blocks(records: impl IntoIterator<Item = Record>) -> Vec<Block> {
         let mut blocks = Vec::new();
-        for number in 0..count {
-            let pair = PairRecord {
-                amount_in: 1 << number.min(40),
-                amount_out: 1,
-                decided_at_ms: number,
-                condition_head: [7; 16],
-                account_in: AccountId(0),
-                account_out: AccountId(1),
-                rate_version: 1,
-                durability: Durability::Sync,
-            };
-            record::encode(&Record::Pair(pair), &mut blocks);
-        }
+        records.into_iter().for_each(|record| record::encode(&record, &mut blocks));
         blocks
+    }
+
+    fn frozen(key: u8, amount: u128) -> Record {
+        let (account, key) = (AccountId(1), Key([key; 16]));
+        Record::Frozen(KeyRecord { account, key, amount, at_ms: 1 })
+    }
+
+    fn credit(key: u8, amount: u64, applied: u64) -> Record {
+        let (account, key, applied) = (AccountId(0), Key([key; 16]), [applied].into());
+        Record::Credited(MoneyRecord { account, key, amount, at_ms: 1, applied })
+    }
+
+    /// A journal of one shard and two accounts that has these records.
+    fn journal(blocks: &[Block]) -> Memory {
+        let mut disk = Memory::default();
+        let nothing = inspect(&mut disk, &Options::default(), &mut |_| {}).unwrap();
+        let entry = |name: &str| Entry {
+            shard: ShardId(0),
+            name: name.into(),
+            asset_code: "USD".into(),
+            asset_scale: 9,
+            limits: ConfiguredLimits::default(),
+        };
+        let settings = Settings { segment_bytes: 1 << 20, reserve_bytes: 0, ..Settings::default() };
+        let entries = [entry("alice"), entry("bob")];
+        let mut writer = begin_generation(&mut disk, &nothing, &entries, 1, settings).unwrap();
+        writer.append(0, ShardId(0), blocks);
+        writer.finish();
+        while let Some((id, op)) = writer.next_op(0) {
+            writer.done(0, id, perform(&mut disk, &op).map(|()| None));
+        }
+        disk
+    }
+
+    fn spilled(position: u64, blocks: &[Block]) -> Vec<Spilled> {
+        let mut disk = Memory::default();
+        write(&mut disk, STREAM, position, blocks).unwrap();
+        read(&mut disk, 1).unwrap()
+    }
+
+    fn take_in(journal: &mut Memory, spilled: &[Spilled]) -> Result<Recovered, Error> {
+        let (options, all) = (Options::default(), Section::default());
+        inspect_spilled(journal, &options, &all, spilled, &mut |_| {})
+    }
+
+    fn words(recovered: &Recovered) -> [Words; 2] {
+        [0, 1].map(|account| recovered.accounts[account].image.words)
+    }
+
+    #[track_caller]
+    fn refused(journal: &mut Memory, spilled: &[Spilled]) -> Damage {
+        match take_in(journal, spilled) {
+            Err(Error::Damage(damage)) => damage,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn what_the_journal_has_is_passed_over_and_the_rest_taken_in_once() {
-        let mut disk = Memory::default();
-        let file = write(&mut disk, STREAM, 10, &pairs(4)).unwrap();
-        assert_eq!(file, "spill-00000003-000-00000000000000000010.m2j");
-        let spilled = read(&mut disk, 3).unwrap();
-        assert_eq!((spilled.len(), spilled[0].position, &spilled[0].blocks), (1, 10, &pairs(4)));
-        let mut recovered = recovered(12);
-        assert_eq!(absorb(&mut recovered, &spilled[0]).unwrap(), 2);
-        assert_eq!(recovered.accounts[0].image.words.balance, 4 + 8);
-        assert_eq!(recovered.accounts[1].image.words.balance, -2);
-        assert_eq!(recovered.ends[0].position, 14);
-        assert_eq!(absorb(&mut recovered, &spilled[0]).unwrap(), 0, "told twice, it counts once");
-        assert_eq!(read(&mut disk, 4).unwrap(), []);
+        let mut whole = journal(&pairs(0..14));
+        let mut journal = journal(&pairs(0..12));
+        let mut files = spilled(10, &pairs(10..14));
+        files.extend(spilled(11, &pairs(11..14)));
+        assert_eq!(files[0].file, "spill-00000001-000-00000000000000000010.m2j");
+        let recovered = take_in(&mut journal, &files).unwrap();
+        assert_eq!(words(&recovered), words(&take_in(&mut whole, &[]).unwrap()));
+        assert_eq!((recovered.ends[0].position, recovered.records), (14, 14));
+        let taken: Vec<_> = recovered.spilled.iter().map(|(_, records)| *records).collect();
+        assert_eq!(taken, [2, 0]);
     }
 
     #[test]
-    fn many_batches_come_back_whole() {
+    fn many_batches_come_back_whole_in_files_that_are_not_too_long() {
         let mut disk = Memory::default();
-        let blocks = pairs(3 * BATCH_BLOCKS as u64 + 5);
-        write(&mut disk, STREAM, 0, &blocks).unwrap();
-        assert_eq!(read(&mut disk, 3).unwrap()[0].blocks, blocks);
+        let blocks = pairs(0..3 * BATCH_BLOCKS as u64 + 5);
+        assert_eq!(write(&mut disk, STREAM, 0, &blocks).unwrap().len(), 1);
+        assert_eq!(read(&mut disk, 1).unwrap()[0].blocks, blocks);
+        let mut disk = Memory::default();
+        let files = write_files(&mut disk, STREAM, 0, &blocks, 100_000).unwrap();
+        assert_eq!(files.len(), 3);
+        let read = read(&mut disk, 1).unwrap();
+        assert!(disk.files.values().all(|bytes| bytes.len() <= 100_000));
+        assert!(
+            read.windows(2)
+                .all(|two| { two[0].position + two[0].blocks.len() as u64 == two[1].position })
+        );
+        let all: Vec<_> = read.iter().flat_map(|it| it.blocks.iter().copied()).collect();
+        assert_eq!(all, blocks);
+        let recovered = take_in(&mut journal(&[]), &read).unwrap();
+        assert_eq!(recovered.records, blocks.len() as u64);
     }
 
+    /// A credit takes a balance down to nothing and the rest is prepaid: so it matters which legs come
+    /// before it.
     #[test]
-    fn a_key_that_was_spilled_is_known() {
-        let record = MoneyRecord {
-            account: AccountId(1),
-            key: Key([5; 16]),
-            amount: 9,
-            at_ms: 1,
-            applied: Box::new([0]),
+    fn a_spilled_credit_comes_where_its_vector_says() {
+        let mut journal = journal(&pairs(0..2));
+        for applied in 0..=4 {
+            let mut records = pairs(2..4);
+            records.extend(blocks([credit(5, 9, applied)]));
+            let recovered = take_in(&mut journal, &spilled(2, &records)).unwrap();
+            let mut expected = Words::default();
+            for leg in 0..5 {
+                if leg == applied {
+                    expected.credit(9);
+                }
+                if leg < 4 {
+                    expected.commit_in(1 << leg);
+                }
+            }
+            assert_eq!(words(&recovered)[0], expected, "behind {applied} legs");
+            assert_eq!(recovered.keys[0].1.kind, KeyKind::Credited);
+        }
+    }
+
+    /// Goal: what no switch could have recorded is not taken in, and the sentence says where it stands.
+    #[test]
+    fn keys_and_sums_are_those_of_a_switch() {
+        let mut journal = journal(&blocks([frozen(1, 7)]));
+        let settled = |amount| {
+            let (account, key) = (AccountId(1), Key([1; 16]));
+            Record::Settled(KeyRecord { account, key, amount, at_ms: 1 })
         };
-        let mut blocks = Vec::new();
-        record::encode(&Record::Credited(record), &mut blocks);
-        let mut disk = Memory::default();
-        write(&mut disk, STREAM, 0, &blocks).unwrap();
-        let mut recovered = recovered(0);
-        absorb(&mut recovered, &read(&mut disk, 3).unwrap()[0]).unwrap();
-        assert_eq!(recovered.accounts[1].image.words.prepaid, 9);
-        assert_eq!(recovered.keys[0].1.kind, KeyKind::Credited);
+        let recovered = take_in(&mut journal, &spilled(1, &blocks([settled(7)]))).unwrap();
+        assert_eq!(words(&recovered)[1].frozen, 0);
+        let most = crate::limits::WORD_MAX - 1;
+        for wrong in [
+            vec![settled(8)],
+            vec![frozen(1, 7)],
+            vec![settled(7), settled(7)],
+            vec![frozen(2, most), frozen(3, most)],
+            vec![credit(1, 5, 0)],
+            vec![credit(5, 5, 1), credit(6, 5, 0)],
+        ] {
+            let mut records = pairs(0..BATCH_BLOCKS as u64);
+            records.extend(blocks(wrong.clone()));
+            let files = spilled(1, &records);
+            let damage = refused(&mut journal, &files);
+            assert_eq!((&damage.file, damage.fault), (&files[0].file, Fault::Record), "{wrong:?}");
+            // The first page, a full batch, and then this one.
+            let second = PAGE_LEN + (128 + BATCH_BLOCKS * BLOCK_LEN).next_multiple_of(PAGE_LEN);
+            assert_eq!(damage.offset, second as u64, "{wrong:?}");
+        }
     }
 
     #[test]
     fn a_gap_another_generation_and_damage_are_refused() {
         let mut disk = Memory::default();
-        let file = write(&mut disk, STREAM, 10, &pairs(2)).unwrap();
-        let spilled = read(&mut disk, 3).unwrap().remove(0);
-        assert!(absorb(&mut recovered(9), &spilled).is_err(), "a record is missing");
-        let mut other = recovered(10);
-        other.generation = 4;
-        assert!(absorb(&mut other, &spilled).is_err());
+        let file = write(&mut disk, STREAM, 10, &pairs(10..12)).unwrap().remove(0);
+        let files = read(&mut disk, 1).unwrap();
+        let damage = refused(&mut journal(&pairs(0..9)), &files);
+        assert_eq!(damage.fault, Fault::Position { expected: 9, found: 10 }, "one is missing");
+        assert_eq!(damage.file, file);
+        let other = vec![Spilled { generation: 2, ..files[0].clone() }];
+        assert_eq!(refused(&mut journal(&pairs(0..10)), &other).fault, Fault::Foreign);
+        let other = vec![Spilled { stream: ShardId(1), ..files[0].clone() }];
+        assert_eq!(refused(&mut journal(&pairs(0..10)), &other).fault, Fault::Foreign);
         for offset in [0, 40, PAGE_LEN + 3, PAGE_LEN + 200, PAGE_LEN + 4000] {
             let mut damaged = disk.clone();
             damaged.files.get_mut(&file).unwrap()[offset] ^= 1;
-            assert!(read(&mut damaged, 3).is_err(), "byte {offset}");
+            assert!(read(&mut damaged, 1).is_err(), "byte {offset}");
         }
         disk.files.get_mut(&file).unwrap().truncate(PAGE_LEN + 100);
-        assert!(read(&mut disk, 3).is_err());
+        assert!(read(&mut disk, 1).is_err());
+        assert_eq!(read(&mut disk, 2).unwrap(), []);
     }
 }

@@ -15,8 +15,9 @@ use m2_core::ledger::Words as LedgerWords;
 use m2_core::{AccountId, Asset, Limits, ShardId, Switch};
 use m2_journal::image::ConfiguredLimits;
 use m2_journal::limits::{BLOCK_LEN, RESERVE_BYTES_DEFAULT};
-use m2_journal::recover::{self, Entry, Options, Progress, Recovered, begin_generation};
-use m2_journal::{Files, Health, Retention, Settings, Writer, names, spill};
+use m2_journal::recover::{self, Entry, Options, Progress, Recovered, begin_generation, found};
+use m2_journal::spill::{self, Spilled};
+use m2_journal::{Files, Health, Retention, Settings, Writer, names};
 use rtrb::RingBuffer;
 
 use super::disk::{Blocking, Disk};
@@ -79,8 +80,8 @@ pub(crate) fn open(config: &mut Config) -> Result<Option<Opened>, StartError> {
     let lock = lock(config)?;
     let mut storage = Files::new(&section.path);
     spill_is_there(&section)?;
-    let mut recovered = read(&section, &mut storage)?;
-    let spilled = absorb(&section, &mut recovered)?;
+    let spilled = spilled(&section, &mut storage)?;
+    let recovered = read(&section, &mut storage, &spilled)?;
     adopt(config, &known(&recovered)).map_err(StartError::Configuration)?;
     tell(config, &recovered)?;
     let entries = entries(config);
@@ -90,7 +91,7 @@ pub(crate) fn open(config: &mut Config) -> Result<Option<Opened>, StartError> {
     make_room(&section, &mut storage, &mut writer)?;
     keep_limits(config, &recovered);
     // Only now do they stand in the journal.
-    put_aside(&section, &spilled)?;
+    put_aside(&section, &recovered.spilled)?;
     Ok(Some(Opened { recovered: Arc::new(recovered), writer, lock }))
 }
 
@@ -130,7 +131,11 @@ fn make_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn read(section: &JournalSection, storage: &mut Files) -> Result<Recovered, StartError> {
+fn read(
+    section: &JournalSection,
+    storage: &mut Files,
+    spilled: &[Spilled],
+) -> Result<Recovered, StartError> {
     let options = Options { listed_max: UNDELIVERED_LISTED_MAX, ..Options::default() };
     let began = Instant::now();
     let mut told = began;
@@ -141,8 +146,11 @@ fn read(section: &JournalSection, storage: &mut Files) -> Result<Recovered, Star
             tracing::info!(percent, records = at.records, "the journal is being read");
         }
     };
-    let recovered = recover::recover(storage, &options, &mut progress)
-        .map_err(|error| StartError::Journal(sentence(section, &error)))?;
+    let recovered = recover::recover_spilled(storage, &options, spilled, &mut progress)
+        .map_err(|error| StartError::Journal(place_and_sentence(section, spilled, &error)))?;
+    for (file, records) in &recovered.spilled {
+        tracing::warn!(file, records, "spilled records were taken in");
+    }
     let took = began.elapsed();
     tracing::info!(
         path = %section.path.display(),
@@ -188,26 +196,37 @@ fn spill_is_there(section: &JournalSection) -> Result<(), StartError> {
     })
 }
 
-/// Takes in what an earlier end could only spill. Tells the files.
-fn absorb(section: &JournalSection, recovered: &mut Recovered) -> Result<Vec<String>, StartError> {
+/// What an earlier end could only spill: the journal's newest generation has not got it.
+fn spilled(section: &JournalSection, storage: &mut Files) -> Result<Vec<Spilled>, StartError> {
     let Some(folder) = &section.spill else { return Ok(Vec::new()) };
-    let complaint = |error: m2_journal::Error| {
-        StartError::Journal(format!("the spill {}: {error}", folder.display()))
-    };
-    let spilled = spill::read(&mut Files::new(folder), recovered.generation).map_err(complaint)?;
-    let mut files = Vec::new();
-    for spilled in spilled {
-        let records = spill::absorb(recovered, &spilled).map_err(complaint)?;
-        tracing::warn!(file = spilled.file, records, "spilled records were taken in");
-        files.push(spilled.file);
+    let generations = found::generations(storage)
+        .map_err(|error| StartError::Journal(sentence(section, &error)))?;
+    let Some(newest) = generations.last() else { return Ok(Vec::new()) };
+    spill::read(&mut Files::new(folder), *newest)
+        .map_err(|error| StartError::Journal(format!("the spill {}: {error}", folder.display())))
+}
+
+/// What is wrong, in the journal's folder or in that of the spill.
+fn place_and_sentence(
+    section: &JournalSection,
+    spilled: &[Spilled],
+    error: &m2_journal::Error,
+) -> String {
+    let is_spill = |file: &str| spilled.iter().any(|spilled| spilled.file == file);
+    match (&section.spill, error) {
+        (Some(folder), m2_journal::Error::Damage(damage)) if is_spill(&damage.file) => {
+            format!("the spill {}: {error}", folder.display())
+        }
+        _ => sentence(section, error),
     }
-    Ok(files)
 }
 
 /// Spill files that were taken in keep their bytes under another name.
-fn put_aside(section: &JournalSection, files: &[String]) -> Result<(), StartError> {
+fn put_aside(section: &JournalSection, files: &[(String, u64)]) -> Result<(), StartError> {
     let folder = section.spill.iter();
-    for (folder, file) in folder.flat_map(|folder| files.iter().map(move |file| (folder, file))) {
+    for (folder, file) in
+        folder.flat_map(|folder| files.iter().map(move |(file, _)| (folder, file)))
+    {
         let taken_in = format!("{}{file}", spill::TAKEN_IN);
         fs::rename(folder.join(file), folder.join(&taken_in)).map_err(|error| {
             StartError::Journal(format!(

@@ -69,15 +69,18 @@ impl Unwritten {
             let stream = Stream { generation: self.generation, id, shards };
             let spilled = self.folder.as_ref().map(|folder| {
                 spill::write(&mut Files::new(folder), stream, of.position, &blocks)
-                    .map(|file| folder.join(file))
+                    .map(|files| (folder, files))
             });
             // Told once, tried until it succeeds.
             let records = log(of.position, &blocks, of.logged);
             of.logged = of.position + records;
             match spilled {
-                Some(Ok(file)) => {
-                    let file = file.display();
-                    tracing::error!(%file, records, "spilled: the next start takes them in");
+                Some(Ok((folder, files))) => {
+                    for file in files {
+                        let file = folder.join(file);
+                        let file = file.display();
+                        tracing::error!(%file, records, "spilled: the next start takes them in");
+                    }
                 }
                 Some(Err(error)) => {
                     if !core::mem::replace(&mut of.complained, true) {

@@ -34,6 +34,7 @@ use crate::names::{self, SegmentName, SnapshotName};
 use crate::record;
 use crate::replay::{Replay, Until};
 use crate::scan::{End, Heads, Link, Place, Scan};
+use crate::spill::{self, Spilled};
 use crate::storage::Storage;
 pub use begin::{Entry, begin_generation};
 use found::{Found, read_head, try_read_head, with_money};
@@ -87,8 +88,11 @@ pub struct Recovered {
     pub accounts: Vec<Account>,
     /// All keys, in their order.
     pub keys: Vec<(Key, KeyState)>,
-    /// Where its streams end.
+    /// Where its streams end: how many records there are, with those that were taken in from spill files,
+    /// and the hash of the last batch that the journal has.
     pub ends: Vec<Link>,
+    /// The spill files that were taken in, and how many records each has added.
+    pub spilled: Vec<(String, u64)>,
     /// How many records were read.
     pub records: u64,
     /// What an operator should know, in order.
@@ -182,7 +186,24 @@ pub fn inspect_section(
     section: &Section,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Recovered, Error> {
-    let Some((mut recovered, tails)) = read(storage, options, section, progress)? else {
+    inspect_spilled(storage, options, section, &[], progress)
+}
+
+/// As [`inspect_section`], with records of that generation that could only be spilled, in the order of
+/// their streams and positions: [`crate::spill::read`] gives them.
+///
+/// # Errors
+///
+/// As [`inspect_section`]; also when what was spilled does not go on where the journal ends, or is what no
+/// switch could have written.
+pub fn inspect_spilled(
+    storage: &mut impl Storage,
+    options: &Options,
+    section: &Section,
+    spilled: &[Spilled],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Recovered, Error> {
+    let Some((mut recovered, tails)) = read(storage, options, section, spilled, progress)? else {
         return Ok(nothing());
     };
     recovered.notes.extend(tails.iter().filter_map(|tail| cut_note(&tail.end, None)));
@@ -200,8 +221,23 @@ pub fn recover(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Recovered, Error> {
+    recover_spilled(storage, options, &[], progress)
+}
+
+/// As [`recover`], with what could only be spilled: see [`inspect_spilled`]. It counts once it stands in
+/// the base of the next generation.
+///
+/// # Errors
+///
+/// As [`inspect_spilled`], and when the disk cannot be written.
+pub fn recover_spilled(
+    storage: &mut impl Storage,
+    options: &Options,
+    spilled: &[Spilled],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Recovered, Error> {
     let all = Section::default();
-    let Some((mut recovered, tails)) = read(storage, options, &all, progress)? else {
+    let Some((mut recovered, tails)) = read(storage, options, &all, spilled, progress)? else {
         return Ok(nothing());
     };
     for tail in tails {
@@ -228,6 +264,7 @@ fn nothing() -> Recovered {
         accounts: Vec::new(),
         keys: Vec::new(),
         ends: Vec::new(),
+        spilled: Vec::new(),
         records: 0,
         notes: Vec::new(),
         undelivered: Undelivered::default(),
@@ -249,6 +286,7 @@ fn read(
     storage: &mut impl Storage,
     options: &Options,
     section: &Section,
+    spilled: &[Spilled],
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Option<(Recovered, Vec<Tail>)>, Error> {
     let with_snapshots = options.until_ms.is_none() && section.ends.is_empty();
@@ -264,6 +302,7 @@ fn read(
     for index in 0..reader.parts.len() {
         reader.expect(&mut replay, index)?;
     }
+    spill::expect(&mut replay, spilled);
     for index in 0..reader.parts.len() {
         reader.apply(&mut replay, index)?;
     }
@@ -272,14 +311,19 @@ fn read(
     for (part, segments) in parts.iter().zip(&found.segments) {
         undelivered.look(storage, part, segments, &replay, options.listed_max)?;
     }
-    let base = names::base(found.base.generation);
-    let outcome = replay.finish().map_err(|fault| Error::damage(&base, 0, fault))?;
+    let mut ends: Vec<_> = parts.iter().map(|part| part.end.link).collect();
+    let taken = take_in(&mut replay, &found, &mut ends, spilled)?;
+    // Each file was good by itself: what they come to together is as much the last one's fault.
+    let last =
+        taken.last().map_or_else(|| names::base(found.base.generation), |(it, _)| it.clone());
+    let outcome = replay.finish().map_err(|fault| Error::damage(&last, 0, fault))?;
     let recovered = Recovered {
         generation: found.base.generation,
         shards: found.base.shards,
         accounts: outcome.accounts,
         keys: outcome.keys,
-        ends: parts.iter().map(|part| part.end.link).collect(),
+        ends,
+        spilled: taken,
         records: outcome.records,
         notes: found.notes.clone(),
         undelivered,
@@ -289,6 +333,23 @@ fn read(
         Tail { stream: part.stream, end: part.end, segments }
     };
     Ok(Some((recovered, parts.into_iter().map(tail).collect())))
+}
+
+/// Applies what was spilled behind what the streams have. Tells of each file how many records it added.
+fn take_in(
+    replay: &mut Replay,
+    found: &Found,
+    ends: &mut [Link],
+    spilled: &[Spilled],
+) -> Result<Vec<(String, u64)>, Error> {
+    let mut taken = Vec::with_capacity(spilled.len());
+    for each in spilled {
+        let end = ends.get_mut(usize::from(each.stream.0));
+        let end = end.filter(|_| each.generation == found.base.generation);
+        let end = end.ok_or_else(|| Error::damage(&each.file, 0, Fault::Foreign))?;
+        taken.push((each.file.clone(), spill::take_in(replay, &mut end.position, each)?));
+    }
+    Ok(taken)
 }
 
 /// The part of a stream that is read.

@@ -178,8 +178,22 @@ impl Replay {
     ///
     /// When a record says what no switch could have written: at which position.
     pub(crate) fn apply(&mut self, stream: ShardId, batch: &Batch<'_>) -> Result<(), (u64, Fault)> {
-        let mut position = batch.head.position;
-        let mut blocks = batch.blocks;
+        let end = self.apply_blocks(stream, batch.head.position, batch.blocks)?;
+        if end == batch.head.end() { Ok(()) } else { Err((end, Fault::Counts)) }
+    }
+
+    /// Applies records from `position` on, and tells the position after the last.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::apply`].
+    pub(crate) fn apply_blocks(
+        &mut self,
+        stream: ShardId,
+        first: u64,
+        mut blocks: &[Block],
+    ) -> Result<u64, (u64, Fault)> {
+        let mut position = first;
         while let Some((head, rest)) = blocks.split_first() {
             let applied = if head[0] == kind::PAIR {
                 blocks = rest;
@@ -190,11 +204,8 @@ impl Replay {
             applied.map_err(|fault| (position, fault))?;
             position += 1;
         }
-        if position != batch.head.end() {
-            return Err((position, Fault::Counts));
-        }
-        self.records += u64::from(batch.head.records);
-        Ok(())
+        self.records += position - first;
+        Ok(position)
     }
 
     /// Ledgers and keys when all streams have been applied.

@@ -10,9 +10,8 @@ use std::time::Duration;
 use clap::Args;
 use m2_core::record::{KeyKind, KeyState};
 use m2_journal::Storage as _;
-use m2_journal::recover::{Options, Recovered, Section, inspect_section};
+use m2_journal::recover::{Options, Recovered, Section, inspect_spilled};
 use m2_journal::scan::Scan;
-use m2_journal::spill;
 use serde_json::{Value, json};
 
 use super::cores::{self, on_all_cores};
@@ -73,10 +72,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Verdict, Failure> {
     let journal = Journal::open(&args.path)?.with_spill(args.spill.as_deref())?;
     journal.chosen(args.generation)?;
     let (options, section) = section(&journal, args)?;
-    let mut recovered = replay(&journal, &options, &section)?;
-    for spilled in journal.spilled(recovered.generation)? {
-        spill::absorb(&mut recovered, &spilled)?;
-    }
+    let recovered = replay(&journal, &options, &section)?;
     let out = output::stdout();
     let replayed = Replayed { recovered: &recovered, is_whole: args.until.is_empty(), out };
     if args.json {
@@ -95,10 +91,11 @@ fn replay(journal: &Journal, options: &Options, section: &Section) -> Result<Rec
     let mut disk = journal.disk();
     for attempt in 1.. {
         let number = section.generation.unwrap_or_else(|| journal.newest());
-        let segments = journal.generation(number)?.segments;
+        let generation = journal.generation(number)?;
+        let (segments, spilled) = (&generation.segments, &generation.spilled);
         let bytes = segments.iter().flatten().filter_map(|name| disk.len(&name.path()).ok()).sum();
         let replayed = Progress::of_bytes("replayed", bytes).during(&done, || {
-            inspect_section(&mut disk, options, section, &mut |progress| {
+            inspect_spilled(&mut disk, options, section, spilled, &mut |progress| {
                 done.store(progress.bytes_done, Ordering::Relaxed);
             })
         });

@@ -11,7 +11,9 @@ use m2_core::record::{Key, KeyRecord, LimitsRecord, MoneyRecord, PairRecord, Rec
 use m2_core::{AccountId, Durability, ShardId, ShardImage};
 use m2_journal::batch::Stream;
 use m2_journal::image::ConfiguredLimits;
-use m2_journal::recover::{Entry, Options, Recovered, begin_generation, recover};
+use m2_journal::recover::{
+    Entry, Options, Recovered, begin_generation, found, recover, recover_spilled,
+};
 use m2_journal::{Files, Retention, Settings, Storage, Writer, perform, record, spill};
 use serde_json::Value;
 
@@ -180,12 +182,11 @@ impl Switch {
     /// As a start that takes in what was spilled.
     pub(crate) fn start_with(path: &Path, accounts: &[(&str, u16)], spill: Option<&Path>) -> Self {
         let mut files = Disk::new(path);
-        let mut recovered = recover(&mut files, &Options::default(), &mut |_| {}).unwrap();
-        for spilled in spill.map_or_else(Vec::new, |spill| {
-            spill::read(&mut Disk::new(spill), recovered.generation).unwrap()
-        }) {
-            spill::absorb(&mut recovered, &spilled).unwrap();
-        }
+        let newest = found::generations(&mut files).unwrap().pop().unwrap_or(0);
+        let spilled = spill
+            .map_or_else(Vec::new, |spill| spill::read(&mut Disk::new(spill), newest).unwrap());
+        let recovered =
+            recover_spilled(&mut files, &Options::default(), &spilled, &mut |_| {}).unwrap();
         let entry = |(name, shard): &(&str, u16)| Entry {
             shard: ShardId(*shard),
             name: (*name).into(),

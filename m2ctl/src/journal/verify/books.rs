@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use m2_core::ledger::Words;
 use m2_core::record::{Key, KeyKind, KeyRecord, KeyState, MoneyRecord, Record};
 use m2_core::{AccountId, AccountImage, ShardImage};
+use m2_journal::Error;
 use m2_journal::image::{Account, Base};
 use m2_journal::limits::WORD_MAX;
 use m2_journal::recover::{Recovered, Undelivered};
 use m2_journal::scan::Link;
-use m2_journal::{Error, spill};
 
 use super::super::open::Generation;
 use super::super::start::Start;
@@ -36,6 +36,8 @@ pub(super) struct Books<'a> {
     pub(super) rare: &'a [Vec<(u64, Record)>],
     /// By stream: where it ends.
     pub(super) ends: Vec<Link>,
+    /// What a start came to that took in spilled records as well, if one did and they are here.
+    pub(super) with_spilled: Option<Result<Recovered, Error>>,
 }
 
 /// Sentences about what does not fit.
@@ -79,7 +81,7 @@ enum Change {
 impl Books<'_> {
     /// Everything that does not fit. Without the folder that records were spilled to, the next base is
     /// left out where some were.
-    pub(super) fn check(&self, has_spill: bool) -> Faults {
+    pub(super) fn check(&self) -> Faults {
         let mut faults = Faults::default();
         let mut keys = BTreeMap::new();
         let mut events = Vec::new();
@@ -104,39 +106,32 @@ impl Books<'_> {
         if let Some(next) = &self.generation.next {
             let is_spilled = |(end, now): (&Link, &Link)| now.position < end.position;
             match next.ends.iter().zip(&self.ends).any(is_spilled) {
-                true if !has_spill => faults.is_next_unchecked = true,
-                _ => match self.with_spilled(images, keys) {
-                    Ok(come_to) => self.next_base(next, &come_to, &mut faults),
-                    Err(error) => faults.add(|| error.to_string()),
+                false => self.next_base(next, &self.come_to(images, keys), &mut faults),
+                true => match &self.with_spilled {
+                    None => faults.is_next_unchecked = true,
+                    Some(Ok(come_to)) => self.next_base(next, come_to, &mut faults),
+                    Some(Err(error)) => faults.add(|| error.to_string()),
                 },
             }
         }
         faults
     }
 
-    /// What the records come to, with those that were spilled, by the code that a start takes them in
-    /// with.
-    fn with_spilled(
-        &self,
-        images: Vec<AccountImage>,
-        keys: BTreeMap<Key, KeyState>,
-    ) -> Result<Recovered, Error> {
+    /// What the records come to, in the form of a recovery.
+    fn come_to(&self, images: Vec<AccountImage>, keys: BTreeMap<Key, KeyState>) -> Recovered {
         let base = &self.generation.base;
         let of_base = base.accounts.iter().zip(images);
-        let mut come_to = Recovered {
+        Recovered {
             generation: base.generation,
             shards: base.shards,
             accounts: of_base.map(|(it, image)| Account { image, ..it.clone() }).collect(),
             keys: keys.into_iter().collect(),
             ends: self.ends.clone(),
+            spilled: Vec::new(),
             records: 0,
             notes: Vec::new(),
             undelivered: Undelivered::default(),
-        };
-        for spilled in &self.generation.spilled {
-            spill::absorb(&mut come_to, spilled)?;
         }
-        Ok(come_to)
     }
 
     fn named(&self) -> String {

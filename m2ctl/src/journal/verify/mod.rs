@@ -25,7 +25,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use m2_core::ShardImage;
-use m2_journal::recover::found;
+use m2_journal::recover::{self, Options, Recovered, Section, found};
+use m2_journal::scan::Link;
 use m2_journal::{Storage as _, names};
 
 use super::cores;
@@ -207,6 +208,22 @@ impl Verify<'_> {
         Ok(Some(Found { generation, starts, snapshots, unchecked, parts, damage }))
     }
 
+    /// What a start came to that took in spilled records, by its own code: the streams lack them. `None`
+    /// if none did, or they are not here.
+    fn with_spilled(
+        &self,
+        generation: &Generation,
+        ends: &[Link],
+    ) -> Option<Result<Recovered, m2_journal::Error>> {
+        let next = generation.next.as_ref().filter(|_| self.journal.has_spill())?;
+        let mut both = next.ends.iter().zip(ends);
+        both.find(|(next, end)| end.position < next.position)?;
+        let options = Options { until_ms: None, listed_max: 0 };
+        let section = Section { generation: Some(generation.number), ends: Vec::new() };
+        let (mut disk, spilled) = (self.journal.disk(), &generation.spilled);
+        Some(recover::inspect_spilled(&mut disk, &options, &section, spilled, &mut |_| {}))
+    }
+
     /// `None` if it changed while it was read.
     fn attempt(&self, found: Found, is_written: bool) -> Result<Option<GenerationReport>, Failure> {
         let Found { generation, starts, snapshots, unchecked, parts, damage } = found;
@@ -254,11 +271,14 @@ impl Verify<'_> {
         let is_whole = all.iter().all(is_whole);
         report.take_streams(&mut all);
         if let (Some(plan), Some(starts), true) = (&plan, &known, is_whole) {
-            let ends = all.iter().map(|chained| chained.end.link).collect();
+            let ends: Vec<_> = all.iter().map(|chained| chained.end.link).collect();
+            let with_spilled = self.with_spilled(&generation, &ends);
             let rare: Vec<_> = all.into_iter().map(|chained| chained.rare).collect();
             let (generation, sums, rare) = (&generation, &sums[..], &rare[..]);
-            let books = Books { generation, plan, starts, snapshots: &snapshots, sums, rare, ends };
-            report.take_faults(books.check(self.journal.has_spill()));
+            let snapshots = &snapshots;
+            let books =
+                Books { generation, plan, starts, snapshots, sums, rare, ends, with_spilled };
+            report.take_faults(books.check());
         }
         Ok(Some(report))
     }
