@@ -2,7 +2,7 @@
 //! what can be done.
 
 use core::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 
 use crate::fault::Fault;
 use crate::layout::FORMAT_VERSION;
@@ -76,6 +76,12 @@ impl Error {
         move |error| Self::Io { path: path.to_owned(), error }
     }
 
+    /// A file is where a folder should be, or a folder where a file should be.
+    pub(crate) fn wrong_kind(path: &str, is_folder: bool) -> Self {
+        let kind = if is_folder { ErrorKind::IsADirectory } else { ErrorKind::NotADirectory };
+        Self::Io { path: path.to_owned(), error: kind.into() }
+    }
+
     /// Damage that leaves no choice.
     pub(crate) fn damage(file: &str, offset: u64, fault: Fault) -> Self {
         Self::Damage(Damage { file: file.to_owned(), offset, fault, choices: Choices::Restore })
@@ -86,11 +92,49 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { path, error } if path.is_empty() => {
-                write!(f, "the journal's folder cannot be read or written: {error}")
+                write_io(f, "the journal's folder", error)
             }
-            Self::Io { path, error } => write!(f, "{path} cannot be read or written: {error}"),
+            Self::Io { path, error } => write_io(f, path, error),
             Self::Damage(damage) => damage.fmt(f),
         }
+    }
+}
+
+/// Where, what, and what to do about it.
+fn write_io(f: &mut fmt::Formatter<'_>, at: &str, error: &io::Error) -> fmt::Result {
+    match error.kind() {
+        ErrorKind::IsADirectory => write!(
+            f,
+            "{at} is a folder, where a file should be: move it elsewhere, and restore the file from a \
+             copy if there was one"
+        ),
+        ErrorKind::NotADirectory => {
+            write!(f, "{at}: a file is where a folder should be: move it elsewhere")
+        }
+        ErrorKind::DirectoryNotEmpty => {
+            write!(
+                f,
+                "{at} has something in it that the journal did not put there: move it elsewhere"
+            )
+        }
+        ErrorKind::NotFound => {
+            write!(f, "{at} is missing: see who else writes here, and restore it from a copy")
+        }
+        ErrorKind::PermissionDenied => write!(
+            f,
+            "{at} cannot be read or written ({error}): give whoever runs this the right to it and to \
+             all that is beside it"
+        ),
+        ErrorKind::ReadOnlyFilesystem => {
+            write!(f, "{at} cannot be written ({error}): mount this disk for writing")
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            write!(f, "{at} cannot be written ({error}): make room on this disk")
+        }
+        _ => write!(
+            f,
+            "{at} cannot be read or written ({error}): see what the system's log says of this disk"
+        ),
     }
 }
 

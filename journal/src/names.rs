@@ -95,6 +95,15 @@ pub fn parse_folder(name: &str) -> Option<u32> {
     digits(name.strip_prefix("generation-")?, 8)
 }
 
+/// Whether a file of this generation may have this name in the folder.
+pub(crate) fn is_file(generation: u32, name: &str) -> bool {
+    let flushed = || digits(name.strip_prefix("stream-")?.strip_suffix(".flushed")?, 3);
+    SegmentName::parse(generation, name).is_some()
+        || SnapshotName::parse(generation, name).is_some()
+        || base(generation).ends_with(&format!("/{name}"))
+        || flushed().is_some()
+}
+
 /// The base of a generation.
 #[must_use]
 pub fn base(generation: u32) -> String {

@@ -25,7 +25,7 @@ use crate::names::SegmentName;
 use crate::record;
 use crate::replay::Replay;
 use crate::segment;
-use crate::storage::Storage;
+use crate::storage::{Entry, Storage};
 
 /// Blocks of a batch: as many as are hashed well together.
 const BATCH_BLOCKS: usize = (BATCH_BYTES_MAX / 4) / BLOCK_LEN;
@@ -148,7 +148,11 @@ fn read_named(
     let prefix = format!("{before}spill-{generation:08}-");
     let is_spill = |name: &str| name.starts_with(&prefix) && name.ends_with(".m2j");
     let files = entries.into_iter().filter(|entry| is_spill(&entry.name));
-    files.map(|entry| read_file(storage, entry.name)).collect()
+    let read = |Entry { name, is_folder }| match is_folder {
+        true => Err(Error::wrong_kind(&name, true)),
+        false => read_file(storage, name),
+    };
+    files.map(read).collect()
 }
 
 fn read_file(storage: &mut impl Storage, file: String) -> Result<Spilled, Error> {
@@ -265,7 +269,7 @@ mod tests {
     use crate::memory::Memory;
     use crate::op::perform;
     use crate::recover::{
-        Entry, Options, Recovered, Section, begin_generation, inspect, inspect_spilled,
+        Entry as Named, Options, Recovered, Section, begin_generation, inspect, inspect_spilled,
     };
     use crate::writer::Settings;
 
@@ -305,7 +309,7 @@ mod tests {
     fn journal(blocks: &[Block]) -> Memory {
         let mut disk = Memory::default();
         let nothing = inspect(&mut disk, &Options::default(), &mut |_| {}).unwrap();
-        let entry = |name: &str| Entry {
+        let entry = |name: &str| Named {
             shard: ShardId(0),
             name: name.into(),
             asset_code: "USD".into(),

@@ -92,7 +92,9 @@ pub fn begin_generation(
         if generation < base.generation {
             let folder = names::folder(generation);
             let entries = storage.list(&folder).map_err(Error::io(&folder))?;
-            let files = entries.iter().map(|entry| format!("{folder}/{}", entry.name)).collect();
+            // A folder in it is nobody's: it stays, and the folder that it is in.
+            let files = entries.iter().filter(|entry| !entry.is_folder);
+            let files = files.map(|entry| format!("{folder}/{}", entry.name)).collect();
             writer.retire(files, folder);
         }
     }
@@ -112,14 +114,25 @@ fn account(recovered: &Recovered, number: usize, entry: &Entry) -> Account {
     Account { shard, name, asset_code, asset_scale, configured: limits, image }
 }
 
-/// Removes what an attempt before this one left.
+/// Removes what an attempt before this one left: a folder of files, or whatever else has the name. What
+/// else is in it is not ours to remove.
 fn clear(storage: &mut impl Storage, folder: &str) -> Result<(), Error> {
-    let entries = match storage.list(folder) {
+    let beside = match storage.list("") {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        listed => listed.map_err(Error::io(folder))?,
+        listed => listed.map_err(Error::io(""))?,
     };
-    for entry in entries {
+    match beside.iter().find(|entry| entry.name == folder) {
+        None => return Ok(()),
+        Some(entry) if !entry.is_folder => {
+            return storage.remove(folder).map_err(Error::io(folder));
+        }
+        Some(_) => {}
+    }
+    for entry in storage.list(folder).map_err(Error::io(folder))? {
         let path = format!("{folder}/{}", entry.name);
+        if entry.is_folder {
+            return Err(Error::wrong_kind(&path, true));
+        }
         storage.remove(&path).map_err(Error::io(&path))?;
     }
     storage.remove_folder(folder).map_err(Error::io(folder))

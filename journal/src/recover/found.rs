@@ -11,7 +11,7 @@ use crate::limits::PAGE_LEN;
 use crate::names::{self, SegmentName, SnapshotName};
 use crate::segment;
 use crate::slot::{self, FILE_LEN, SLOT_LEN};
-use crate::storage::Storage;
+use crate::storage::{Entry, Storage};
 
 /// What a recovery begins with.
 #[derive(Debug)]
@@ -72,15 +72,19 @@ impl Found {
 ///
 /// # Errors
 ///
-/// When the folder cannot be read. One that is not there has none.
+/// When the folder cannot be read, or a file has the name of a generation. One that is not there has none.
 pub fn generations(storage: &mut impl Storage) -> Result<Vec<u32>, Error> {
     let entries = match storage.list("") {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         listed => listed.map_err(Error::io(""))?,
     };
-    let folders = entries.iter().filter(|entry| entry.is_folder);
-    let mut generations: Vec<_> =
-        folders.filter_map(|entry| names::parse_folder(&entry.name)).collect();
+    let mut generations = Vec::new();
+    for Entry { name, is_folder } in &entries {
+        match names::parse_folder(name) {
+            Some(_) if !is_folder => return Err(Error::wrong_kind(name, false)),
+            generation => generations.extend(generation),
+        }
+    }
     generations.sort_unstable();
     Ok(generations)
 }
@@ -111,13 +115,16 @@ pub type Listed = (Vec<Vec<SegmentName>>, Vec<Vec<SnapshotName>>);
 ///
 /// # Errors
 ///
-/// When its folder cannot be read.
+/// When its folder cannot be read, or a folder has the name of a file.
 pub fn list(storage: &mut impl Storage, base: &Base) -> Result<Listed, Error> {
     let folder = names::folder(base.generation);
     let entries = storage.list(&folder).map_err(Error::io(&folder))?;
     let mut segments = vec![Vec::new(); base.shards];
     let mut snapshots = vec![Vec::new(); base.shards];
-    for entry in entries.iter().filter(|entry| !entry.is_folder) {
+    for entry in &entries {
+        if entry.is_folder && names::is_file(base.generation, &entry.name) {
+            return Err(Error::wrong_kind(&format!("{folder}/{}", entry.name), true));
+        }
         if let Some(name) = SegmentName::parse(base.generation, &entry.name) {
             segments.get_mut(usize::from(name.stream.0)).into_iter().for_each(|of| of.push(name));
         }
