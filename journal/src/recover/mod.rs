@@ -30,6 +30,7 @@ use crate::error::{Choices, Damage, Error};
 use crate::fault::Fault;
 use crate::hash::Hash;
 use crate::image::Account;
+use crate::layout::FORMAT_VERSION;
 use crate::names::{self, SegmentName, SnapshotName};
 use crate::record;
 use crate::replay::{Replay, Until};
@@ -470,9 +471,16 @@ fn judge(part: &Part) -> Result<(), Error> {
     let Stream { generation, id, .. } = part.stream;
     let stream = id.0;
     if position >= part.flushed {
-        let Some(fault) = part.slots else { return Ok(()) };
-        let (file, choices) = (names::flushed(generation, id), Choices::Mark { stream, position });
-        return Err(Error::Damage(Damage { file, offset: 0, fault, choices }));
+        match (fault, part.slots) {
+            // What a newer version wrote is no tail of a crash.
+            (Some(Fault::Version(found)), _) if found > FORMAT_VERSION => {}
+            (_, None) => return Ok(()),
+            (_, Some(fault)) => {
+                let choices = Choices::Mark { stream, position };
+                let file = names::flushed(generation, id);
+                return Err(Error::Damage(Damage { file, offset: 0, fault, choices }));
+            }
+        }
     }
     let choices = Choices::Cut { stream, position, flushed: part.flushed };
     Err(Error::Damage(Damage {
