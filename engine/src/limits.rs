@@ -157,8 +157,9 @@ pub(crate) const LOG_EVIDENCE_LINES_PER_S: u32 = 1_024;
 
 // The process.
 
-/// How long an address may stay taken by a process that is gone.
-pub(crate) const BIND_PATIENCE: Duration = Duration::from_secs(1);
+/// How long an address may stay taken by a process that is gone: the kernel ends its io_uring, and with
+/// it what it listens at, when what was at the disk has ended.
+pub(crate) const BIND_PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait between two tries.
 pub(crate) const BIND_REST: Duration = Duration::from_millis(20);
 /// How long a signal's line of the log may wait to be written: the second ends the process, read or
