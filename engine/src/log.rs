@@ -4,6 +4,7 @@
 //! Lines that are evidence of money have a budget of their own, so that no flood of others leaves
 //! them out.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use m2_core::{Notice, Unrecorded, UnrecordedFulfill};
@@ -15,10 +16,26 @@ use crate::shard::message::Event;
 
 /// Starts the log.
 pub(crate) fn start(section: LogSection) {
-    let builder = fmt().with_max_level(section.level).with_writer(std::io::stderr);
+    let builder =
+        fmt().with_max_level(section.level).with_writer(|| Lossy).log_internal_errors(false);
     match section.format {
         LogFormat::Text => builder.with_target(false).with_ansi(false).init(),
         LogFormat::Json => builder.with_target(false).json().flatten_event(true).init(),
+    }
+}
+
+/// Standard error, and nothing where it cannot be written: a log on a full disk, or whose reader is gone,
+/// must not end the process that it tells of.
+struct Lossy;
+
+impl io::Write for Lossy {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = io::Write::write_all(&mut io::stderr(), bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -69,7 +86,7 @@ pub(crate) fn is_evidence(event: &Event) -> bool {
     match event {
         Event::Notice(Notice::LateFulfill { .. } | Notice::Undelivered { .. }) => true,
         Event::Down { fulfills_unsent, .. } => *fulfills_unsent > 0,
-        Event::Journal(..) | Event::Unrecorded(_) => true,
+        Event::Journal(..) | Event::JournalComplaint(_) | Event::Unrecorded(_) => true,
         Event::Up(_) | Event::ShutdownCut { .. } => false,
     }
 }
@@ -100,6 +117,12 @@ pub(crate) fn event(config: &Config, event: &Event) {
         ),
         Event::Notice(notice) => self::notice(&name, notice),
         Event::Unrecorded(fulfills) => fulfills.iter().for_each(|one| unrecorded(&name, one)),
+        Event::JournalComplaint(Some(complaint)) => {
+            tracing::warn!("the journal takes records, but its disk fills up: {complaint}");
+        }
+        Event::JournalComplaint(None) => {
+            tracing::info!("the journal's snapshots are written, and old files go again");
+        }
         Event::Journal(Health::Ready, reason) => {
             tracing::info!("new packets are taken again: {reason}")
         }

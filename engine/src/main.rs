@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -61,24 +62,29 @@ fn main() -> ExitCode {
     });
     let config = match config {
         Ok(config) => config,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return ExitCode::from(STATUS_CONFIGURATION);
-        }
+        Err(problems) => return refuse(&problems),
     };
     if let Command::Check(_) = arguments.command {
-        tell_right(&config);
-        return ExitCode::SUCCESS;
+        return match m2_engine::check::refuse(&config) {
+            Ok(()) => {
+                tell_right(&config);
+                ExitCode::SUCCESS
+            }
+            Err(error) => refuse(&error),
+        };
     }
     match m2_engine::topology::run(config) {
         Ok(Ending::InOrder) => ExitCode::SUCCESS,
         Ok(Ending::JournalFailed) => ExitCode::from(STATUS_JOURNAL),
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(STATUS_CONFIGURATION)
-        }
+        Err(error) => refuse(&error),
     }
 }
+/// Says why, if anybody listens; the status says it in any case.
+fn refuse(why: &dyn core::fmt::Display) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{why}");
+    ExitCode::from(STATUS_CONFIGURATION)
+}
+
 
 fn tell_right(config: &Config) {
     println!(

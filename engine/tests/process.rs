@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 
 use m2_codec::ilp::ErrorCode;
 use serde_json::json;
-use support::{Folder, Next, Switch, pay, preimage, prepare, wait};
+use support::{ACCOUNTS, Folder, Next, Switch, pay, preimage, prepare, status_at, wait};
 
 fn m2_switch(command: &str, file: &Path) -> Output {
     let mut switch = Command::new(env!("CARGO_BIN_EXE_m2-switch"));
@@ -132,7 +132,7 @@ fn a_socket_left_behind_is_taken_over_and_one_in_use_is_not() {
         .unwrap();
     // The one that was killed may hold its sockets for a moment more, so look who answers.
     let socket = switch.folder().join("control.sock");
-    wait("the next one answers", || support::status_at(&socket)["pid"] == next.id());
+    wait("the next one answers", || status_at(&socket)["pid"] == next.id());
     let pid = next.id().to_string();
     assert!(Command::new("kill").arg(&pid).status().unwrap().success());
     assert_eq!(next.wait().unwrap().code(), Some(0));
@@ -154,12 +154,42 @@ fn the_start_tells_addresses_and_the_journal() {
 
 #[test]
 fn without_a_journal_the_log_and_the_status_say_so() {
-    let none =
-        support::ACCOUNTS.replace("asset = \"USD/9\"", "asset = \"USD/9\"\ndurability = \"none\"");
+    let none = ACCOUNTS.replace("asset = \"USD/9\"", "asset = \"USD/9\"\ndurability = \"none\"");
     let switch = Switch::start_with("", "", &none);
     switch.wait_for_log("nothing is recorded: balances do not survive a restart");
     assert_eq!(switch.ask(&json!({ "cmd": "status" }))["journal"], "none");
     assert!(!switch.folder().join("journal").exists());
+}
+
+#[test]
+fn a_log_that_nobody_can_read_ends_nothing() {
+    let folder = Folder::new();
+    let file = folder.path().join("switch.toml");
+    let text = format!(
+        "[switch]\naddress = \"test.m2m\"\nnetwork = \"test\"\ncontrol_socket = \"c\"\n\
+         [[listen]]\ntransport = \"unix\"\npath = \"b\"\n{ACCOUNTS}"
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_m2-switch"))
+        .args(["run", "--config"])
+        .arg(&file)
+        .stderr(std::fs::File::options().write(true).open("/dev/full").unwrap())
+        .spawn()
+        .unwrap();
+    let control = folder.path().join("c");
+    wait("it is ready", || control.exists() && status_at(&control)["ok"] == true);
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // Nor does a refusal without a reader end otherwise than one with.
+    std::fs::write(&file, "what").unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_m2-switch"))
+        .args(["run", "--config"])
+        .arg(&file)
+        .stderr(std::fs::File::options().write(true).open("/dev/full").unwrap())
+        .spawn()
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(2));
 }
 
 #[test]
@@ -200,7 +230,7 @@ fn sigterm_finishes_what_is_in_flight_closes_in_order_and_exits_0() {
 
 #[test]
 fn sigterm_does_not_wait_longer_than_shutdown_ms() {
-    let mut switch = Switch::start_with("shutdown_ms = 50", "close_ms = 50", support::ACCOUNTS);
+    let mut switch = Switch::start_with("shutdown_ms = 50", "close_ms = 50", ACCOUNTS);
     let mut alice = switch.peer("tcp", "alice");
     let mut bob = switch.peer("tcp", "bob");
     alice.send_prepare(1, &prepare("test.m2m.bob", 5, 1));
