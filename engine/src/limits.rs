@@ -112,6 +112,9 @@ const _: () = assert!(RX_BUFFER_LEN >= HANDSHAKE_BYTES_LIMIT as usize);
 pub(crate) const TX_KEPT_LEN: usize = 1 << 20;
 /// Sent bytes are moved out of a send buffer from here on, when they are most of it.
 pub(crate) const TX_COMPACT_LEN: usize = 64 << 10;
+/// How long a FULFILL may wait for its peer to read, or what was put before it: twice the longest
+/// default hold. A link that is slower keeps segments of the journal from going.
+pub(crate) const FULFILL_PATIENCE_NS: u64 = 60_000_000_000;
 /// Bytes put to all links before they are flushed in the middle of a pass: a quarter of L2.
 pub(crate) const PUT_BYTES_MAX: usize = 256 << 10;
 /// Events taken from the kernel at once.

@@ -204,6 +204,7 @@ fn link_counters(links: &LinkCounters) -> Value {
         "links_replaced": links.links_replaced,
         "links_full": links.links_full,
         "links_silent": links.links_silent,
+        "links_stalled": links.links_stalled,
         "bad_frames": links.bad_frames,
         "framing_lost": links.framing_lost,
         "websocket_violations": links.websocket_violations,

@@ -9,7 +9,7 @@ use m2_core::Now;
 use rustix::event::epoll;
 use rustix::net::Shutdown;
 
-use super::links::State;
+use super::links::{Stall, State};
 use super::message::{Cause, Event};
 use super::run::Shard;
 use super::rx::Broken;
@@ -112,6 +112,12 @@ impl Shard {
                 self.remove(place);
             }
             return;
+        }
+        let waits = link.tx.fulfill_waits() || self.switch.waits_for_room(link.connection);
+        let (taken, end) = (link.tx.taken(), link.tx.end());
+        if Stall::look(&mut link.stall, waits, taken, end, now.mono_ns) {
+            self.links.counters.links_stalled += 1;
+            return self.drop_link(now, place, Cause::Stalled);
         }
         if !link.websocket {
             return;

@@ -11,6 +11,7 @@ use rustix::fd::OwnedFd;
 use super::message::LinkCounters;
 use super::rx::Rx;
 use super::tx::Tx;
+use crate::limits::FULFILL_PATIENCE_NS;
 
 /// One connection past its handshake.
 #[derive(Debug)]
@@ -27,8 +28,40 @@ pub(super) struct Link {
     pub(super) pinged: bool,
     /// RFC 6455 pings exist here; elsewhere TCP's keepalive must do.
     pub(super) websocket: bool,
-    /// By stream: the position that FULFILLs had reached when nothing waited here last.
+    /// By stream: the position that FULFILLs had reached when none waited here last.
     pub(super) delivered: Vec<u64>,
+    /// While FULFILLs wait: what the kernel must have taken by when.
+    pub(super) stall: Option<Stall>,
+}
+
+/// FULFILLs wait, and so does what was put before them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stall {
+    /// What [`Tx::taken`] must come to.
+    until_taken: u64,
+    /// Since when, on the monotonic clock.
+    since_ns: u64,
+}
+
+impl Stall {
+    /// Whether FULFILLs have waited for too long. Looked at again and again: all that waits when it is
+    /// seen first is to be `taken` in time; what came behind it, as long after that.
+    pub(super) fn look(
+        stall: &mut Option<Self>,
+        fulfill_waits: bool,
+        taken: u64,
+        end: u64,
+        now_ns: u64,
+    ) -> bool {
+        match stall {
+            _ if !fulfill_waits => *stall = None,
+            Some(Self { until_taken, since_ns }) if taken < *until_taken => {
+                return now_ns - *since_ns >= FULFILL_PATIENCE_NS;
+            }
+            _ => *stall = Some(Self { until_taken: end, since_ns: now_ns }),
+        }
+        false
+    }
 }
 
 /// What a link is good for.
@@ -164,7 +197,7 @@ impl Links {
                 link.delivered.resize(stream + 1, before);
             }
             let reached = &mut link.delivered[stream];
-            if link.tx.waiting() == 0 {
+            if !link.tx.fulfill_waits() {
                 *reached = given;
             }
             least = least.min(*reached);
@@ -239,4 +272,25 @@ impl Egress for Links {
 
 fn index(account: AccountId) -> usize {
     account.0 as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_stalls_when_what_waits_is_not_taken_in_time_and_not_by_reading_slowly() {
+        const MINUTE: u64 = FULFILL_PATIENCE_NS;
+        let mut stall = None;
+        let mut look = |waits, taken, end, now| Stall::look(&mut stall, waits, taken, end, now);
+        assert!(!look(true, 0, 100, 0));
+        assert!(!look(true, 99, 900, MINUTE - 1));
+        // In time; what came meanwhile has as long.
+        assert!(!look(true, 100, 900, MINUTE));
+        assert!(!look(true, 899, 900, 2 * MINUTE - 1));
+        assert!(look(true, 899, 900, 2 * MINUTE));
+        // No FULFILL waits any more, whatever else does.
+        assert!(!look(false, 899, 900, 9 * MINUTE));
+        assert!(!look(true, 899, 900, 9 * MINUTE));
+    }
 }

@@ -110,6 +110,8 @@ pub(crate) struct LinkCounters {
     pub(crate) links_full: u64,
     /// Links given up because nothing came, not even a pong.
     pub(crate) links_silent: u64,
+    /// Links given up because a FULFILL had waited for too long for their peer to read.
+    pub(crate) links_stalled: u64,
     /// Malformed BTP frames inside good framing.
     pub(crate) bad_frames: u64,
     /// Streams on which the next frame could not be found.
@@ -170,6 +172,8 @@ pub(crate) enum Cause {
     Full,
     /// The peer was silent.
     Silent,
+    /// FULFILLs waited for too long for it to read.
+    Stalled,
     /// Too many malformed frames.
     BadFrames,
     /// The next frame cannot be found.
@@ -188,6 +192,7 @@ impl Cause {
             Self::Failed(error) => format!("the connection failed: {error}"),
             Self::Replaced => "a newer connection of the account replaced it".into(),
             Self::Full => "the peer does not read: its egress is past egress_bytes_max".into(),
+            Self::Stalled => "the peer reads too slowly: a FULFILL has waited for a minute".into(),
             Self::Silent => "the peer is silent: no pong within ping_ms".into(),
             Self::BadFrames => "the peer sent bad_frames_max malformed frames".into(),
             Self::FramingLost(error) => format!("the peer sent no BTP frame: {error}"),

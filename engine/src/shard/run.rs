@@ -323,6 +323,7 @@ impl Shard {
             pinged: false,
             websocket,
             delivered: Vec::new(),
+            stall: None,
         });
         self.links.counters.links_up += 1;
         self.joints.board.set_up(new.account);

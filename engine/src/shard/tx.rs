@@ -62,6 +62,10 @@ pub(super) struct Tx {
     framing: TxFraming,
     bytes: Vec<u8>,
     sent: usize,
+    /// Bytes that the kernel took since the start.
+    taken: u64,
+    /// What `taken` will be once the last FULFILL is with the kernel.
+    fulfills_end: u64,
     /// The kernel took less than we had, and has not asked for more since.
     pub(super) blocked: bool,
     /// Stands in the list of links to flush.
@@ -72,7 +76,31 @@ pub(super) struct Tx {
 
 impl Tx {
     pub(super) fn new(framing: TxFraming) -> Self {
-        Self { framing, bytes: Vec::new(), sent: 0, blocked: false, dirty: false, full: false }
+        Self {
+            framing,
+            bytes: Vec::new(),
+            sent: 0,
+            taken: 0,
+            fulfills_end: 0,
+            blocked: false,
+            dirty: false,
+            full: false,
+        }
+    }
+
+    /// Bytes that the kernel took since the start.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// What that will be once all is sent that waits now.
+    pub(super) fn end(&self) -> u64 {
+        self.taken + self.waiting() as u64
+    }
+
+    /// Whether a FULFILL is not yet with the kernel, or not whole.
+    pub(super) fn fulfill_waits(&self) -> bool {
+        self.taken < self.fulfills_end
     }
 
     /// Bytes that the kernel has not taken.
@@ -89,6 +117,9 @@ impl Tx {
     pub(super) fn put_ilp(&mut self, frame_type: FrameType, request_id: u32, packet: &[u8]) {
         let len = ilp_frame_len(packet.len());
         self.put(len, |out| btp::put_ilp(out, frame_type, request_id, packet));
+        if ilp::packet_type(packet) == Some(PacketType::Fulfill) {
+            self.fulfills_end = self.end();
+        }
     }
 
     /// Appends a RESPONSE without entries.
@@ -130,7 +161,10 @@ impl Tx {
         while self.sent < self.bytes.len() {
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
             match send(&socket, &self.bytes[self.sent..], flags) {
-                Ok(count) => self.sent += count,
+                Ok(count) => {
+                    self.sent += count;
+                    self.taken += count as u64;
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     self.blocked = true;
@@ -170,6 +204,8 @@ impl Tx {
             }
         }
         self.bytes = kept;
+        // No later than it stands now, and no earlier if one waits.
+        self.fulfills_end = self.fulfills_end.min(self.end());
         count
     }
 
@@ -319,6 +355,32 @@ mod tests {
             tx.put_empty_response(200 + request_id);
         }
         tx
+    }
+
+    #[test]
+    fn a_fulfill_waits_until_the_kernel_has_all_of_it_and_nothing_else_does() {
+        for framing in framings() {
+            let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            let mut tx = Tx::new(framing);
+            assert!(!tx.fulfill_waits());
+            tx.put_ilp(FrameType::Response, 1, &fulfill());
+            let end = tx.end();
+            tx.put_empty_response(2);
+            assert!(tx.fulfill_waits());
+            assert!(tx.flush(&ours).unwrap());
+            assert!(!tx.fulfill_waits());
+            // More than a socket holds, and no FULFILL in it.
+            tx.put_whole(&vec![0; 4 << 20]);
+            assert!(!tx.flush(&ours).unwrap() && !tx.fulfill_waits());
+            tx.put_ilp(FrameType::Response, 3, &fulfill());
+            assert!(tx.fulfill_waits() && tx.end() > end + (4 << 20));
+            let mut read = vec![0; 1 << 20];
+            while !tx.flush(&ours).unwrap() {
+                assert!(tx.fulfill_waits());
+                let _ = std::io::Read::read(&mut theirs, &mut read).unwrap();
+            }
+            assert!(!tx.fulfill_waits() && tx.taken() == tx.end());
+        }
     }
 
     #[test]
