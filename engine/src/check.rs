@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use m2_core::Durability;
 
-use crate::config::{Config, Problems};
+use crate::config::Config;
 use crate::journal::{presence, probe};
+use crate::topology::StartError;
 
 /// What of this machine `run` would refuse, without making anything.
 ///
 /// # Errors
 ///
-/// Each path that cannot be had.
-pub fn refuse(config: &Config) -> Result<(), Problems> {
-    if presence::is_wanted(config) { presence::refuse(config) } else { Ok(()) }
+/// Each path that cannot be had; a journal that must exist and does not, or that would be forgotten.
+pub fn refuse(config: &Config) -> Result<(), StartError> {
+    presence::refuse(config)
 }
 
 /// Each a sentence that says what to change.

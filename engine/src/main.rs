@@ -57,7 +57,6 @@ fn main() -> ExitCode {
         if !subject.accept_loss {
             config.refuse_loss()?;
         }
-        m2_engine::check::refuse(&config)?;
         Ok(config)
     });
     let config = match config {
@@ -79,12 +78,12 @@ fn main() -> ExitCode {
         Err(error) => refuse(&error),
     }
 }
+
 /// Says why, if anybody listens; the status says it in any case.
 fn refuse(why: &dyn core::fmt::Display) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "{why}");
     ExitCode::from(STATUS_CONFIGURATION)
 }
-
 
 fn tell_right(config: &Config) {
     println!(

@@ -108,6 +108,11 @@ fn check_refuses_what_run_cannot_make_and_warns_of_a_spill_beside_the_journal() 
         let wanted = format!("{what} {}", folder.path().join("taken").display());
         assert!(told.contains(&wanted) && told.contains("taken is no folder"), "{told}");
     }
+    write("must_exist = true");
+    let output = check(&file);
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("holds nothing, and must_exist = true"), "{told}");
     write("path = \"journal\"\nspill = \"spill\"");
     let output = check(&file);
     assert_eq!(output.status.code(), Some(0));

@@ -72,11 +72,10 @@ pub(crate) struct Running {
 /// was.
 pub(crate) fn open(config: &mut Config) -> Result<Option<Opened>, StartError> {
     let section = config.journal.clone();
+    presence::refuse(config)?;
     if !presence::is_wanted(config) {
-        return presence::refuse_to_forget(&section).map(|()| None);
+        return Ok(None);
     }
-    presence::refuse(config).map_err(StartError::Configuration)?;
-    presence::expect(&section)?;
     let lock = lock(config)?;
     let mut storage = Files::new(&section.path);
     spill_is_there(&section)?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use m2_core::Durability;
 use m2_journal::Files;
 use m2_journal::recover::found::generations;
+use rustix::fs::{Access, access};
 
 use crate::config::{Config, JournalSection, Problem, Problems};
 use crate::topology::StartError;
@@ -17,12 +18,21 @@ pub(crate) fn is_wanted(config: &Config) -> bool {
     config.accounts.iter().any(|account| account.durability != Durability::None)
 }
 
-/// Refuses what `run` would refuse of the journal's paths, and makes nothing.
+/// Refuses what is wrong with the journal's place, and makes nothing.
 ///
 /// # Errors
 ///
-/// Each path that is no folder, or cannot become one.
-pub(crate) fn refuse(config: &Config) -> Result<(), Problems> {
+/// Each path that is no folder, or cannot become one; a journal that must exist and does not, or that
+/// would be forgotten.
+pub(crate) fn refuse(config: &Config) -> Result<(), StartError> {
+    if !is_wanted(config) {
+        return refuse_to_forget(&config.journal);
+    }
+    refuse_paths(config).map_err(StartError::Configuration)?;
+    expect(&config.journal)
+}
+
+fn refuse_paths(config: &Config) -> Result<(), Problems> {
     let section = &config.journal;
     let paths =
         [("the journal", Some(&section.path)), ("the spill folder", section.spill.as_ref())];
@@ -30,12 +40,16 @@ pub(crate) fn refuse(config: &Config) -> Result<(), Problems> {
         .iter()
         .filter_map(|(what, path)| {
             let path = (*path)?;
-            let there = nearest(path).filter(|there| !there.is_dir())?;
-            let text = format!(
-                "{what} {} cannot be made: {} is no folder",
-                path.display(),
-                there.display()
-            );
+            let there = nearest(path)?;
+            let (shown, there_shown) = (path.display(), there.display());
+            let text = if !there.is_dir() {
+                format!("{what} {shown} cannot be made: {there_shown} is no folder")
+            } else if let Err(error) = access(&there, Access::WRITE_OK | Access::EXEC_OK) {
+                let error = std::io::Error::from(error);
+                format!("{what} {shown} cannot be written: {there_shown}: {error}")
+            } else {
+                return None;
+            };
             Some(Problem { line: Some(section.line), text })
         })
         .collect();
@@ -53,7 +67,7 @@ pub(super) fn nearest(path: &Path) -> Option<PathBuf> {
 }
 
 /// Refuses a folder that holds no journal where the configuration says that it does.
-pub(super) fn expect(section: &JournalSection) -> Result<(), StartError> {
+fn expect(section: &JournalSection) -> Result<(), StartError> {
     if !section.must_exist || holds_one(&section.path)? {
         return Ok(());
     }
@@ -65,7 +79,7 @@ pub(super) fn expect(section: &JournalSection) -> Result<(), StartError> {
 }
 
 /// Refuses to run beside a journal that nothing would be read from or written to.
-pub(super) fn refuse_to_forget(section: &JournalSection) -> Result<(), StartError> {
+fn refuse_to_forget(section: &JournalSection) -> Result<(), StartError> {
     if !holds_one(&section.path)? {
         return Ok(());
     }
