@@ -88,6 +88,10 @@ pub(crate) const JOURNAL_TROUBLE_LOOK_NS: u64 = 5_000_000;
 pub(crate) const JOURNAL_END_PATIENCE: Duration = Duration::from_secs(8);
 /// How often it looks.
 pub(crate) const END_LOOK: Duration = Duration::from_millis(1);
+/// How often a shard that ends looks whether the others' queues have room for what it has left.
+pub(crate) const END_LOOK_NS: u64 = 10_000_000;
+/// How often a start looks whether the disk has room for a segment, once nothing else is to be done.
+pub(crate) const ROOM_LOOKS_MAX: u32 = 3;
 /// How often the start tells how far it has read.
 pub(crate) const RECOVERY_TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Packets listed in a file at a start as perhaps undelivered: as many as a shard can have in flight.

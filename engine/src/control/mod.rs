@@ -88,6 +88,7 @@ struct Shared {
     evidence: RefCell<Limiter>,
     /// How the journal is, in its own words, as it told last.
     journal_reason: RefCell<String>,
+    journal_complaint: RefCell<Option<Box<str>>>,
 }
 
 /// What has happened to connections before they were links.
@@ -143,6 +144,7 @@ pub(crate) fn run(
             limiter: RefCell::new(Limiter::new("caused by peers", LOG_LINES_PER_S)),
             evidence: RefCell::new(Limiter::new("evidence", LOG_EVIDENCE_LINES_PER_S)),
             journal_reason: RefCell::new("the journal is written".into()),
+            journal_complaint: RefCell::default(),
         });
         for (transport, address, listener) in doors {
             monoio::spawn(listen::run(Rc::clone(&shared), transport, address, listener));
@@ -171,8 +173,14 @@ impl Shared {
             // Looked at before the queue: what was told before the end is read after it.
             let ended = self.joints.shard_ended.load(Ordering::Acquire);
             while let Ok(event) = self.joints.events.try_recv() {
-                if let Event::Journal(_, reason) = &event {
-                    *self.journal_reason.borrow_mut() = reason.to_string();
+                match &event {
+                    Event::Journal(_, reason) => {
+                        *self.journal_reason.borrow_mut() = reason.to_string();
+                    }
+                    Event::JournalComplaint(complaint) => {
+                        self.journal_complaint.replace(complaint.clone());
+                    }
+                    _ => {}
                 }
                 let evidence = crate::log::is_evidence(&event);
                 let limiter = if evidence { &self.evidence } else { &self.limiter };

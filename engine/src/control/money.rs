@@ -49,6 +49,7 @@ pub(super) fn journal(shared: &Shared) -> Value {
         "ok": true,
         "state": state_word(state_of(shared, words)),
         "reason": reason,
+        "complaint": *shared.journal_complaint.borrow(),
         "path": shared.config.journal.path,
         "recovered": shared.joints.recovered.as_deref().map(|it| recovered(shared, it)),
         "streams": streams,

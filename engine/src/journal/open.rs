@@ -32,7 +32,7 @@ use crate::adopt::{Known, adopt};
 use crate::config::{Config, JournalIo, JournalSection, Problem, Problems};
 use crate::limits::{
     DOZE_MAX, END_LOOK, JOURNAL_END_PATIENCE, JOURNAL_RING_LEN, RECOVERY_TOLD_EVERY,
-    UNDELIVERED_LISTED_MAX, UNDELIVERED_LOGGED_MAX,
+    ROOM_LOOKS_MAX, UNDELIVERED_LISTED_MAX, UNDELIVERED_LOGGED_MAX,
 };
 use crate::shard::message::Event;
 use crate::shard::recorder;
@@ -244,6 +244,7 @@ fn make_room(
     storage: &mut Files,
     writer: &mut Writer,
 ) -> Result<(), StartError> {
+    let mut looks = 0;
     loop {
         let now_ns = crate::clock::mono_ns();
         let health = writer.health(now_ns);
@@ -251,6 +252,12 @@ fn make_room(
             return Ok(());
         }
         let Some((id, op)) = writer.next_op(now_ns) else {
+            // The generation before may have made room by going.
+            if let Some(wake_ns) = writer.wake_ns().filter(|_| looks < ROOM_LOOKS_MAX) {
+                looks += 1;
+                thread::sleep(Duration::from_nanos(wake_ns.saturating_sub(now_ns)));
+                continue;
+            }
             let (path, reason) = (section.path.display(), writer.reason(health));
             return Err(StartError::Journal(format!("the journal {path}: {reason}")));
         };

@@ -20,15 +20,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use hdrhistogram::Histogram;
 use m2_core::{JournalState, ShardId, ShardImage};
-use m2_journal::limits::BLOCK_LEN;
 use m2_journal::names::SegmentName;
 use m2_journal::{Block, Health, Op, OpId, Trouble, Writer, names};
 use rtrb::Consumer;
+use rustix::io::Errno;
 
 use super::disk::{Commit, Disk, Ended};
 use super::files::FilesThread;
@@ -57,13 +58,13 @@ pub(crate) struct Joints {
 /// See the head of the file.
 pub(super) struct Thread {
     folder: PathBuf,
-    /// A snapshot is wanted once so many bytes of records stand behind the last.
+    /// Snapshots are wanted once so many bytes of segments stand behind the last.
     snapshot_bytes: u64,
     writer: Writer,
     files: FilesThread,
     joints: Joints,
-    /// By stream: its position when a snapshot was wanted last.
-    imaged: Vec<u64>,
+    /// Bytes written to all streams since snapshots were wanted last.
+    unimaged_bytes: u64,
     /// They are not wanted before this because of room.
     images_again_ns: u64,
     /// By stream: the segment that commits go to now.
@@ -78,6 +79,8 @@ pub(super) struct Thread {
     unwritten: Unwritten,
     /// Since when there is no room for what was recorded, or the process waits for us to end.
     waiting_since_ns: Option<u64>,
+    /// Records of all streams that were durable then.
+    waiting_at: u64,
     has_given_up: bool,
     /// In microseconds.
     times: Histogram<u64>,
@@ -88,6 +91,8 @@ pub(super) struct Thread {
     /// How often it will yet doze before it sleeps.
     dozes_left: u32,
     told: Health,
+    /// What the log was told that cannot be done.
+    complained: Option<Box<str>>,
 }
 
 impl Thread {
@@ -107,7 +112,7 @@ impl Thread {
             writer,
             files,
             joints,
-            imaged: vec![0; streams],
+            unimaged_bytes: 0,
             images_again_ns: 0,
             open: (0..streams).map(|_| None).collect(),
             marks: (0..streams).map(|_| None).collect(),
@@ -116,12 +121,14 @@ impl Thread {
             joined: Vec::new(),
             unwritten,
             waiting_since_ns: None,
+            waiting_at: 0,
             has_given_up: false,
             times: Histogram::new_with_max(COMMIT_US_MAX, 3).expect("3 digits are among them"),
             times_told: 0,
             doze,
             dozes_left: 0,
             told: Health::Ready,
+            complained: None,
         }
     }
 
@@ -197,6 +204,7 @@ impl Thread {
                 Op::Commit { segment, offset, bytes } => match self.open(segment) {
                     Err(error) => self.writer.done(now_ns, id, Err(error)),
                     Ok(file) => {
+                        self.unimaged_bytes += bytes.len() as u64;
                         let commit = self.commit(now_ns, id, segment);
                         disk.start(Commit { id: commit, file, offset, bytes });
                     }
@@ -250,15 +258,12 @@ impl Thread {
     /// Wants snapshots of all shards when enough has been recorded, and again and again while they may
     /// make room on a full disk; takes those that come.
     fn take_images(&mut self, now_ns: u64) {
-        let behind = |(stream, imaged): (usize, &u64)| {
-            (self.writer.position(shard_id(stream)) - imaged) * BLOCK_LEN as u64
-        };
-        let is_much =
-            self.imaged.iter().enumerate().map(behind).sum::<u64>() >= self.snapshot_bytes;
-        if is_much || (now_ns >= self.images_again_ns && self.writer.wants_images()) {
+        if self.unimaged_bytes >= self.snapshot_bytes
+            || (now_ns >= self.images_again_ns && self.writer.wants_images())
+        {
             self.images_again_ns = now_ns + JOURNAL_IMAGES_AGAIN_NS;
-            for shard in 0..self.imaged.len() {
-                self.imaged[shard] = self.writer.position(shard_id(shard));
+            self.unimaged_bytes = 0;
+            for shard in 0..self.joints.shard_wakes.len() {
                 self.joints.words.want_image(shard);
                 wake(&self.joints.shard_wakes[shard]);
             }
@@ -277,7 +282,8 @@ impl Thread {
         {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(File::options().write(true).open(self.folder.join(segment.path()))?);
+        let path = self.folder.join(segment.path());
+        let file = Arc::new(patiently(|| File::options().write(true).open(&path))?);
         *open = Some((segment, Arc::clone(&file)));
         Ok(file)
     }
@@ -292,7 +298,10 @@ impl Thread {
         let mark = &mut self.marks[usize::from(stream.0)];
         let file = match mark {
             Some(file) => file,
-            None => mark.insert(create(&self.folder.join(names::flushed(generation, stream)))?),
+            None => {
+                let path = self.folder.join(names::flushed(generation, stream));
+                mark.insert(patiently(|| create(&path))?)
+            }
         };
         file.write_all_at(bytes, offset)
     }
@@ -395,6 +404,12 @@ impl Thread {
             self.waiting_since_ns = None;
             return;
         }
+        // A disk that is slow and gets on is waited for.
+        let durable =
+            (0..self.joints.rings.len()).map(|of| self.writer.durable(shard_id(of))).sum();
+        if core::mem::replace(&mut self.waiting_at, durable) != durable {
+            self.waiting_since_ns = None;
+        }
         let since_ns = *self.waiting_since_ns.get_or_insert(now_ns);
         if now_ns - since_ns > JOURNAL_PATIENCE_NS && !self.has_given_up {
             self.has_given_up = true;
@@ -422,7 +437,37 @@ impl Thread {
             let _ = self.joints.events.try_send(Event::Journal(health, reason.into()));
             self.joints.nudge.send();
         }
+        self.tell_complaint();
         health
+    }
+
+    /// Tells the log what cannot be done although records are written.
+    fn tell_complaint(&mut self) {
+        if self.writer.complaint() == self.complained.as_deref() {
+            return;
+        }
+        let complaint: Option<Box<str>> = self.writer.complaint().map(Into::into);
+        if self.joints.events.try_send(Event::JournalComplaint(complaint.clone())).is_ok() {
+            self.complained = complaint;
+            self.joints.nudge.send();
+        }
+    }
+}
+
+/// Opens a file, in a while if the system has no descriptor left now: nothing was written, so nothing
+/// has failed yet. Shards see meanwhile that the commit takes long.
+fn patiently(open: impl Fn() -> io::Result<File>) -> io::Result<File> {
+    let began_ns = clock::mono_ns();
+    loop {
+        match open() {
+            Err(error)
+                if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE))
+                    && clock::mono_ns() - began_ns < JOURNAL_PATIENCE_NS =>
+            {
+                thread::sleep(Duration::from_nanos(JOURNAL_TROUBLE_LOOK_NS));
+            }
+            result => return result,
+        }
     }
 }
 
@@ -438,7 +483,7 @@ fn shard_id(index: usize) -> ShardId {
 mod tests {
     use std::collections::VecDeque;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::thread::{self, JoinHandle};
+    use std::thread::JoinHandle;
     use std::time::Instant;
 
     use crossbeam_channel::bounded;
@@ -447,7 +492,6 @@ mod tests {
     use m2_journal::recover::{Entry, Options, begin_generation, inspect};
     use m2_journal::{Files, Settings, perform, record, spill};
     use rtrb::{Producer, RingBuffer};
-    use rustix::io::Errno;
 
     use super::super::disk::Blocking;
     use super::*;

@@ -150,6 +150,9 @@ pub(crate) enum Event {
     Notice(Notice),
     /// The journal takes records again, takes none for now, or will take none any more.
     Journal(Health, Box<str>),
+    /// What the journal cannot do and tries again, though records are written: a snapshot, a file to be
+    /// retired. `None` when it can.
+    JournalComplaint(Option<Box<str>>),
     /// FULFILLs that went on before their records were durable.
     Unrecorded(Vec<UnrecordedFulfill>),
     /// The time to finish is up.

@@ -33,7 +33,7 @@ use super::rx::{Received, Rx};
 use super::tx::{Masks, Tx, TxFraming};
 use super::wake::Nudge;
 use crate::clock::{self, NS_PER_MS};
-use crate::limits::{EPOLL_EVENTS_MAX, INBOX_TAKEN_MAX, PUT_BYTES_MAX};
+use crate::limits::{END_LOOK_NS, EPOLL_EVENTS_MAX, INBOX_TAKEN_MAX, PUT_BYTES_MAX};
 
 /// What epoll tells of our own wake-up; a place of a link is far below.
 const WAKE: u64 = u64::MAX;
@@ -201,6 +201,10 @@ impl Shard {
             until = until.min(self.housekeeping_at_ns);
         }
         until = until.min(self.shutdown_at_ns.unwrap_or(u64::MAX));
+        if self.ending && !self.has_told_all() {
+            // Nobody wakes us when a queue that was full has room.
+            until = until.min(self.seen_ns + END_LOOK_NS);
+        }
         if until == u64::MAX && self.busy_until_ns == 0 {
             return None;
         }
@@ -463,9 +467,13 @@ impl Shard {
             }
             self.flush(now);
         }
-        // A record that found the journal's ring full waits in the core, and is taken before the end.
-        let all_told = self.switch.records_waiting() == 0 && self.unrecorded.is_empty();
-        self.ending && self.links.count() == 0 && all_told
+        self.ending && self.links.count() == 0 && self.has_told_all()
+    }
+
+    /// A record that found the journal's ring full waits in the core, and is taken before the end; so is
+    /// the list of what went on unrecorded that found the log's queue full.
+    fn has_told_all(&self) -> bool {
+        self.switch.records_waiting() == 0 && self.unrecorded.is_empty()
     }
 
     /// FULFILLs that wait for their records wait no longer: withheld beyond the end, their money were
