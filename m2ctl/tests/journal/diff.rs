@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::{Folder, Ran, Switch, journal, run, write};
 
 /// Our account for them is `them`, their account for us is `us`; each has somebody else behind.
-struct Link {
+pub(crate) struct Link {
     here: Folder,
     there: Folder,
     ours: Switch,
@@ -23,14 +23,14 @@ const THEIRS: [(&str, u16); 3] = [("receiver", 0), ("us", 1), ("other", 2)];
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Recorded {
+pub(crate) enum Recorded {
     Both,
     Here,
     There,
 }
 
 impl Link {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (here, there) = (Folder::new(), Folder::new());
         let ours = Switch::start(here.path(), &OURS);
         let theirs = Switch::start(there.path(), &THEIRS);
@@ -44,7 +44,7 @@ impl Link {
     }
 
     /// A packet from us to them.
-    fn out(&mut self, amount: u64, recorded: Recorded) -> [u8; 16] {
+    pub(crate) fn out(&mut self, amount: u64, recorded: Recorded) -> [u8; 16] {
         self.packets += 1;
         let condition = [self.packets; 16];
         self.later(10);
@@ -78,7 +78,7 @@ impl Link {
         }
     }
 
-    fn stop(self) -> (Folder, Folder) {
+    pub(crate) fn stop(self) -> (Folder, Folder) {
         self.ours.stop();
         self.theirs.stop();
         (self.here, self.there)

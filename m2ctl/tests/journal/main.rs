@@ -6,6 +6,7 @@
 mod cut;
 mod diff;
 mod dump;
+mod page;
 mod replay;
 mod support;
 mod verify;
