@@ -128,12 +128,18 @@ fn sweep(how: Sweep, threads: usize) -> Result<(), String> {
     let add = |seen: &mut Seen, one: m2_sim::crash::Swept| seen.add(&one.seen);
     let swept = seeds::run(points.len() as u64, threads, |number| point(number).run(), add);
     let all = swept.map_err(|(number, failure)| tell_point(&point(number), &failure))?;
-    let recoveries: u64 = all.iter().map(|seen: &Seen| seen.recoveries).sum();
+    let mut seen = Seen::default();
+    all.iter().for_each(|each| seen.add(each));
     println!(
-        "sweep: {} points in {:.1} s, {recoveries} recoveries judged",
+        "sweep: {} points in {:.1} s, {} recoveries judged, {} segments retired",
         points.len(),
-        started.elapsed().as_secs_f64()
+        started.elapsed().as_secs_f64(),
+        seen.recoveries,
+        seen.retired_segments(),
     );
+    if seen.retired_segments() == 0 {
+        return Err("never occurred in the sweep: a segment that all snapshots are past".into());
+    }
     Ok(())
 }
 

@@ -160,6 +160,12 @@ impl Seen {
         self.recoveries += other.recoveries;
     }
 
+    /// Segments that all snapshots were past, and that went.
+    #[must_use]
+    pub fn retired_segments(&self) -> u64 {
+        self.events[Event::RetiredSegment as usize]
+    }
+
     /// What never occurred.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {

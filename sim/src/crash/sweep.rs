@@ -18,6 +18,9 @@ use crate::dice::mix;
 /// Steps after which a scene must have ended.
 const STEPS_MAX: u64 = 2_000;
 
+/// Steps from one snapshot to the next.
+const AGAIN_STEPS: u64 = 45;
+
 /// How many schedules there are to choose from.
 pub const SCHEDULES: u64 = 4;
 
@@ -28,9 +31,9 @@ pub struct Point {
     pub is_apart: bool,
     /// Which thread takes its step when several can.
     pub schedule: u64,
-    /// Before which step images are made for snapshots, if any are.
+    /// Before which step images are made for snapshots, if any are: the first ones.
     pub begin: Option<u64>,
-    /// How many steps later the snapshots are written, at once.
+    /// How many steps later these are written, at once.
     pub delay: u64,
 }
 
@@ -84,7 +87,7 @@ impl Point {
     fn play(&self, world: &mut World) -> u64 {
         let (mut acts, mut cut) = (0, Cutter::default());
         for number in 0..STEPS_MAX {
-            if self.begin == Some(number) {
+            if self.begins(number) {
                 (0..2).for_each(|shard| world.make_image(shard));
             }
             let writes = self.begin.is_none_or(|begin| number >= begin + self.delay);
@@ -105,6 +108,14 @@ impl Point {
             }
         }
         panic!("a scene has an end: {self:?}");
+    }
+
+    /// Whether images are made before this step: where the point says so and, as the two newest
+    /// snapshots are kept with all that they rest on, twice behind it, so that segments go.
+    fn begins(&self, number: u64) -> bool {
+        let since = self.begin.and_then(|begin| number.checked_sub(begin));
+        let is_time = |since: u64| since.is_multiple_of(AGAIN_STEPS) && since <= 2 * AGAIN_STEPS;
+        since.is_some_and(is_time)
     }
 
     /// Snapshots wait until they are wanted, and then come first.
