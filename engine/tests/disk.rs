@@ -8,6 +8,9 @@
 
 mod support;
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
 use m2_codec::ilp::ErrorCode;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
@@ -87,6 +90,43 @@ fn a_write_that_fails_ends_the_switch_in_order_and_loses_nothing() {
 #[test]
 fn so_does_one_without_io_uring() {
     fails_in_order("blocking");
+}
+
+#[test]
+fn a_spill_folder_of_another_journal_is_refused_and_what_others_left_is_not_taken() {
+    let spill = Folder::new();
+    let mut switch = Switch::start_with_journal(&format!("spill = {:?}", spill.path()));
+    let (note, mark) = (switch.folder().join("journal/spill-folder"), spill.path().join("m2-spill"));
+    let texts = [&note, &mark].map(|file| std::fs::read_to_string(file).unwrap());
+    let journal = texts[0].trim_end().rsplit_once('\n').unwrap().1.to_owned();
+    assert!(journal.len() == 32 && journal != "0".repeat(32), "{journal}");
+    assert!(texts[1].contains(&journal), "{texts:?}");
+    switch.kill();
+    let other = "5".repeat(32);
+    for (file, text, words) in [
+        (&mark, &texts[1], "is another journal's"),
+        (&note, &texts[0], "says where journal 5555"),
+    ] {
+        std::fs::write(file, text.replace(&journal, &other)).unwrap();
+        let (status, told) = switch.fail_to_start();
+        assert_eq!(status, Some(2));
+        assert!(told.contains(words) && told.contains(&journal) && told.contains(&other), "{told}");
+        std::fs::write(file, text).unwrap();
+    }
+    // What is there already is not written again; what is not, is written whole.
+    let inode = |file: &Path| std::fs::metadata(file).unwrap().ino();
+    let was = inode(&mark);
+    std::fs::remove_file(&note).unwrap();
+    let unfinished = note.with_extension("tmp");
+    std::fs::write(&unfinished, "x".repeat(1_000)).unwrap();
+    let others = "spill-55555555-00000000-00000001-000-00000000000000000000.m2j";
+    std::fs::write(spill.path().join(others), "not read").unwrap();
+    switch.restart();
+    assert_eq!(inode(&mark), was);
+    assert_eq!(std::fs::read_to_string(&note).unwrap(), texts[0]);
+    assert!(!unfinished.exists());
+    assert!(switch.log().contains("this spill file is another journal's"), "{}", switch.log());
+    assert!(spill.path().join(others).exists());
 }
 
 #[test]

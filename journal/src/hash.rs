@@ -4,6 +4,8 @@
 //! hash of what stands before in the chain, or zeros where nothing does; so one pass over bytes that
 //! lie together covers both, and no byte of the layout is left out.
 
+use core::fmt;
+
 use crate::limits::HASH_LEN;
 
 /// A BLAKE3 hash.
@@ -13,6 +15,11 @@ pub struct Hash(pub [u8; HASH_LEN]);
 impl Hash {
     /// What stands before the first link of a chain.
     pub const NONE: Self = Self([0; HASH_LEN]);
+}
+
+/// Two hexadecimal digits for each byte.
+pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
 /// Hashes `bytes` with `previous` in their first 32, and leaves the hash there.

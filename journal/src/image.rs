@@ -6,6 +6,8 @@
 //!
 //! A file has one spelling: accounts and keys stand in their order, each once.
 
+use core::fmt;
+
 use m2_core::ledger::Words;
 use m2_core::record::{Key, KeyKind, KeyState};
 use m2_core::{AccountId, AccountImage, ShardId, ShardImage};
@@ -19,14 +21,21 @@ use crate::layout::FORMAT_VERSION;
 use crate::layout::image::{
     Account as AccountLayout, BaseHead, End, Entry, Key as KeyLayout, SnapshotHead,
 };
-use crate::limits::{ACCOUNTS_MAX, KEYS_MAX, SHARDS_MAX, WORD_MAX};
+use crate::limits::{ACCOUNTS_MAX, JOURNAL_ID_LEN, KEYS_MAX, SHARDS_MAX, WORD_MAX};
 use crate::record::kind;
 use crate::scan::Link;
 use crate::storage::Storage;
 
+/// Tells one journal from another: random, made with the first generation and carried from each to the
+/// next. Two journals of the same accounts have the same bytes in all else, and bases of the same hash.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct JournalId(pub [u8; JOURNAL_ID_LEN]);
+
 /// Everything at the beginning of a generation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Base {
+    /// Which journal.
+    pub journal: JournalId,
     /// Which start of the process, from 1.
     pub generation: u32,
     /// How many shards it has.
@@ -64,6 +73,18 @@ pub struct ConfiguredLimits {
     pub balance_max: u64,
     /// The most we may come to owe the peer.
     pub payable_max: u64,
+}
+
+impl JournalId {
+    /// Of a journal that has no generation yet.
+    pub const NONE: Self = Self([0; JOURNAL_ID_LEN]);
+}
+
+/// As 32 hexadecimal digits.
+impl fmt::Display for JournalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hash::write_hex(f, &self.0)
+    }
 }
 
 /// The file of a snapshot.
@@ -131,7 +152,7 @@ pub fn decode_snapshot(bytes: &mut [u8]) -> Result<(u32, ShardImage), Fault> {
 /// their order, a name is too long, or a word is beyond [`WORD_MAX`].
 #[must_use]
 pub fn encode_base(base: &Base) -> (Vec<u8>, Hash) {
-    let Base { generation, shards, ends, accounts, keys } = base;
+    let Base { journal, generation, shards, ends, accounts, keys } = base;
     let names: String =
         accounts.iter().flat_map(|each| [each.name.as_str(), each.asset_code.as_str()]).collect();
     let head = BaseHead {
@@ -145,6 +166,7 @@ pub fn encode_base(base: &Base) -> (Vec<u8>, Hash) {
         ends: u16::try_from(ends.len()).expect("SHARDS_MAX is less").into(),
         reserved: [0; 2],
         names_len: count(names.len()).into(),
+        journal: journal.0,
     };
     let mut bytes = head.as_bytes().to_vec();
     for end in ends {
@@ -199,6 +221,7 @@ pub fn decode_base(bytes: &mut [u8]) -> Result<(Base, Hash), Fault> {
     check_frozen(&images, &keys)?;
     let link = |end: &End| Link { position: end.position.get(), hash: Hash(end.hash) };
     let base = Base {
+        journal: JournalId(head.journal),
         generation: head.generation.get(),
         shards: head.shards.get().into(),
         ends: ends.iter().map(link).collect(),
@@ -207,6 +230,10 @@ pub fn decode_base(bytes: &mut [u8]) -> Result<(Base, Hash), Fault> {
     };
     Ok((base, hash))
 }
+
+/// Bytes of the longer head of the two.
+const HEAD_LEN_MAX: usize = size_of::<BaseHead>();
+const _: () = assert!(size_of::<SnapshotHead>() <= HEAD_LEN_MAX);
 
 /// Reads a whole base or snapshot. The length that it says is believed only if the file has it.
 ///
@@ -218,7 +245,7 @@ pub(crate) fn read<T>(
     path: &str,
     decode: impl FnOnce(&mut [u8]) -> Result<T, Fault>,
 ) -> Result<Result<T, Fault>, Error> {
-    let mut head = [0; size_of::<SnapshotHead>()];
+    let mut head = [0; HEAD_LEN_MAX];
     let filled = storage.read_at(path, 0, &mut head).map_err(Error::io(path))?;
     let len = storage.len(path).map_err(Error::io(path))?;
     let expected = match base_len(&head[..filled]) {
@@ -490,7 +517,8 @@ mod tests {
             named(name, shard, account(number, words[number as usize]))
         });
         let ends = vec![Link { position: 3, hash: Hash([8; 32]) }];
-        Base { generation: 2, shards: 2, ends, accounts: accounts.collect(), keys: keys() }
+        let (journal, accounts) = (JournalId([9; 16]), accounts.collect());
+        Base { journal, generation: 2, shards: 2, ends, accounts, keys: keys() }
     }
 
     #[test]

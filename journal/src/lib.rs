@@ -48,6 +48,6 @@ pub use fault::Fault;
 pub use files::Files;
 pub use hash::Hash;
 pub use layout::Block;
-pub use op::{Op, perform};
+pub use op::{Op, perform, write_whole};
 pub use storage::{Entry, Storage};
 pub use writer::{Health, OpId, Retention, Settings, Trouble, Writer};

@@ -12,6 +12,9 @@ pub const PAGE_LEN: usize = 4096;
 /// Bytes of a BLAKE3 hash.
 pub const HASH_LEN: usize = 32;
 
+/// Bytes of what tells one journal from another.
+pub const JOURNAL_ID_LEN: usize = 16;
+
 /// Largest batch with its padding. It is read and hashed before any record of it counts, and stays
 /// in a core's second cache meanwhile; past some 16 KiB hashing gets no faster.
 pub const BATCH_BYTES_MAX: usize = 256 << 10;

@@ -121,9 +121,13 @@ fn write_zeros(storage: &mut impl Storage, path: &str, len: u64) -> io::Result<(
     storage.sync_folder(folder_of(path))
 }
 
-/// Writes a file that is there whole or not at all, whenever the power goes. What could be written of it
-/// before an error takes no room from others.
-pub(crate) fn write_whole(storage: &mut impl Storage, path: &str, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file that is there whole or not at all, whenever the power goes: what was there before stays
+/// until then. What could be written of it before an error takes no room from others.
+///
+/// # Errors
+///
+/// When the disk cannot be written.
+pub fn write_whole(storage: &mut impl Storage, path: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = format!("{path}{TEMPORARY}");
     write_flushed(storage, &temporary, bytes).inspect_err(|_| {
         let _ = storage.remove(&temporary);

@@ -2,8 +2,9 @@
 //! is about to end, read and taken in by the next start.
 //!
 //! A spill file is a segment that begins where the stream was durable last: its first page names
-//! generation, stream and position, and batches follow, chained to it. One generation may leave any
-//! number of them, each going on where another ends, or overlapping it.
+//! generation, stream and position, and by the hash of its base which generation of which journal it is;
+//! batches follow, chained to that. One generation may leave any number of them, each going on where
+//! another ends, or overlapping it. Files of others may lie in the same folder: they are left alone.
 //!
 //! A recovery applies them behind the journal's own, by the same rules: what a credit names comes before
 //! it, and what a key or a sum cannot be is damage.
@@ -19,16 +20,63 @@ use crate::batch::{self, Batch, Stream, head_len};
 use crate::error::Error;
 use crate::fault::Fault;
 use crate::hash::Hash;
+use crate::image::{Base, JournalId};
 use crate::layout::Block;
 use crate::limits::{BATCH_BYTES_MAX, BLOCK_LEN, PAGE_LEN, SPILL_BYTES_MAX};
-use crate::names::SegmentName;
+use crate::names::{self, SegmentName};
 use crate::record;
+use crate::recover::found;
 use crate::replay::Replay;
 use crate::segment;
 use crate::storage::{Entry, Storage};
 
 /// Blocks of a batch: as many as are hashed well together.
 const BATCH_BLOCKS: usize = (BATCH_BYTES_MAX / 4) / BLOCK_LEN;
+
+/// Whose records a spill file has: one generation of one journal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Owner {
+    /// Which journal.
+    pub journal: JournalId,
+    /// Which start of the process.
+    pub generation: u32,
+    /// How many shards that has.
+    pub shards: usize,
+    /// Hash of its base, which no other generation has, of this journal or of any.
+    pub base: Hash,
+}
+
+impl Owner {
+    /// A generation that stands on the disk.
+    ///
+    /// # Errors
+    ///
+    /// When its base cannot be read, or is damaged.
+    pub fn read(storage: &mut impl Storage, generation: u32) -> Result<Self, Error> {
+        let read = found::read_base(storage, generation)?;
+        let (base, hash) = read.map_err(|f| Error::damage(&names::base(generation), 0, f))?;
+        Ok(Self::new(&base, hash))
+    }
+
+    /// The generation of a base.
+    #[must_use]
+    pub const fn new(base: &Base, hash: Hash) -> Self {
+        let Base { journal, generation, shards, .. } = *base;
+        Self { journal, generation, shards, base: hash }
+    }
+
+    const fn stream(&self, id: ShardId) -> Stream {
+        Stream { generation: self.generation, id, shards: self.shards }
+    }
+
+    /// How the names of its files begin: with the first four bytes of what tells the journal, and of the
+    /// hash of the base. So no other writes over them, a copy of this journal that went its own way neither.
+    fn prefix(&self) -> String {
+        let word = |bytes: &[u8]| u32::from_be_bytes(bytes[..4].try_into().expect("it has four"));
+        let (journal, base) = (word(&self.journal.0), word(&self.base.0));
+        format!("spill-{journal:08x}-{base:08x}-{:08}-", self.generation)
+    }
+}
 
 /// What a spill file has.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -47,8 +95,8 @@ pub struct Spilled {
     pub batches: Vec<(u64, u64)>,
 }
 
-/// Writes records that begin at `position`, whole and for good, into files of their own, and tells their
-/// names: one file, unless it would be longer than [`SPILL_BYTES_MAX`].
+/// Writes records of a stream that begin at `position`, whole and for good, into files of their own, and
+/// tells their names: one file, unless it would be longer than [`SPILL_BYTES_MAX`].
 ///
 /// # Errors
 ///
@@ -56,16 +104,18 @@ pub struct Spilled {
 /// written again by the next attempt.
 pub fn write(
     storage: &mut impl Storage,
-    stream: Stream,
+    owner: &Owner,
+    stream: ShardId,
     position: u64,
     blocks: &[Block],
 ) -> io::Result<Vec<String>> {
-    write_files(storage, stream, position, blocks, SPILL_BYTES_MAX)
+    write_files(storage, owner, stream, position, blocks, SPILL_BYTES_MAX)
 }
 
 fn write_files(
     storage: &mut impl Storage,
-    stream: Stream,
+    owner: &Owner,
+    stream: ShardId,
     mut position: u64,
     mut blocks: &[Block],
     bytes_max: usize,
@@ -73,8 +123,8 @@ fn write_files(
     storage.create_folder("")?;
     let mut files = Vec::new();
     while files.is_empty() || !blocks.is_empty() {
-        let (bytes, records, count) = fill(stream, position, blocks, bytes_max);
-        let file = format!("spill-{:08}-{:03}-{position:020}.m2j", stream.generation, stream.id.0);
+        let (bytes, records, count) = fill(owner, stream, position, blocks, bytes_max);
+        let file = format!("{}{:03}-{position:020}.m2j", owner.prefix(), stream.0);
         crate::op::write_whole(storage, &file, &bytes)?;
         files.push(file);
         position += records;
@@ -84,12 +134,18 @@ fn write_files(
 }
 
 /// As many batches as a file may have: its bytes, how many records, and how many blocks they are.
-fn fill(stream: Stream, from: u64, blocks: &[Block], bytes_max: usize) -> (Vec<u8>, u64, usize) {
-    let Stream { generation, id, shards } = stream;
+fn fill(
+    owner: &Owner,
+    id: ShardId,
+    from: u64,
+    blocks: &[Block],
+    bytes_max: usize,
+) -> (Vec<u8>, u64, usize) {
+    let Owner { generation, shards, base, .. } = *owner;
     let name = SegmentName { generation, stream: id, number: 1 };
-    let head = segment::Head { name, shards, position: from, money: 0, previous: Hash::NONE };
+    let head = segment::Head { name, shards, position: from, money: 0, previous: base };
     let mut bytes = head.page().to_vec();
-    let (mut previous, mut at, mut rest) = (Hash::NONE, from, blocks);
+    let (mut previous, mut at, mut rest) = (base, from, blocks);
     while !rest.is_empty() {
         let (records, count) = batch_of(rest);
         let start = bytes.len();
@@ -108,7 +164,7 @@ fn fill(stream: Stream, from: u64, blocks: &[Block], bytes_max: usize) -> (Vec<u
             money: small(money),
         };
         let given = vec![at; shards];
-        previous = batch::seal(&mut bytes, start, &head, &stream, &given, &previous);
+        previous = batch::seal(&mut bytes, start, &head, &owner.stream(id), &given, &previous);
         at += records as u64;
         rest = &rest[count..];
     }
@@ -118,13 +174,14 @@ fn fill(stream: Stream, from: u64, blocks: &[Block], bytes_max: usize) -> (Vec<u
 /// Begins the name of a file that a start has taken in: its bytes are kept.
 pub const TAKEN_IN: &str = "taken-in-";
 
-/// Every spill file of a generation, in the order of their names: by stream and position.
+/// Every spill file of a generation, in the order of their names: by stream and position. What others
+/// have spilled is left alone: [`of_others`] names it.
 ///
 /// # Errors
 ///
-/// When the folder cannot be read, or a file in it is not as it was written.
-pub fn read(storage: &mut impl Storage, generation: u32) -> Result<Vec<Spilled>, Error> {
-    read_named(storage, generation, "")
+/// When the folder cannot be read, or a file in it that is the generation's is not as it was written.
+pub fn read(storage: &mut impl Storage, owner: &Owner) -> Result<Vec<Spilled>, Error> {
+    read_named(storage, owner, "")
 }
 
 /// As [`read`], those that a start has taken in.
@@ -132,30 +189,51 @@ pub fn read(storage: &mut impl Storage, generation: u32) -> Result<Vec<Spilled>,
 /// # Errors
 ///
 /// As [`read`].
-pub fn read_taken_in(storage: &mut impl Storage, generation: u32) -> Result<Vec<Spilled>, Error> {
-    read_named(storage, generation, TAKEN_IN)
+pub fn read_taken_in(storage: &mut impl Storage, owner: &Owner) -> Result<Vec<Spilled>, Error> {
+    read_named(storage, owner, TAKEN_IN)
+}
+
+/// Spill files that another journal has left, or another generation of this one, and nobody has taken in.
+///
+/// # Errors
+///
+/// When the folder cannot be read.
+pub fn of_others(storage: &mut impl Storage, owner: &Owner) -> Result<Vec<String>, Error> {
+    let prefix = owner.prefix();
+    let files = files(storage, "")?.into_iter().map(|entry| entry.name);
+    Ok(files.filter(|name| !name.starts_with(&prefix)).collect())
 }
 
 fn read_named(
     storage: &mut impl Storage,
-    generation: u32,
+    owner: &Owner,
     before: &str,
 ) -> Result<Vec<Spilled>, Error> {
-    let entries = match storage.list("") {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        listed => listed.map_err(Error::io(""))?,
-    };
-    let prefix = format!("{before}spill-{generation:08}-");
-    let is_spill = |name: &str| name.starts_with(&prefix) && name.ends_with(".m2j");
-    let files = entries.into_iter().filter(|entry| is_spill(&entry.name));
+    let prefix = format!("{before}{}", owner.prefix());
+    let files = files(storage, before)?.into_iter().filter(|it| it.name.starts_with(&prefix));
     let read = |Entry { name, is_folder }| match is_folder {
         true => Err(Error::wrong_kind(&name, true)),
-        false => read_file(storage, name),
+        false => read_file(storage, owner, name),
     };
     files.map(read).collect()
 }
 
-fn read_file(storage: &mut impl Storage, file: String) -> Result<Spilled, Error> {
+/// Spill files of anybody.
+fn files(storage: &mut impl Storage, before: &str) -> Result<Vec<Entry>, Error> {
+    let mut entries = match storage.list("") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        listed => listed.map_err(Error::io(""))?,
+    };
+    let prefix = format!("{before}spill-");
+    entries.retain(|it| it.name.starts_with(&prefix) && it.name.ends_with(".m2j"));
+    Ok(entries)
+}
+
+fn read_file(
+    storage: &mut impl Storage,
+    owner: &Owner,
+    file: String,
+) -> Result<Spilled, Error> {
     let len = storage.len(&file).map_err(Error::io(&file))?;
     let len = usize::try_from(len).ok().filter(|len| (PAGE_LEN..=SPILL_BYTES_MAX).contains(len));
     let len = len.ok_or_else(|| Error::damage(&file, 0, Fault::Short))?;
@@ -167,9 +245,13 @@ fn read_file(storage: &mut impl Storage, file: String) -> Result<Spilled, Error>
     }
     let (page, mut rest) = bytes.split_first_chunk_mut().expect("it has a page");
     let head = segment::Head::read(page).map_err(|fault| damage(0, fault))?;
-    let stream =
-        Stream { generation: head.name.generation, id: head.name.stream, shards: head.shards };
-    let (mut previous, mut position, mut blocks) = (Hash::NONE, head.position, Vec::new());
+    let stream = owner.stream(head.name.stream);
+    let is_ours = (head.previous, head.name.generation, head.shards)
+        == (owner.base, owner.generation, owner.shards);
+    if !is_ours {
+        return Err(damage(0, Fault::Foreign));
+    }
+    let (mut previous, mut position, mut blocks) = (owner.base, head.position, Vec::new());
     let mut batches = Vec::new();
     while !rest.is_empty() {
         let at = len - rest.len();
@@ -271,9 +353,13 @@ mod tests {
     use crate::recover::{
         Entry as Named, Options, Recovered, Section, begin_generation, inspect, inspect_spilled,
     };
-    use crate::writer::Settings;
+    use crate::writer::{Settings, Writer};
 
-    const STREAM: Stream = Stream { generation: 1, id: ShardId(0), shards: 1 };
+    const STREAM: ShardId = ShardId(0);
+
+    /// The first generation of a journal like those of [`journal`].
+    const OWNER: Owner =
+        Owner { journal: JournalId([6; 16]), generation: 1, shards: 1, base: Hash([0xb5; 32]) };
 
     fn pairs(numbers: core::ops::Range<u64>) -> Vec<Block> {
         let pair = |number: u64| PairRecord {
@@ -307,18 +393,13 @@ mod tests {
 
     /// A journal of one shard and two accounts that has these records.
     fn journal(blocks: &[Block]) -> Memory {
+        begun(blocks, JournalId([6; 16]))
+    }
+
+    fn begun(blocks: &[Block], id: JournalId) -> Memory {
         let mut disk = Memory::default();
         let nothing = inspect(&mut disk, &Options::default(), &mut |_| {}).unwrap();
-        let entry = |name: &str| Named {
-            shard: ShardId(0),
-            name: name.into(),
-            asset_code: "USD".into(),
-            asset_scale: 9,
-            limits: ConfiguredLimits::default(),
-        };
-        let settings = Settings { segment_bytes: 1 << 20, reserve_bytes: 0, ..Settings::default() };
-        let entries = [entry("alice"), entry("bob")];
-        let mut writer = begin_generation(&mut disk, &nothing, &entries, 1, settings).unwrap();
+        let mut writer = begin(&mut disk, &Recovered { journal: id, ..nothing });
         writer.append(0, ShardId(0), blocks);
         writer.finish();
         while let Some((id, op)) = writer.next_op(0) {
@@ -327,10 +408,22 @@ mod tests {
         disk
     }
 
+    fn begin(disk: &mut Memory, recovered: &Recovered) -> Writer {
+        let entry = |name: &str| Named {
+            shard: ShardId(0),
+            name: name.into(),
+            asset_code: "USD".into(),
+            asset_scale: 9,
+            limits: ConfiguredLimits::default(),
+        };
+        let settings = Settings { segment_bytes: 1 << 20, reserve_bytes: 0, ..Settings::default() };
+        begin_generation(disk, recovered, &[entry("alice"), entry("bob")], 1, settings).unwrap()
+    }
+
     fn spilled(position: u64, blocks: &[Block]) -> Vec<Spilled> {
         let mut disk = Memory::default();
-        write(&mut disk, STREAM, position, blocks).unwrap();
-        read(&mut disk, 1).unwrap()
+        write(&mut disk, &OWNER, STREAM, position, blocks).unwrap();
+        read(&mut disk, &OWNER).unwrap()
     }
 
     fn take_in(journal: &mut Memory, spilled: &[Spilled]) -> Result<Recovered, Error> {
@@ -356,7 +449,7 @@ mod tests {
         let mut journal = journal(&pairs(0..12));
         let mut files = spilled(10, &pairs(10..14));
         files.extend(spilled(11, &pairs(11..14)));
-        assert_eq!(files[0].file, "spill-00000001-000-00000000000000000010.m2j");
+        assert_eq!(files[0].file, "spill-06060606-b5b5b5b5-00000001-000-00000000000000000010.m2j");
         let recovered = take_in(&mut journal, &files).unwrap();
         assert_eq!(words(&recovered), words(&take_in(&mut whole, &[]).unwrap()));
         assert_eq!((recovered.ends[0].position, recovered.records), (14, 14));
@@ -364,16 +457,50 @@ mod tests {
         assert_eq!(taken, [2, 0]);
     }
 
+    /// Two switches with the same accounts, and one folder for what they spill: the bytes of their bases
+    /// differ in nothing but which journal it is.
+    #[test]
+    fn another_journal_with_the_same_accounts_gets_none_of_it() {
+        let mut disks = [1, 2].map(|id| begun(&[], JournalId([id; 16])));
+        let owners = disks.each_mut().map(|disk| Owner::read(disk, 1).unwrap());
+        let mut spill = Memory::default();
+        let first = write(&mut spill, &owners[0], STREAM, 0, &pairs(0..2)).unwrap();
+        let second = write(&mut spill, &owners[1], STREAM, 0, &pairs(0..3)).unwrap();
+        for (own, other, records) in [(0, &second, 2), (1, &first, 3)] {
+            let read = read(&mut spill, &owners[own]).unwrap();
+            let recovered = take_in(&mut disks[own], &read).unwrap();
+            assert_eq!(recovered.records, records, "{:?}", recovered.spilled);
+            assert_eq!(&of_others(&mut spill, &owners[own]).unwrap(), other);
+        }
+        // Whatever it is called, a file is taken in by the journal that its first page names.
+        let bytes = spill.files.remove(&second[0]).unwrap();
+        spill.files.insert(first[0].clone(), bytes);
+        let Err(Error::Damage(damage)) = read(&mut spill, &owners[0]) else { panic!() };
+        assert_eq!((damage.file, damage.fault), (first[0].clone(), Fault::Foreign));
+    }
+
+    /// A journal stays the same from generation to generation, and each has files of its own.
+    #[test]
+    fn a_generation_is_of_the_journal_that_the_one_before_was() {
+        let mut disk = begun(&[], JournalId([1; 16]));
+        let recovered = take_in(&mut disk, &[]).unwrap();
+        assert_eq!(recovered.journal, JournalId([1; 16]));
+        begin(&mut disk, &recovered);
+        let owners = [1, 2].map(|generation| Owner::read(&mut disk, generation).unwrap());
+        assert_eq!(owners[1].journal, JournalId([1; 16]));
+        assert_ne!(owners[0].base, owners[1].base);
+    }
+
     #[test]
     fn many_batches_come_back_whole_in_files_that_are_not_too_long() {
         let mut disk = Memory::default();
         let blocks = pairs(0..3 * BATCH_BLOCKS as u64 + 5);
-        assert_eq!(write(&mut disk, STREAM, 0, &blocks).unwrap().len(), 1);
-        assert_eq!(read(&mut disk, 1).unwrap()[0].blocks, blocks);
+        assert_eq!(write(&mut disk, &OWNER, STREAM, 0, &blocks).unwrap().len(), 1);
+        assert_eq!(read(&mut disk, &OWNER).unwrap()[0].blocks, blocks);
         let mut disk = Memory::default();
-        let files = write_files(&mut disk, STREAM, 0, &blocks, 100_000).unwrap();
+        let files = write_files(&mut disk, &OWNER, STREAM, 0, &blocks, 100_000).unwrap();
         assert_eq!(files.len(), 3);
-        let read = read(&mut disk, 1).unwrap();
+        let read = read(&mut disk, &OWNER).unwrap();
         assert!(disk.files.values().all(|bytes| bytes.len() <= 100_000));
         assert!(
             read.windows(2)
@@ -441,8 +568,8 @@ mod tests {
     #[test]
     fn a_gap_another_generation_and_damage_are_refused() {
         let mut disk = Memory::default();
-        let file = write(&mut disk, STREAM, 10, &pairs(10..12)).unwrap().remove(0);
-        let files = read(&mut disk, 1).unwrap();
+        let file = write(&mut disk, &OWNER, STREAM, 10, &pairs(10..12)).unwrap().remove(0);
+        let files = read(&mut disk, &OWNER).unwrap();
         let damage = refused(&mut journal(&pairs(0..9)), &files);
         assert_eq!(damage.fault, Fault::Position { expected: 9, found: 10 }, "one is missing");
         assert_eq!(damage.file, file);
@@ -453,10 +580,10 @@ mod tests {
         for offset in [0, 40, PAGE_LEN + 3, PAGE_LEN + 200, PAGE_LEN + 4000] {
             let mut damaged = disk.clone();
             damaged.files.get_mut(&file).unwrap()[offset] ^= 1;
-            assert!(read(&mut damaged, 1).is_err(), "byte {offset}");
+            assert!(read(&mut damaged, &OWNER).is_err(), "byte {offset}");
         }
         disk.files.get_mut(&file).unwrap().truncate(PAGE_LEN + 100);
-        assert!(read(&mut disk, 1).is_err());
-        assert_eq!(read(&mut disk, 2).unwrap(), []);
+        assert!(read(&mut disk, &OWNER).is_err());
+        assert_eq!(read(&mut disk, &Owner { generation: 2, ..OWNER }).unwrap(), []);
     }
 }

@@ -68,7 +68,7 @@ fn layouts() -> BTreeMap<&'static str, Vec<Field>> {
         (
             "BaseHead",
             fields!(image::BaseHead: hash, magic, version, shards, generation, accounts, keys, ends,
-                reserved, names_len),
+                reserved, names_len, journal),
         ),
         ("End", fields!(image::End: position, hash)),
         (

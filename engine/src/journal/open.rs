@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 use m2_core::ledger::Words as LedgerWords;
 use m2_core::{AccountId, Asset, Limits, ShardId, Switch};
-use m2_journal::image::ConfiguredLimits;
+use m2_journal::image::{ConfiguredLimits, JournalId};
 use m2_journal::limits::{BLOCK_LEN, RESERVE_BYTES_DEFAULT};
 use m2_journal::recover::{self, Entry, Options, Progress, Recovered, begin_generation, found};
-use m2_journal::spill::{self, Spilled};
+use m2_journal::spill::{self, Owner, Spilled};
 use m2_journal::{Files, Health, Retention, Settings, Writer, names};
 use rtrb::RingBuffer;
 
@@ -39,9 +39,9 @@ use crate::shard::recorder;
 use crate::shard::wake::{Nudge, shard_wake};
 use crate::topology::StartError;
 
-/// In the journal's folder: where the spill folder is.
+/// In the journal's folder: where the spill folder is, and in another line which journal this is.
 const SPILL_NOTE: &str = "spill-folder";
-/// In the spill folder: that it is one.
+/// In the spill folder: that it is one, and of which journal.
 const SPILL_MARK: &str = "m2-spill";
 
 /// Shards of the process.
@@ -51,6 +51,8 @@ const SHARDS: usize = 1;
 pub(crate) struct Opened {
     recovered: Arc<Recovered>,
     writer: Writer,
+    /// The generation that the writer writes.
+    owner: Owner,
     /// Held for as long as this process has the journal.
     lock: File,
 }
@@ -78,20 +80,27 @@ pub(crate) fn open(config: &mut Config) -> Result<Option<Opened>, StartError> {
     }
     let lock = lock(config)?;
     let mut storage = Files::new(&section.path);
-    spill_is_there(&section)?;
-    let spilled = spilled(&section, &mut storage)?;
-    let recovered = read(&section, &mut storage, &spilled)?;
+    let newest = newest(&section, &mut storage)?;
+    let journal = newest.map_or_else(new_journal, |newest| newest.journal);
+    spill_is_there(&section, journal)?;
+    let spilled = spilled(&section, newest.as_ref())?;
+    let mut recovered = read(&section, &mut storage, &spilled)?;
+    recovered.journal = journal;
     adopt(config, &known(&recovered)).map_err(StartError::Configuration)?;
     tell(config, &recovered)?;
     let entries = entries(config);
     let settings = settings(config);
     let mut writer = begin_generation(&mut storage, &recovered, &entries, SHARDS, settings)
         .map_err(|error| StartError::Journal(sentence(&section, &error)))?;
+    let owner = Owner::read(&mut storage, recovered.generation + 1)
+        .map_err(|error| StartError::Journal(sentence(&section, &error)))?;
+    // Not before a base says which journal it is: whatever ends this start, the next one makes no other.
+    mark_spill(&section, journal)?;
     make_room(&section, &mut storage, &mut writer)?;
     keep_limits(config, &recovered);
     // Only now do they stand in the journal.
     put_aside(&section, &recovered.spilled)?;
-    Ok(Some(Opened { recovered: Arc::new(recovered), writer, lock }))
+    Ok(Some(Opened { recovered: Arc::new(recovered), writer, owner, lock }))
 }
 
 /// One process has a journal at a time.
@@ -169,40 +178,115 @@ fn read(
     Ok(recovered)
 }
 
-/// A folder for spilled records that an earlier start had must still be there: it may have some.
-fn spill_is_there(section: &JournalSection) -> Result<(), StartError> {
+/// The newest generation, if there is one.
+fn newest(section: &JournalSection, storage: &mut Files) -> Result<Option<Owner>, StartError> {
+    let newest = found::generations(storage)
+        .and_then(|all| all.last().map(|newest| Owner::read(storage, *newest)).transpose());
+    newest.map_err(|error| StartError::Journal(sentence(section, &error)))
+}
+
+/// Tells a journal that begins from all others.
+fn new_journal() -> JournalId {
+    let mut id = JournalId::NONE;
+    getrandom::fill(&mut id.0).expect("the system has random bytes");
+    id
+}
+
+/// A folder for spilled records that an earlier start had must still be there, as it may have some; and
+/// one that another journal has is none of ours.
+fn spill_is_there(section: &JournalSection, journal: JournalId) -> Result<(), StartError> {
+    let refuse = |text: String| Err(StartError::Journal(text));
     let note = section.path.join(SPILL_NOTE);
-    if let Ok(before) = fs::read_to_string(&note) {
-        let is_there = section.spill.as_ref().is_some_and(|spill| spill.join(SPILL_MARK).exists());
-        if !is_there {
-            return Err(StartError::Journal(format!(
-                "the spill folder {} is not where the last start had it, and may hold records that the \
-                 journal lacks: mount it or name it as `spill`; if nothing in it counts, remove {}",
-                before.trim_end(),
-                note.display()
-            )));
+    let mark = section.spill.as_ref().map(|spill| spill.join(SPILL_MARK));
+    let marked = mark.as_deref().map(text_of).transpose()?.flatten();
+    if let Some(noted) = text_of(&note)? {
+        let noted = noted.trim_end();
+        let (before, of) = noted.rsplit_once('\n').unwrap_or((noted, "nothing"));
+        let note = note.display();
+        if of != journal.to_string() {
+            return refuse(format!(
+                "{note} says where journal {of} has its spill folder ({before}), and this is journal \
+                 {journal}: restore what belongs together; if nothing in that folder counts, remove {note}"
+            ));
+        }
+        if marked.is_none() {
+            return refuse(format!(
+                "the spill folder {before} is not where the last start had it, and may hold records that \
+                 the journal lacks: mount it or name it as `spill`; if nothing in it counts, remove {note}"
+            ));
         }
     }
     let Some(spill) = &section.spill else { return Ok(()) };
-    let made = make_folder(spill)
-        .and_then(|()| fs::write(spill.join(SPILL_MARK), "records that a journal could not take\n"))
-        .and_then(|()| fs::write(&note, format!("{}\n", spill.display())));
-    made.map_err(|error| {
-        StartError::Journal(format!(
-            "the spill folder {} cannot be written: {error}",
-            spill.display()
-        ))
+    let shown = spill.display();
+    if let (Some(mark), Some(marked)) = (&mark, marked)
+        && marked != mark_of(journal)
+    {
+        return refuse(format!(
+            "the spill folder {shown} is another journal's (\"{}\"), and this is journal {journal}: give \
+             each journal a folder of its own; if that journal is no more and nothing in the folder \
+             counts, remove {}",
+            marked.trim_end(),
+            mark.display()
+        ));
+    }
+    make_folder(spill).map_err(|error| {
+        StartError::Journal(format!("the spill folder {shown} cannot be made: {error}"))
     })
 }
 
+/// What a file says, if it is there.
+fn text_of(file: &Path) -> Result<Option<String>, StartError> {
+    match fs::read(file) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            Err(StartError::Journal(format!("{} cannot be read: {error}", file.display())))
+        }
+    }
+}
+
+fn mark_of(journal: JournalId) -> String {
+    format!("records that journal {journal} could not take\n")
+}
+
+/// Marks the spill folder as this journal's, and notes in the journal's where it is.
+fn mark_spill(section: &JournalSection, journal: JournalId) -> Result<(), StartError> {
+    let Some(spill) = &section.spill else { return Ok(()) };
+    let note = format!("{}\n{journal}\n", spill.display());
+    for (folder, file, text) in
+        [(spill, SPILL_MARK, mark_of(journal)), (&section.path, SPILL_NOTE, note)]
+    {
+        write_changed(folder, file, &text).map_err(|error| {
+            let file = folder.join(file);
+            StartError::Journal(format!("{} cannot be written: {error}", file.display()))
+        })?;
+    }
+    Ok(())
+}
+
+/// Writes a file whole, unless it says the same already.
+fn write_changed(folder: &Path, file: &str, text: &str) -> io::Result<()> {
+    if fs::read(folder.join(file)).is_ok_and(|was| was == text.as_bytes()) {
+        return Ok(());
+    }
+    m2_journal::write_whole(&mut Files::new(folder), file, text.as_bytes())
+}
+
 /// What an earlier end could only spill: the journal's newest generation has not got it.
-fn spilled(section: &JournalSection, storage: &mut Files) -> Result<Vec<Spilled>, StartError> {
-    let Some(folder) = &section.spill else { return Ok(Vec::new()) };
-    let generations = found::generations(storage)
-        .map_err(|error| StartError::Journal(sentence(section, &error)))?;
-    let Some(newest) = generations.last() else { return Ok(Vec::new()) };
-    spill::read(&mut Files::new(folder), *newest)
-        .map_err(|error| StartError::Journal(format!("the spill {}: {error}", folder.display())))
+fn spilled(section: &JournalSection, newest: Option<&Owner>) -> Result<Vec<Spilled>, StartError> {
+    let (Some(folder), Some(newest)) = (&section.spill, newest) else { return Ok(Vec::new()) };
+    let mut files = Files::new(folder);
+    let read = spill::of_others(&mut files, newest).and_then(|others| {
+        for file in others {
+            tracing::warn!(
+                file,
+                "this spill file is another journal's, or of another generation than the newest: it is \
+                 left alone"
+            );
+        }
+        spill::read(&mut files, newest)
+    });
+    read.map_err(|error| StartError::Journal(format!("the spill {}: {error}", folder.display())))
 }
 
 /// What is wrong, in the journal's folder or in that of the spill.
@@ -452,8 +536,7 @@ impl Opened {
         let files = FilesThread::start(section.path.clone(), Arc::clone(&wake))?;
         let joints =
             Joints { words: Arc::clone(&words), rings, images, shard_wakes, events, nudge };
-        let generation = self.recovered.generation + 1;
-        let unwritten = Unwritten::new(generation, SHARDS, section.spill.clone());
+        let unwritten = Unwritten::new(self.owner, section.spill.clone());
         let (folder, snapshot_bytes) = (section.path.clone(), section.snapshot_bytes);
         // Records that wait for the next look are flushed in time all the same.
         let doze = (Duration::from_millis(section.async_ms.into()) / 8).min(DOZE_MAX);

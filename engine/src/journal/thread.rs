@@ -490,7 +490,8 @@ mod tests {
     use m2_core::{AccountId, LimitsRecord, Record};
     use m2_journal::image::ConfiguredLimits;
     use m2_journal::recover::{Entry, Options, begin_generation, inspect};
-    use m2_journal::{Files, Settings, perform, record, spill};
+    use m2_journal::spill::{self, Owner};
+    use m2_journal::{Files, Settings, perform, record};
     use rtrb::{Producer, RingBuffer};
 
     use super::super::disk::Blocking;
@@ -572,8 +573,9 @@ mod tests {
             events,
             nudge: Nudge::pair().unwrap().0,
         };
+        let owner = Owner::read(&mut storage, 1).unwrap();
         let unwritten =
-            Unwritten::new(1, 1, Some(folder.join("../").join(format!("{name}-spill"))));
+            Unwritten::new(owner, Some(folder.join("../").join(format!("{name}-spill"))));
         let doze = Duration::from_millis(1);
         let journal = Thread::new(folder.clone(), u64::MAX, doze, writer, unwritten, files, joints);
         let is_slow = Arc::new(AtomicBool::new(false));
@@ -613,7 +615,8 @@ mod tests {
         assert_eq!(thread.join().unwrap(), Health::Failed);
         assert_eq!(words.durable(0), 0);
         let spilled = folder.join("../").join(format!("{name}-spill"));
-        let read = spill::read(&mut Files::new(&spilled), 1).unwrap();
+        let owner = Owner::read(&mut Files::new(&folder), 1).unwrap();
+        let read = spill::read(&mut Files::new(&spilled), &owner).unwrap();
         assert_eq!(read.iter().map(|it| it.blocks.len()).sum::<usize>(), 2);
         std::fs::remove_dir_all(spilled).unwrap();
         std::fs::remove_dir_all(folder).unwrap();

@@ -10,15 +10,15 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use m2_core::{Record, ShardId};
-use m2_journal::batch::Stream;
-use m2_journal::{Block, Files, record, spill};
+use m2_journal::spill::{self, Owner};
+use m2_journal::{Block, Files, record};
 
 use crate::log::hex;
 
 /// See the head of the file.
 #[derive(Debug)]
 pub(super) struct Unwritten {
-    generation: u32,
+    owner: Owner,
     folder: Option<PathBuf>,
     streams: Vec<OfStream>,
 }
@@ -35,9 +35,10 @@ struct OfStream {
 }
 
 impl Unwritten {
-    pub(super) fn new(generation: u32, shards: usize, folder: Option<PathBuf>) -> Self {
-        let streams = (0..shards).map(|_| OfStream::default()).collect();
-        Self { generation, folder, streams }
+    /// For the streams of a generation, with the folder for what is spilled.
+    pub(super) fn new(owner: Owner, folder: Option<PathBuf>) -> Self {
+        let streams = (0..owner.shards).map(|_| OfStream::default()).collect();
+        Self { owner, folder, streams }
     }
 
     /// Records that the journal was given.
@@ -59,16 +60,14 @@ impl Unwritten {
 
     /// Nothing more will be durable: logs and spills what is kept.
     pub(super) fn spill(&mut self) {
-        let shards = self.streams.len();
         for (number, of) in self.streams.iter_mut().enumerate() {
             if of.blocks.is_empty() {
                 continue;
             }
             let blocks: Vec<Block> = of.blocks.iter().copied().collect();
             let id = ShardId(u16::try_from(number).expect("a few"));
-            let stream = Stream { generation: self.generation, id, shards };
             let spilled = self.folder.as_ref().map(|folder| {
-                spill::write(&mut Files::new(folder), stream, of.position, &blocks)
+                spill::write(&mut Files::new(folder), &self.owner, id, of.position, &blocks)
                     .map(|files| (folder, files))
             });
             // Told once, tried until it succeeds.
@@ -126,6 +125,8 @@ fn log(position: u64, blocks: &[Block], from: u64) -> u64 {
 mod tests {
     use m2_core::{AccountId, Key};
     use m2_core::{KeyRecord, MoneyRecord};
+    use m2_journal::Hash;
+    use m2_journal::image::JournalId;
 
     use super::*;
 
@@ -137,7 +138,9 @@ mod tests {
     #[test]
     fn what_is_not_durable_is_spilled_once_and_whole() {
         let folder = std::env::temp_dir().join(format!("m2-unwritten-{}", std::process::id()));
-        let mut unwritten = Unwritten::new(7, 1, Some(folder.clone()));
+        let (journal, base) = (JournalId([1; 16]), Hash([2; 32]));
+        let owner = Owner { journal, generation: 7, shards: 1, base };
+        let mut unwritten = Unwritten::new(owner, Some(folder.clone()));
         let applied = vec![1; 20].into();
         let long =
             MoneyRecord { account: AccountId(0), key: Key([9; 16]), amount: 1, at_ms: 1, applied };
@@ -151,7 +154,7 @@ mod tests {
         unwritten.spill();
         unwritten.keep(0, &blocks[blocks.len() - 1..]);
         unwritten.spill();
-        let read = spill::read(&mut Files::new(&folder), 7).unwrap();
+        let read = spill::read(&mut Files::new(&folder), &owner).unwrap();
         let found: Vec<_> = read.iter().map(|it| (it.position, it.blocks.len())).collect();
         assert_eq!(found, [(1, 2), (3, 1)]);
         std::fs::remove_dir_all(folder).unwrap();

@@ -10,7 +10,7 @@ use core::mem::{offset_of, size_of};
 use zerocopy::little_endian::{I128, U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::limits::HASH_LEN;
+use crate::limits::{HASH_LEN, JOURNAL_ID_LEN};
 
 /// The first bytes of a snapshot of a shard.
 #[derive(Clone, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
@@ -77,6 +77,8 @@ pub struct BaseHead {
     pub reserved: [u8; 2],
     /// Bytes of all names.
     pub names_len: U32,
+    /// Which journal: random, made with its first generation, and the same in all others.
+    pub journal: [u8; JOURNAL_ID_LEN],
 }
 
 impl BaseHead {
@@ -84,7 +86,7 @@ impl BaseHead {
     pub const MAGIC: [u8; 8] = *b"M2S-BASE";
 }
 
-const _: () = assert!(size_of::<BaseHead>() == 64);
+const _: () = assert!(size_of::<BaseHead>() == 80);
 const _: () = assert!(offset_of!(BaseHead, magic) == 32);
 const _: () = assert!(offset_of!(BaseHead, version) == 40);
 const _: () = assert!(offset_of!(BaseHead, shards) == 42);
@@ -93,6 +95,7 @@ const _: () = assert!(offset_of!(BaseHead, accounts) == 48);
 const _: () = assert!(offset_of!(BaseHead, keys) == 52);
 const _: () = assert!(offset_of!(BaseHead, ends) == 56);
 const _: () = assert!(offset_of!(BaseHead, names_len) == 60);
+const _: () = assert!(offset_of!(BaseHead, journal) == 64);
 
 /// Where a stream of the generation before ended.
 #[derive(Clone, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]

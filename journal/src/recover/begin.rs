@@ -33,6 +33,9 @@ pub struct Entry {
 /// of its streams. `accounts` begins with all that were recovered, each under its number; those
 /// behind them are new and have nothing owed.
 ///
+/// A first generation makes the journal the one that `recovered.journal` names: a number that no other
+/// journal has, as spill files are told apart by it.
+///
 /// It is there whole or not at all: whenever the power goes, the next recovery finds the generation
 /// before or this one.
 ///
@@ -53,6 +56,7 @@ pub fn begin_generation(
 ) -> Result<Writer, Error> {
     assert!(accounts.len() >= recovered.accounts.len(), "numbers of accounts are never given up");
     let base = Base {
+        journal: recovered.journal,
         generation: recovered.generation + 1,
         shards,
         ends: recovered.ends.clone(),

@@ -29,7 +29,7 @@ use crate::batch::Stream;
 use crate::error::{Choices, Damage, Error};
 use crate::fault::Fault;
 use crate::hash::Hash;
-use crate::image::Account;
+use crate::image::{Account, JournalId};
 use crate::layout::FORMAT_VERSION;
 use crate::names::{self, SegmentName, SnapshotName};
 use crate::record;
@@ -81,6 +81,8 @@ pub struct Progress {
 /// What a journal comes to.
 #[derive(Clone, Debug)]
 pub struct Recovered {
+    /// Which journal it is; [`JournalId::NONE`] if there was none.
+    pub journal: JournalId,
     /// The generation that was read; 0 if there was none.
     pub generation: u32,
     /// How many shards it had.
@@ -260,6 +262,7 @@ struct Tail {
 /// No journal has been written yet.
 fn nothing() -> Recovered {
     Recovered {
+        journal: JournalId::NONE,
         generation: 0,
         shards: 0,
         accounts: Vec::new(),
@@ -319,6 +322,7 @@ fn read(
         taken.last().map_or_else(|| names::base(found.base.generation), |(it, _)| it.clone());
     let outcome = replay.finish().map_err(|fault| Error::damage(&last, 0, fault))?;
     let recovered = Recovered {
+        journal: found.base.journal,
         generation: found.base.generation,
         shards: found.base.shards,
         accounts: outcome.accounts,

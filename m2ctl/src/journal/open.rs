@@ -9,7 +9,7 @@ use m2_journal::batch::Stream;
 use m2_journal::image::Base;
 use m2_journal::names::{self, LOCK, SegmentName, SnapshotName};
 use m2_journal::recover::found;
-use m2_journal::spill::{self, Spilled};
+use m2_journal::spill::{self, Owner, Spilled};
 use m2_journal::{Fault, Hash};
 
 use super::disk::ReadOnly;
@@ -87,11 +87,11 @@ impl Journal {
     /// # Errors
     ///
     /// When a file cannot be read, or is damaged.
-    pub(crate) fn spilled(&self, generation: u32) -> Result<Vec<Spilled>, Failure> {
+    fn spilled(&self, owner: &Owner) -> Result<Vec<Spilled>, Failure> {
         let Some(folder) = &self.spill else { return Ok(Vec::new()) };
         let mut disk = ReadOnly::new(folder);
-        let mut spilled = spill::read(&mut disk, generation)?;
-        spilled.extend(spill::read_taken_in(&mut disk, generation)?);
+        let mut spilled = spill::read(&mut disk, owner)?;
+        spilled.extend(spill::read_taken_in(&mut disk, owner)?);
         spilled.sort_by_key(|it| (it.stream, it.position));
         Ok(spilled)
     }
@@ -144,7 +144,7 @@ impl Journal {
             Some(next) => found::read_base(&mut disk, next)?.ok().map(|(base, _)| base),
             None => None,
         };
-        let spilled = self.spilled(number)?;
+        let spilled = self.spilled(&Owner::new(&base, base_hash))?;
         Ok(Generation { number, base, base_hash, segments, snapshots, next, spilled })
     }
 

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use fastrand::Rng;
 use m2_core::record::{Key, KeyRecord, LimitsRecord, MoneyRecord, PairRecord, Record};
 use m2_core::{AccountId, Durability, ShardId, ShardImage};
-use m2_journal::batch::Stream;
 use m2_journal::image::ConfiguredLimits;
 use m2_journal::recover::{
     Entry, Options, Recovered, begin_generation, found, recover, recover_spilled,
 };
-use m2_journal::{Files, Retention, Settings, Storage, Writer, perform, record, spill};
+use m2_journal::spill::{self, Owner};
+use m2_journal::{Files, Retention, Settings, Storage, Writer, perform, record};
 use serde_json::Value;
 
 use crate::world::World;
@@ -182,9 +182,11 @@ impl Switch {
     /// As a start that takes in what was spilled.
     pub(crate) fn start_with(path: &Path, accounts: &[(&str, u16)], spill: Option<&Path>) -> Self {
         let mut files = Disk::new(path);
-        let newest = found::generations(&mut files).unwrap().pop().unwrap_or(0);
-        let spilled = spill
-            .map_or_else(Vec::new, |spill| spill::read(&mut Disk::new(spill), newest).unwrap());
+        let newest = found::generations(&mut files).unwrap().pop();
+        let owner = newest.map(|newest| Owner::read(&mut files, newest).unwrap());
+        let spilled = spill.zip(owner).map_or_else(Vec::new, |(spill, owner)| {
+            spill::read(&mut Disk::new(spill), &owner).unwrap()
+        });
         let recovered =
             recover_spilled(&mut files, &Options::default(), &spilled, &mut |_| {}).unwrap();
         let entry = |(name, shard): &(&str, u16)| Entry {
@@ -342,9 +344,9 @@ impl Switch {
         record::encode(&record, &mut blocks);
         let id = self.entries[self.id(to.0).0 as usize].shard;
         let generation = self.recovered().generation;
-        let stream = Stream { generation, id, shards: self.appended.len() };
+        let owner = Owner::read(&mut self.files, generation).unwrap();
         let position = self.appended[usize::from(id.0)];
-        spill::write(&mut Disk::new(folder), stream, position, &blocks).unwrap();
+        spill::write(&mut Disk::new(folder), &owner, id, position, &blocks).unwrap();
     }
 
     /// Everything so far is durable.

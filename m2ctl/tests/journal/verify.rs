@@ -193,7 +193,7 @@ fn a_snapshot_or_base_that_says_other_words_is_found_under_a_right_hash() {
     let base = folder.file("generation-00000002/base.m2s");
     say(
         &base,
-        64 + 2 * 40 + 24,
+        80 + 2 * 40 + 24,
         "generation-00000002/base.m2s says of alice: balance 110, prepaid 0, frozen 0; the records \
          before come to balance 111, prepaid 0, frozen 0",
     );

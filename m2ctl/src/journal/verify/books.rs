@@ -122,6 +122,7 @@ impl Books<'_> {
         let base = &self.generation.base;
         let of_base = base.accounts.iter().zip(images);
         Recovered {
+            journal: base.journal,
             generation: base.generation,
             shards: base.shards,
             accounts: of_base.map(|(it, image)| Account { image, ..it.clone() }).collect(),
