@@ -316,7 +316,14 @@ fn read(
         undelivered.look(storage, part, segments, &replay, options.listed_max)?;
     }
     let mut ends: Vec<_> = parts.iter().map(|part| part.end.link).collect();
-    let taken = take_in(&mut replay, &found, &mut ends, spilled)?;
+    let mut taken = Vec::with_capacity(spilled.len());
+    for each in spilled {
+        let records = take_in(&mut replay, &found, &mut ends, each)?;
+        let part = &parts[usize::from(each.stream.0)];
+        let from = ends[usize::from(each.stream.0)].position - records;
+        undelivered.look_at_spilled(each, from, part, &replay, options.listed_max);
+        taken.push((each.file.clone(), records));
+    }
     // Each file was good by itself: what they come to together is as much the last one's fault.
     let last =
         taken.last().map_or_else(|| names::base(found.base.generation), |(it, _)| it.clone());
@@ -340,21 +347,17 @@ fn read(
     Ok(Some((recovered, parts.into_iter().map(tail).collect())))
 }
 
-/// Applies what was spilled behind what the streams have. Tells of each file how many records it added.
+/// Applies what a spill file has behind what its stream has: how many records that added.
 fn take_in(
     replay: &mut Replay,
     found: &Found,
     ends: &mut [Link],
-    spilled: &[Spilled],
-) -> Result<Vec<(String, u64)>, Error> {
-    let mut taken = Vec::with_capacity(spilled.len());
-    for each in spilled {
-        let end = ends.get_mut(usize::from(each.stream.0));
-        let end = end.filter(|_| each.generation == found.base.generation);
-        let end = end.ok_or_else(|| Error::damage(&each.file, 0, Fault::Foreign))?;
-        taken.push((each.file.clone(), spill::take_in(replay, &mut end.position, each)?));
-    }
-    Ok(taken)
+    spilled: &Spilled,
+) -> Result<u64, Error> {
+    let end = ends.get_mut(usize::from(spilled.stream.0));
+    let end = end.filter(|_| spilled.generation == found.base.generation);
+    let end = end.ok_or_else(|| Error::damage(&spilled.file, 0, Fault::Foreign))?;
+    spill::take_in(replay, &mut end.position, spilled)
 }
 
 /// The part of a stream that is read.

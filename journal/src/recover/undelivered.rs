@@ -1,5 +1,6 @@
 //! FULFILLs that may not have reached whoever sent the PREPARE: their records are durable, and the
-//! last batch does not say yet that they were handed to a socket.
+//! last batch does not say yet that they were handed to a socket; or they were spilled, which says nothing
+//! of that at all.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use crate::names::SegmentName;
 use crate::record;
 use crate::replay::Replay;
 use crate::scan::Heads;
+use crate::spill::Spilled;
 use crate::storage::Storage;
 
 /// Packets whose sender owes us, and may not have its FULFILL.
@@ -65,6 +67,28 @@ impl Undelivered {
             }
         }
         Ok(())
+    }
+
+    /// Adds what a spill file has from a position on. Nothing that was spilled is known to have been handed
+    /// out: the batch that would say so was never written.
+    pub(super) fn look_at_spilled(
+        &mut self,
+        spilled: &Spilled,
+        from: u64,
+        part: &Part,
+        replay: &Replay,
+        listed_max: usize,
+    ) {
+        let (mut position, mut blocks) = (spilled.position, &spilled.blocks[..]);
+        while let Ok((record, count)) = record::decode(blocks) {
+            if let Record::Pair(pair) = record
+                && position >= from
+            {
+                self.pair(part, position, pair, replay, listed_max);
+            }
+            position += 1;
+            blocks = &blocks[count..];
+        }
     }
 
     fn pair(
