@@ -87,7 +87,7 @@ pub(crate) fn open(config: &mut Config) -> Result<Option<Opened>, StartError> {
     let mut recovered = read(&section, &mut storage, &spilled)?;
     recovered.journal = journal;
     adopt(config, &known(&recovered)).map_err(StartError::Configuration)?;
-    tell(config, &recovered)?;
+    tell(config, &mut storage, &recovered)?;
     let entries = entries(config);
     let settings = settings(config);
     let mut writer = begin_generation(&mut storage, &recovered, &entries, SHARDS, settings)
@@ -383,7 +383,7 @@ fn keep_limits(config: &mut Config, recovered: &Recovered) {
 
 /// What an operator should know of what was found. What may not have been delivered stands in a file as
 /// well, as the generation that has it may be gone soon.
-fn tell(config: &Config, recovered: &Recovered) -> Result<(), StartError> {
+fn tell(config: &Config, storage: &mut Files, recovered: &Recovered) -> Result<(), StartError> {
     for note in &recovered.notes {
         tracing::warn!("journal: {note}");
     }
@@ -418,8 +418,9 @@ fn tell(config: &Config, recovered: &Recovered) -> Result<(), StartError> {
     }
     if !lines.is_empty() {
         let file = format!("undelivered-{:08}.jsonl", recovered.generation);
+        let written = m2_journal::write_whole(storage, &file, lines.as_bytes());
         let file = config.journal.path.join(file);
-        fs::write(&file, lines).map_err(|error| {
+        written.map_err(|error| {
             StartError::Journal(format!(
                 "the list of what may not have been delivered cannot be written to {}: {error}",
                 file.display()
