@@ -169,7 +169,9 @@ fn what_is_not_ours_is_left_alone_or_named() {
     }
     let left = fs::read_dir(folder.path("generation-00000001")).unwrap();
     let left: Vec<_> = left.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(left, ["notes"]);
+    assert_eq!(left, ["notes", "readme"]);
+    let complaint = writer.complaint().unwrap();
+    assert!(complaint.contains("generation-00000001 stays: notes in it"), "{complaint}");
 }
 
 /// A disk one of whose calls fails.

@@ -94,15 +94,30 @@ pub fn begin_generation(
     writer.set_owners(accounts.iter().map(|entry| entry.shard).collect());
     for generation in generations(storage)? {
         if generation < base.generation {
-            let folder = names::folder(generation);
-            let entries = storage.list(&folder).map_err(Error::io(&folder))?;
-            // A folder in it is nobody's: it stays, and the folder that it is in.
-            let files = entries.iter().filter(|entry| !entry.is_folder);
-            let files = files.map(|entry| format!("{folder}/{}", entry.name)).collect();
-            writer.retire(files, folder);
+            retire(storage, &mut writer, generation)?;
         }
     }
     Ok(writer)
+}
+
+/// Gives the files of an earlier generation to be retired, and their folder unless something in it is none
+/// of ours: that stays, and the folder with it.
+fn retire(storage: &mut impl Storage, writer: &mut Writer, generation: u32) -> Result<(), Error> {
+    let folder = names::folder(generation);
+    let mut other = None;
+    for entry in storage.list(&folder).map_err(Error::io(&folder))? {
+        let name = entry.name.strip_suffix(TEMPORARY).unwrap_or(&entry.name);
+        if !entry.is_folder && names::is_file(generation, name) {
+            writer.retire(format!("{folder}/{}", entry.name));
+        } else {
+            other = other.or(Some(entry.name));
+        }
+    }
+    match other {
+        None => writer.retire_folder(folder),
+        Some(name) => writer.stays(format!("{folder} stays: {name} in it is not the journal's")),
+    }
+    Ok(())
 }
 
 fn account(recovered: &Recovered, number: usize, entry: &Entry) -> Account {

@@ -226,11 +226,21 @@ impl Writer {
         self.owners = owners;
     }
 
-    /// Files of an earlier generation, and the folder that they are all of: they go as the settings
-    /// say.
-    pub(crate) fn retire(&mut self, files: Vec<String>, folder: String) {
-        files.into_iter().for_each(|file| self.retired.add(file));
+    /// A file of an earlier generation: it goes as the settings say.
+    pub(crate) fn retire(&mut self, file: String) {
+        self.retired.add(file);
+    }
+
+    /// The folder of an earlier generation, of which every file goes.
+    pub(crate) fn retire_folder(&mut self, folder: String) {
         self.retired.add_folder(folder);
+    }
+
+    /// Something of an earlier generation cannot go.
+    pub(crate) fn stays(&mut self, why: String) {
+        if self.settings.retention != Retention::Keep {
+            self.complaint = Some(why);
+        }
     }
 
     /// The next request, if there is one now. Streams come first.

@@ -20,6 +20,7 @@ use super::Retention;
 use crate::image;
 use crate::names::{ARCHIVE, SnapshotName};
 use crate::op::Op;
+use crate::storage::folder_of;
 
 /// The snapshots of all shards.
 #[derive(Debug)]
@@ -111,19 +112,27 @@ impl Snapshots {
     }
 }
 
-/// What nobody needs any more, one after the other.
+/// What nobody needs any more, one request at a time. What fails is tried again, and holds up nothing but
+/// what has to come behind it.
 #[derive(Debug)]
 pub(super) struct Retired {
     policy: Retention,
-    waiting: VecDeque<Op>,
-    is_under_way: bool,
+    /// In the order in which it came.
+    waiting: VecDeque<Waiting>,
+    /// Which of them.
+    under_way: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    op: Op,
     /// The last try failed: the next one is not before this moment.
     retry_ns: Option<u64>,
 }
 
 impl Retired {
     pub(super) fn new(policy: Retention) -> Self {
-        Self { policy, waiting: VecDeque::new(), is_under_way: false, retry_ns: None }
+        Self { policy, waiting: VecDeque::new(), under_way: None }
     }
 
     /// A file that may go.
@@ -133,42 +142,70 @@ impl Retired {
             Retention::Archive => Some(format!("{ARCHIVE}/{path}")),
             Retention::Delete => None,
         };
-        self.waiting.push_back(Op::Retire { from: path, to });
+        self.push(Op::Retire { from: path, to });
     }
 
     /// A folder whose files were added before.
     pub(super) fn add_folder(&mut self, path: String) {
         if self.policy != Retention::Keep {
-            self.waiting.push_back(Op::RemoveFolder { path });
+            self.push(Op::RemoveFolder { path });
         }
     }
 
-    /// In order, so that what is left of a stream has no gap.
+    fn push(&mut self, op: Op) {
+        self.waiting.push_back(Waiting { op, retry_ns: None });
+    }
+
+    /// The first that is due.
     pub(super) fn next(&mut self, now_ns: u64) -> Option<Op> {
-        if self.is_under_way || self.retry_ns.is_some_and(|retry_ns| now_ns < retry_ns) {
+        if self.under_way.is_some() {
             return None;
         }
-        let op = self.waiting.front()?.clone();
-        self.is_under_way = true;
-        Some(op)
+        let index = (0..self.waiting.len()).find(|index| self.is_due(*index, now_ns))?;
+        self.under_way = Some(index);
+        Some(self.waiting[index].op.clone())
+    }
+
+    fn is_due(&self, index: usize, now_ns: u64) -> bool {
+        let Waiting { op, retry_ns } = &self.waiting[index];
+        retry_ns.is_none_or(|retry_ns| retry_ns <= now_ns)
+            && !self.waiting.range(..index).any(|before| comes_behind(op, &before.op))
     }
 
     pub(super) fn gone(&mut self) {
-        self.is_under_way = false;
-        self.retry_ns = None;
-        self.waiting.pop_front();
+        let index = self.under_way.take().expect("it was asked for");
+        self.waiting.remove(index);
     }
 
     /// A file is tried again. A folder that is not empty, as somebody put a file there, is left to the
     /// next start.
     pub(super) fn failed(&mut self, retry_ns: u64) {
-        self.is_under_way = false;
-        self.retry_ns = Some(retry_ns);
-        self.waiting.pop_front_if(|op| matches!(op, Op::RemoveFolder { .. }));
+        let index = self.under_way.take().expect("it was asked for");
+        match &mut self.waiting[index] {
+            Waiting { op: Op::RemoveFolder { .. }, .. } => drop(self.waiting.remove(index)),
+            file => file.retry_ns = Some(retry_ns),
+        }
     }
 
-    /// When one that failed is tried again.
+    /// When one that failed is tried again. Nothing that was tried waits for another.
     pub(super) fn wake_ns(&self) -> Option<u64> {
-        self.retry_ns.filter(|_| !self.is_under_way)
+        let retries = self.waiting.iter().filter_map(|it| it.retry_ns);
+        retries.min().filter(|_| self.under_way.is_none())
     }
+}
+
+/// What is left of a stream has no gap, and a folder goes when its files have gone.
+fn comes_behind(op: &Op, before: &Op) -> bool {
+    let Op::Retire { from: before, .. } = before else { return false };
+    match op {
+        Op::RemoveFolder { path } => folder_of(before) == path,
+        Op::Retire { from, .. } => stream_of(from).is_some_and(|it| stream_of(before) == Some(it)),
+        _ => false,
+    }
+}
+
+/// The path of a segment without its number.
+fn stream_of(path: &str) -> Option<&str> {
+    let (stream, _) = path.strip_suffix(".m2j")?.rsplit_once('-')?;
+    Some(stream)
 }

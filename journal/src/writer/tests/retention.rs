@@ -273,3 +273,70 @@ fn what_a_shard_was_said_to_have_is_said_of_its_next_snapshot_too() {
     assert_eq!(told(&mut writer, &mut disk, 2), 6);
     assert_eq!(read_last_given(&disk), [0, 6], "nor was anything handed out");
 }
+
+/// What the writer asks for is refused where it is about one of these, and done where not: what was done.
+fn retire_all_but(
+    writer: &mut Writer,
+    disk: &mut Memory,
+    now_ns: u64,
+    refused: &[&str],
+) -> Vec<String> {
+    let mut gone = Vec::new();
+    while let Some((id, op)) = writer.next_op(now_ns) {
+        let path = match &op {
+            Op::Retire { from, .. } => from.clone(),
+            Op::RemoveFolder { path } => path.clone(),
+            _ => {
+                finish_op(writer, disk, now_ns, id, op);
+                continue;
+            }
+        };
+        if refused.contains(&&*path) {
+            writer.done(now_ns, id, Err(io::ErrorKind::PermissionDenied.into()));
+        } else {
+            writer.done(now_ns, id, Ok(None));
+            gone.push(path);
+        }
+    }
+    gone
+}
+
+const OLD: [&str; 4] = [
+    "generation-00000001/base.m2s",
+    "generation-00000001/stream-000-00000001.m2j",
+    "generation-00000001/stream-000-00000002.m2j",
+    "generation-00000001/stream-001-00000001.m2j",
+];
+
+/// A writer that is to retire the files of an earlier generation, and its folder.
+fn retiring() -> (Writer, Memory) {
+    let (mut writer, disk) = writer(1, deleting());
+    OLD.iter().for_each(|file| writer.retire((*file).into()));
+    writer.retire_folder("generation-00000001".into());
+    (writer, disk)
+}
+
+#[test]
+fn a_folder_that_cannot_go_is_not_waited_for() {
+    let (mut writer, mut disk) = retiring();
+    let folder = "generation-00000001";
+    assert_eq!(retire_all_but(&mut writer, &mut disk, 0, &[folder]), OLD);
+    assert!(writer.complaint().is_some());
+    assert_eq!(writer.wake_ns(), None);
+    assert!(writer.next_op(u64::MAX).is_none());
+}
+
+#[test]
+fn a_file_that_cannot_go_holds_up_its_stream_and_its_folder_alone() {
+    let (mut writer, mut disk) = retiring();
+    let retry_ns = deleting().retry_ns;
+    let gone = retire_all_but(&mut writer, &mut disk, 0, &[OLD[1]]);
+    assert_eq!(gone, [OLD[0], OLD[3]]);
+    assert_eq!(writer.wake_ns(), Some(retry_ns));
+    assert!(writer.next_op(retry_ns - 1).is_none());
+    let gone = retire_all_but(&mut writer, &mut disk, retry_ns, &[OLD[2]]);
+    assert_eq!(gone, [OLD[1]]);
+    let gone = retire_all_but(&mut writer, &mut disk, 2 * retry_ns, &[]);
+    assert_eq!(gone, [OLD[2], "generation-00000001"]);
+    assert_eq!(writer.wake_ns(), None);
+}
