@@ -1,6 +1,7 @@
 //! What can be wrong with bytes.
 
 use core::fmt;
+use std::io;
 
 /// What is wrong with bytes where a segment, a batch or a slot should be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,6 +33,11 @@ pub enum Fault {
     Ends,
     /// The file is not there.
     Missing,
+    /// The system would not read the file.
+    Unreadable {
+        /// The number of its error, if it has one.
+        os_error: Option<i32>,
+    },
     /// No kind of record is called this.
     Kind(u8),
     /// A record says what no switch could have written.
@@ -60,6 +66,10 @@ impl fmt::Display for Fault {
             Self::Short => f.write_str("the file ends within it"),
             Self::Ends => f.write_str("records that had been flushed should follow"),
             Self::Missing => f.write_str("the file is missing"),
+            Self::Unreadable { os_error: None } => f.write_str("it cannot be read"),
+            Self::Unreadable { os_error: Some(number) } => {
+                write!(f, "it cannot be read: {}", io::Error::from_raw_os_error(*number))
+            }
             Self::Kind(found) => write!(f, "there is no record of kind {found}"),
             Self::NoImage => f.write_str("this is no base and no snapshot"),
             Self::Length => f.write_str("the file is longer or shorter than it says"),

@@ -50,6 +50,7 @@ impl Files {
 
     fn open_file(&self, path: &str, create: bool) -> io::Result<File> {
         let path = self.path(path);
+        check_is_file(&path)?;
         let mut options = OpenOptions::new();
         match options.read(true).write(true).create(create).truncate(false).open(&path) {
             // Who only reads a journal needs no right to write it.
@@ -76,6 +77,16 @@ fn create_folder(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => File::open(above)?.sync_all(),
+    }
+}
+
+/// To open a pipe would be to wait for somebody at its other end.
+fn check_is_file(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(there) if !there.is_file() && !there.is_dir() => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -157,13 +157,16 @@ fn newest_good(
 ///
 /// # Errors
 ///
-/// When it cannot be read; inside, when it is none.
+/// Inside, when it is none or cannot be read: another stands in for it either way.
 pub fn read_snapshot(
     storage: &mut impl Storage,
     base: &Base,
     name: SnapshotName,
 ) -> Result<Result<ShardImage, Fault>, Error> {
-    let read = image::read(storage, &name.path(), image::decode_snapshot)?;
+    let read = match image::read(storage, &name.path(), image::decode_snapshot) {
+        Err(Error::Io { error, .. }) => Err(Fault::Unreadable { os_error: error.raw_os_error() }),
+        read => read?,
+    };
     Ok(read.and_then(|(generation, image)| fits(base, name, generation, image)))
 }
 
