@@ -49,6 +49,9 @@ pub enum Choices {
         position: u64,
         /// All below had been flushed.
         flushed: u64,
+        /// All below is in good snapshots, which can be begun from only while the stream can be read
+        /// behind them.
+        held: u64,
     },
     /// Nobody knows how much of the stream had been flushed: it can be cut where what can be read ends,
     /// which forgets nothing that is there and writes down anew that this is all.
@@ -153,12 +156,23 @@ impl fmt::Display for Damage {
         write!(f, "{file} is damaged at byte {offset} ({fault})")?;
         match choices {
             Choices::Restore => f.write_str(": restore the file from a copy"),
-            Choices::Cut { stream, position, flushed } => write!(
-                f,
-                ", and with it records of stream {stream} from {position} on, of which those below \
-                 {flushed} had been flushed: restore the file from a copy, or cut the stream there \
-                 with `m2ctl journal cut`, which says how many records it forgets"
-            ),
+            Choices::Cut { stream, position, flushed, held } => {
+                write!(
+                    f,
+                    ", and with it records of stream {stream} from {position} on, of which those below \
+                     {flushed} had been flushed"
+                )?;
+                if held > position {
+                    write!(
+                        f,
+                        " and those below {held} are in good snapshots, which a cut sets aside"
+                    )?;
+                }
+                f.write_str(
+                    ": restore the file from a copy, or cut the stream there with `m2ctl journal cut`, \
+                     which says how many records it forgets",
+                )
+            }
             Choices::Mark { stream, position } => write!(
                 f,
                 ", and with it what it said of stream {stream}, of which {position} records can be read: \
@@ -188,7 +202,7 @@ mod tests {
 
     #[test]
     fn damage_is_one_sentence_that_names_file_offset_and_choices() {
-        let cut = Choices::Cut { stream: 2, position: 70, flushed: 90 };
+        let cut = Choices::Cut { stream: 2, position: 70, flushed: 90, held: 70 };
         let file = "generation-00000001/stream-002-00000001.m2j".to_owned();
         let damage = Damage { file, offset: 8192, fault: Fault::Hash, choices: cut };
         assert_eq!(
@@ -197,6 +211,15 @@ mod tests {
              fit the bytes), and with it records of stream 2 from 70 on, of which those below 90 had \
              been flushed: restore the file from a copy, or cut the stream there with `m2ctl journal \
              cut`, which says how many records it forgets"
+        );
+        let cut = Choices::Cut { stream: 2, position: 70, flushed: 90, held: 80 };
+        let held = Damage { choices: cut, ..damage };
+        assert!(
+            held.to_string().contains(
+                "those below 90 had been flushed and those below 80 are in good snapshots, which a cut \
+                 sets aside: restore"
+            ),
+            "{held}"
         );
         let snapshot = |number| SnapshotName { generation: 1, shard: ShardId(0), number };
         let choices = Choices::Snapshot { also: Some(snapshot(8)), stream: 2, first: 640 };

@@ -12,7 +12,7 @@ mod world;
 use disk::Disk;
 use fastrand::Rng;
 use m2_journal::recover::cut::{self, Refusal};
-use m2_journal::recover::{Options, Recovered, begin_generation, recover};
+use m2_journal::recover::{Options, Recovered, begin_generation, found, recover};
 use m2_journal::{Choices, Damage, Error, Retention, Settings, Storage, Writer, names, perform};
 use world::{Books, World};
 
@@ -88,6 +88,19 @@ fn cut(rng: &mut Rng, disk: &mut Disk, stream: u16, position: u64) -> Option<()>
     unreachable!("the fifth attempt has power");
 }
 
+/// Below which record of a stream the newest snapshots hold everything: none of them is damaged.
+fn held_by_snapshots(disk: &mut Disk, stream: u16) -> u64 {
+    let (base, _) = found::read_base(disk, 1).unwrap().unwrap();
+    let (_, snapshots) = found::list(disk, &base).unwrap();
+    let held = snapshots.iter().enumerate().map(|(shard, names)| {
+        let Some(newest) = names.last() else { return 0 };
+        let image = found::read_snapshot(disk, &base, *newest).unwrap().unwrap();
+        let applied = image.applied[usize::from(stream)];
+        if shard == usize::from(stream) { applied.min(image.appended) } else { applied }
+    });
+    held.min().unwrap()
+}
+
 /// Whether anything was cut.
 fn try_seed(seed: u64) -> bool {
     let rng = &mut Rng::with_seed(seed);
@@ -95,7 +108,10 @@ fn try_seed(seed: u64) -> bool {
     let world = history(rng, &mut disk);
     damage(rng, &mut disk);
     let found = match recover(&mut disk.clone(), &OPTIONS, &mut |_| {}) {
-        Err(Error::Damage(Damage { choices: Choices::Cut { stream, position, .. }, .. })) => {
+        Err(Error::Damage(Damage {
+            choices: Choices::Cut { stream, position, held, .. }, ..
+        })) => {
+            assert_eq!(held, held_by_snapshots(&mut disk, stream));
             cut(rng, &mut disk, stream, position).map(|()| (stream, position))
         }
         _ => None,

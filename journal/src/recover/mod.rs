@@ -465,15 +465,15 @@ impl<'a, S: Storage> Reader<'a, S> {
         if part.end.fault.is_some() {
             part.flushed = part.flushed.max(scan.claimed()?);
         }
-        judge(part)?;
+        judge(part, replay.needed_from(part.stream.id))?;
         progress(*told);
         Ok(())
     }
 }
 
 /// A stream that ends before what had been flushed is damaged, and one of which nobody knows that any
-/// more.
-fn judge(part: &Part) -> Result<(), Error> {
+/// more. `held`: all below is in good snapshots.
+fn judge(part: &Part, held: u64) -> Result<(), Error> {
     let End { link: Link { position, .. }, place, fault } = part.end;
     let Stream { generation, id, .. } = part.stream;
     let stream = id.0;
@@ -489,7 +489,7 @@ fn judge(part: &Part) -> Result<(), Error> {
             }
         }
     }
-    let choices = Choices::Cut { stream, position, flushed: part.flushed };
+    let choices = Choices::Cut { stream, position, flushed: part.flushed, held };
     Err(Error::Damage(Damage {
         file: place.segment.path(),
         offset: place.offset,

@@ -141,7 +141,7 @@ impl Part {
         let flushed = flushed.max(self.must_end.map_or(0, |must| must.position));
         let damaged = |fault| {
             let (stream, position) = (self.stream.id.0, end.link.position);
-            let choices = Choices::Cut { stream, position, flushed };
+            let choices = Choices::Cut { stream, position, flushed, held: 0 };
             // Only the newest generation can still be cut: a later base rests on the others.
             let choices = if self.must_end.is_some() { Choices::Restore } else { choices };
             let (file, offset) = (end.place.segment.path(), end.place.offset);
