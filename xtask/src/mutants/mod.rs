@@ -38,6 +38,9 @@ pub(crate) struct Options {
     /// Only the faults whose names begin so, and no result is kept
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// What comes of them replaces what is kept of them, each with the commit it is of
+    #[arg(long, requires = "only")]
+    again: bool,
     /// How many seeds of each simulation run over each mutant; none, and they are not built
     #[arg(long, default_value_t = 300)]
     seeds: u64,
@@ -72,8 +75,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if faults.is_empty() {
         return Err(format!("no fault of {} has such a name", faults::FILE));
     }
-    let is_kept = options.only.is_empty() && options.seeds > 0;
-    if is_kept {
+    let is_whole = options.only.is_empty() && options.seeds > 0;
+    if is_whole || options.again {
         need_clean(workspace)?;
     }
     let commit = bench::commit(workspace);
@@ -93,12 +96,15 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     };
     let results = Results { seconds: started.elapsed().as_secs(), ..results };
     println!("\n{}", results.sentence());
-    if is_kept {
+    let (survived, planted) = (results.survived(), results.mutants.len());
+    if is_whole {
         results.keep(workspace)?;
+    } else if options.again {
+        results.keep_among_others(workspace)?;
     }
-    match results.survived() {
+    match survived {
         0 => Ok(()),
-        count => Err(format!("{count} of {} mutants survived", results.mutants.len())),
+        count => Err(format!("{count} of {planted} mutants survived")),
     }
 }
 
@@ -204,6 +210,7 @@ impl Planting<'_> {
             simulated: Simulated::NotRun,
             crashed: Simulated::NotRun,
             seconds: 0,
+            commit: None,
         };
         let row = self.copy.with(fault, || match suite::run(&self.copy, fault.area())? {
             Outcome::NotCompiled(error) => {

@@ -49,6 +49,9 @@ pub(crate) struct Row {
     /// What the simulation of crashes says by itself.
     pub(crate) crashed: Simulated,
     pub(crate) seconds: u64,
+    /// Of which commit it is, if of another than the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) commit: Option<String>,
 }
 
 /// What a simulation says of a mutant.
@@ -125,6 +128,27 @@ impl Results {
         Ok(())
     }
 
+    /// Puts these rows in the place of those that are kept of the same faults.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read or written, or nothing is kept of one of them.
+    pub(crate) fn keep_among_others(self, workspace: &Workspace) -> Result<()> {
+        let kept = serde_json::from_str(&workspace.read(FILE)?);
+        let mut kept: Self = kept.map_err(|error| format!("{FILE}: {error}"))?;
+        kept.replace(self)?;
+        kept.keep(workspace)
+    }
+
+    fn replace(&mut self, other: Self) -> Result<()> {
+        for row in other.mutants {
+            let of = self.mutants.iter_mut().find(|kept| kept.name == row.name);
+            let of = of.ok_or_else(|| format!("{FILE}: nothing is kept of {}", row.name))?;
+            *of = Row { commit: Some(other.commit.clone()), ..row };
+        }
+        Ok(())
+    }
+
     /// How many were not killed.
     pub(crate) fn survived(&self) -> usize {
         self.mutants.iter().filter(|row| row.verdict != Verdict::Killed).count()
@@ -177,10 +201,12 @@ impl Row {
             format!("`{}` at {}", caught.test.trim_end_matches(" - should panic"), caught.at)
         });
         let Self { name, breaks, verdict, .. } = self;
+        let commit = self.commit.as_ref().map_or_else(String::new, |it| format!("<br>at {it}"));
         let (networks, crashes) = (self.simulated.cell(), self.crashed.cell());
         let catchers = self.catchers();
         format!(
-            "| {name}{kind} | {breaks} | {verdict} | {catchers} | {first} | {networks} | {crashes} |\n"
+            "| {name}{kind}{commit} | {breaks} | {verdict} | {catchers} | {first} | {networks} | \
+             {crashes} |\n"
         )
     }
 
@@ -249,6 +275,7 @@ mod tests {
             simulated: Simulated::Passed,
             crashed: Simulated::NotRun,
             seconds: 3,
+            commit: None,
         }
     }
 
@@ -271,6 +298,17 @@ mod tests {
         let results = results(rows);
         assert_eq!(results.survived(), 3);
         assert!(results.sentence().starts_with("1 of 4 planted mutants killed"));
+    }
+
+    #[test]
+    fn a_fault_that_was_planted_again_says_at_which_commit() {
+        let mut kept = results(vec![row(Verdict::NotCompiled, 0)]);
+        let again = Results { commit: "def".into(), ..results(vec![row(Verdict::Killed, 2)]) };
+        kept.replace(again).unwrap();
+        assert_eq!((kept.survived(), kept.commit.as_str()), (0, "abc"));
+        assert!(kept.page().contains("a-name<br>*rounding up*<br>at def |"));
+        let other = Row { name: "b-name".into(), ..row(Verdict::Killed, 2) };
+        assert!(kept.replace(results(vec![other])).unwrap_err().contains("b-name"));
     }
 
     #[test]
