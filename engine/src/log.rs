@@ -118,7 +118,9 @@ pub(crate) fn event(config: &Config, event: &Event) {
         Event::Notice(notice) => self::notice(&name, notice),
         Event::Unrecorded(fulfills) => fulfills.iter().for_each(|one| unrecorded(&name, one)),
         Event::JournalComplaint(Some(complaint)) => {
-            tracing::warn!("the journal takes records, but its disk fills up: {complaint}");
+            tracing::warn!(
+                "the journal takes records, but keeps what it no longer needs: {complaint}"
+            );
         }
         Event::JournalComplaint(None) => {
             tracing::info!("the journal's snapshots are written, and old files go again");

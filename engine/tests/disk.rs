@@ -271,7 +271,7 @@ fn what_cannot_be_retired_is_told() {
     wait("it is told", || {
         complaint().as_str().is_some_and(|it| it.contains("generation-00000001 stays: notes"))
     });
-    switch.wait_for_log("its disk fills up");
+    switch.wait_for_log("keeps what it no longer needs");
 }
 
 #[test]
