@@ -170,12 +170,12 @@ fn a_log_that_nobody_can_read_ends_nothing() {
          [[listen]]\ntransport = \"unix\"\npath = \"b\"\n{ACCOUNTS}"
     );
     std::fs::write(&file, text).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_m2-switch"))
-        .args(["run", "--config"])
-        .arg(&file)
-        .stderr(std::fs::File::options().write(true).open("/dev/full").unwrap())
-        .spawn()
-        .unwrap();
+    let run = || {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut run = Command::new(env!("CARGO_BIN_EXE_m2-switch"));
+        run.args(["run", "--config"]).arg(&file).stderr(full).spawn().unwrap()
+    };
+    let mut child = run();
     let control = folder.path().join("c");
     wait("it is ready", || control.exists() && status_at(&control)["ok"] == true);
     let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
@@ -183,13 +183,7 @@ fn a_log_that_nobody_can_read_ends_nothing() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     // Nor does a refusal without a reader end otherwise than one with.
     std::fs::write(&file, "what").unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_m2-switch"))
-        .args(["run", "--config"])
-        .arg(&file)
-        .stderr(std::fs::File::options().write(true).open("/dev/full").unwrap())
-        .spawn()
-        .unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(2));
+    assert_eq!(run().wait().unwrap().code(), Some(2));
 }
 
 #[test]
