@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use m2_journal::{Files, Op, OpId, perform};
 
 use crate::limits::FILE_OPS_MAX;
@@ -32,10 +32,17 @@ impl FilesThread {
         let (tell, done) = bounded(FILE_OPS_MAX);
         let thread = thread::Builder::new().name("journal-files".into()).spawn(move || {
             let mut files = Files::new(folder);
-            for (id, op) in to_do {
-                let result = perform(&mut files, &op);
-                tell.send((id, result)).expect("the journal thread waits for what it ordered");
-                wake(&signal);
+            loop {
+                match to_do.try_recv() {
+                    Ok((id, op)) => {
+                        let result = perform(&mut files, &op);
+                        tell.send((id, result)).expect("who ordered it waits for it");
+                        wake(&signal);
+                    }
+                    // Not in the channel: who waits there takes a lock that the other end wants.
+                    Err(TryRecvError::Empty) => thread::park(),
+                    Err(TryRecvError::Disconnected) => return,
+                }
             }
         })?;
         Ok(Self { orders, done, thread })
@@ -44,11 +51,13 @@ impl FilesThread {
     /// Orders something. Its end comes out of `done`.
     pub(super) fn order(&self, id: OpId, op: Op) {
         self.orders.send((id, op)).expect("the thread lives as long as this");
+        self.thread.thread().unpark();
     }
 
     /// Ends the thread when all that was ordered is done.
     pub(super) fn end(self) {
         drop(self.orders);
+        self.thread.thread().unpark();
         self.thread.join().expect("a panic ends the process before this");
     }
 }
