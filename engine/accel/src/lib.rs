@@ -1,0 +1,13 @@
+//! What the data plane does closer to the machine than safe Rust goes, behind safe names.
+//!
+//! ```text
+//!   prefetch    memory that will be read is asked for
+//! ```
+//!
+//! Every `unsafe` block of the packet path stands in this crate, each with its proof beside it, with
+//! a safe twin, and with a test that both do the same. Nothing in here decides anything about packets
+//! or money, and the crate imports none of ours.
+
+pub mod prefetch;
+
+pub use prefetch::{prefetch_at, prefetch_read};
