@@ -1,6 +1,7 @@
 //! What the data plane does closer to the machine than safe Rust goes, behind safe names.
 //!
 //! ```text
+//!   hash_lock   fulfillments checked together: 16 lanes of AVX-512, pairs on SHA-NI, or neither
 //!   prefetch    memory that will be read is asked for
 //! ```
 //!
@@ -8,6 +9,8 @@
 //! a safe twin, and with a test that both do the same. Nothing in here decides anything about packets
 //! or money, and the crate imports none of ours.
 
+pub mod hash_lock;
 pub mod prefetch;
 
+pub use hash_lock::{HashLocks, Path};
 pub use prefetch::{prefetch_at, prefetch_read};
