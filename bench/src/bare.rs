@@ -4,21 +4,16 @@
 //! Parse, find the next hop, move two numbers, remember 64 bytes, rewrite, send; then find it again,
 //! check the hash lock, move two numbers back, send. No limits, no expiry, no rejects of its own, no
 //! records, no counters, no connection ids; whatever goes wrong is a panic. It uses the same parser,
-//! table and SHA-256 as the switch, so the ratio tells what the switch's checks and books cost.
-//! As the switch does, it reads the lines that a vector will need in a loop of their own first. It
-//! has no 16-lane SHA-256: that needs `unsafe`, and comes with the crate for it.
-
-use core::hint::black_box;
-use std::collections::VecDeque;
+//! table, prefetch and SHA-256 as the switch, so the ratio tells what the switch's checks and books
+//! cost.
 
 use arrayvec::ArrayVec;
-use m2_codec::ilp::{self, Fulfill, PacketType, Prepare};
+use m2_accel::{HashLocks, prefer_large_pages, prefetch_at};
+use m2_codec::ilp::{self, ForwardedPrepare, Fulfill, PacketType, Prepare};
 use m2_codec::timestamp;
 use m2_core::limits::BATCH_MAX;
 use m2_core::routes::Candidate;
-use m2_core::{
-    AccountId, ConnectionId, Egress, Now, Request, Response, ResponseBody, sha256_of_32,
-};
+use m2_core::{AccountId, ConnectionId, Egress, Now, Request, Response, ResponseBody};
 
 use crate::driver::Forwarding;
 use crate::workload::{ACCOUNTS, Workload, asset_of};
@@ -45,8 +40,9 @@ pub struct Bare<'w> {
     balances: [i64; ACCOUNTS as usize],
     held: [i64; ACCOUNTS as usize],
     pending: Vec<Pending>,
-    free: VecDeque<u32>,
+    free: Vec<u32>,
     candidates: Vec<Candidate>,
+    hash_locks: HashLocks,
 }
 
 const INDEX_BITS: u32 = 18;
@@ -55,25 +51,24 @@ impl<'w> Bare<'w> {
     /// A loop over this workload; `links` are the connections by account.
     #[must_use]
     pub fn new(workload: &'w Workload, links: Vec<ConnectionId>) -> Self {
+        let mut pending = Vec::with_capacity(1 << INDEX_BITS);
+        prefer_large_pages(&mut pending);
+        pending.resize(1 << INDEX_BITS, Pending::default());
         Self {
             workload,
             timestamps: timestamp::Cache::new(),
             links,
             balances: [0; ACCOUNTS as usize],
             held: [0; ACCOUNTS as usize],
-            pending: vec![Pending::default(); 1 << INDEX_BITS],
+            pending,
             free: (0..1 << INDEX_BITS).collect(),
             candidates: Vec::new(),
+            hash_locks: HashLocks::detect(),
         }
     }
 
-    fn send(
-        &mut self,
-        request: &mut Request<'_>,
-        candidates: &[Candidate],
-        egress: &mut impl Egress,
-    ) {
-        let prepare = Prepare::new_checked_cached(&request.packet[..], &mut self.timestamps)
+    fn send(&mut self, request: &Request<'_>, candidates: &[Candidate], egress: &mut impl Egress) {
+        let prepare = Prepare::new_checked_cached(request.packet, &mut self.timestamps)
             .expect("the workload's packets are well-formed");
         let (amount_in, expires_at_ms) = (prepare.amount(), prepare.expires_at_ms());
         let next_hop = self.workload.routes.longest(prepare.destination(), candidates);
@@ -85,7 +80,7 @@ impl<'w> Bare<'w> {
             .convert(asset_of(from), asset_of(next_hop), amount_in)
             .expect("it converts");
         self.held[from.0 as usize] += i64::try_from(amount_in).expect("small");
-        let index = self.free.pop_front().expect("few are in flight");
+        let index = self.free.pop().expect("few are in flight");
         let slot = &mut self.pending[index as usize];
         *slot = Pending {
             condition: *prepare.condition(),
@@ -98,32 +93,48 @@ impl<'w> Bare<'w> {
         };
         let id = slot.generation << INDEX_BITS | index;
         let expires_at = self.timestamps.write(expires_at_ms - 1_000);
-        ilp::rewrite_prepare(request.packet, amount_out, &expires_at);
-        egress.prepare(self.links[next_hop.0 as usize], id, request.packet);
+        let packet = ForwardedPrepare::new(request.packet, amount_out, expires_at);
+        egress.prepare(self.links[next_hop.0 as usize], id, packet);
     }
 
-    fn answer(&mut self, response: &Response<'_>, egress: &mut impl Egress) {
+    /// Which of these answers are FULFILLs that open their conditions.
+    fn open_locks(&self, batch: &[Response<'_>]) -> u64 {
+        let mut fulfillments = ArrayVec::<&[u8; 32], BATCH_MAX>::new();
+        let mut conditions = ArrayVec::<&[u8; 32], BATCH_MAX>::new();
+        for response in batch {
+            let ResponseBody::Packet(bytes) = response.body else { panic!("it has a packet") };
+            // What is no FULFILL is tried as if it were one, and does not open.
+            fulfillments.push(bytes[2..].first_chunk().expect("a REJECT is longer, too"));
+            conditions.push(&self.pending[index_of(response)].condition);
+        }
+        self.hash_locks.opens(&fulfillments, &conditions)
+    }
+
+    fn answer(&mut self, response: &Response<'_>, opens: bool, egress: &mut impl Egress) {
         let ResponseBody::Packet(bytes) = response.body else { panic!("it has a packet") };
-        let index = response.request_id & ((1 << INDEX_BITS) - 1);
+        let index = u32::try_from(index_of(response)).expect("below 2^18");
         let slot = &self.pending[index as usize];
         assert!(slot.generation << INDEX_BITS | index == response.request_id);
         let amount_in = i64::try_from(slot.amount_in).expect("small");
         let to = self.links[usize::from(slot.account_in)];
         self.held[to.account.0 as usize] -= amount_in;
-        self.free.push_back(index);
-        if ilp::packet_type(bytes) == Some(PacketType::Fulfill) {
-            let fulfill = Fulfill::new_checked(bytes).expect("well-formed");
-            if sha256_of_32(fulfill.fulfillment()) == slot.condition {
-                self.balances[to.account.0 as usize] += amount_in;
-                self.balances[usize::from(slot.next_hop)] -=
-                    i64::try_from(slot.amount_out).expect("small");
-                egress.answer(to, slot.request_id_in, bytes);
-                return;
-            }
+        self.free.push(index);
+        if opens && ilp::packet_type(bytes) == Some(PacketType::Fulfill) {
+            let _ = Fulfill::new_checked(bytes).expect("well-formed");
+            self.balances[to.account.0 as usize] += amount_in;
+            self.balances[usize::from(slot.next_hop)] -=
+                i64::try_from(slot.amount_out).expect("small");
+            egress.answer(to, slot.request_id_in, bytes);
+            return;
         }
         // A REJECT passes; so does a wrong FULFILL here, which the switch would replace.
         egress.answer(to, slot.request_id_in, REJECT);
     }
+}
+
+/// Which slot gave out an answer's id.
+fn index_of(response: &Response<'_>) -> usize {
+    response.request_id as usize % (1 << INDEX_BITS)
 }
 
 /// The destination of a PREPARE of the workload, found without checking anything.
@@ -138,33 +149,35 @@ const REJECT: &[u8] = b"\x0e\x07F05\x00\x00\x00\x00";
 impl Forwarding for Bare<'_> {
     const EXPIRES: bool = false;
 
-    fn requests(&mut self, _: Now, batch: &mut [Request<'_>], egress: &mut impl Egress) {
+    fn vectors(
+        &mut self,
+        _: Now,
+        responses: &[Response<'_>],
+        requests: &[Request<'_>],
+        egress: &mut impl Egress,
+    ) {
+        for response in responses {
+            prefetch_at(&self.pending, index_of(response));
+        }
         let routes = &self.workload.routes;
         let mut candidates = core::mem::take(&mut self.candidates);
         candidates.clear();
         let mut ends = ArrayVec::<usize, BATCH_MAX>::new();
-        for request in batch.iter() {
+        for request in requests {
             routes.put_candidates(address_of(request.packet), &mut candidates);
             ends.push(candidates.len());
         }
-        let slots = self.free.iter().take(batch.len());
-        let touched = slots.fold(0, |all, index| all ^ self.pending[*index as usize].generation);
-        black_box((touched, routes.touch(&candidates)));
+        routes.prefetch(&candidates);
+        let opens = self.open_locks(responses);
+        for (bit, response) in responses.iter().enumerate() {
+            self.answer(response, opens >> bit & 1 == 1, egress);
+        }
         let mut start = 0;
-        for (request, end) in batch.iter_mut().zip(ends) {
+        for (request, end) in requests.iter().zip(ends) {
             self.send(request, &candidates[start..end], egress);
             start = end;
         }
         self.candidates = candidates;
-    }
-
-    fn responses(&mut self, _: Now, batch: &[Response<'_>], egress: &mut impl Egress) {
-        let index = |response: &Response<'_>| response.request_id as usize % (1 << INDEX_BITS);
-        let touched = batch.iter().map(|response| self.pending[index(response)].generation);
-        black_box(touched.fold(0, |all, one| all ^ one));
-        for response in batch {
-            self.answer(response, egress);
-        }
     }
 
     fn between_batches(&mut self, _: Now, _: &mut impl Egress) {}

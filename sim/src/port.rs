@@ -4,6 +4,7 @@
 use core::ops::Range;
 
 use m2_codec::btp::{self, FrameType};
+use m2_codec::ilp::ForwardedPrepare;
 use m2_core::{Answer, ConnectionId, Egress, Forward, ShardId};
 
 use crate::books::Account;
@@ -104,10 +105,12 @@ impl Egress for Port<'_> {
         is_below
     }
 
-    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
-        let range = self.log.keep(packet);
+    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: ForwardedPrepare<'_>) {
+        let mut bytes = Vec::new();
+        packet.put(&mut bytes);
+        let range = self.log.keep(&bytes);
         self.log.prepares.push((to, request_id, range));
-        self.put(to, FrameType::Message, request_id, packet);
+        self.put(to, FrameType::Message, request_id, &bytes);
     }
 
     fn answer(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {

@@ -95,10 +95,10 @@ impl World {
             }
             for _ in 0..most {
                 let Some(item) = self.net.shards[core].forwards[from].pop_front() else { break };
-                let ForwardItem { forward, mut packet, hop } = item;
+                let ForwardItem { forward, packet, hop } = item;
                 self.step(
                     core,
-                    |now, switch, port| switch.forwarded(now, forward, &mut packet, port),
+                    |now, switch, port| switch.forwarded(now, forward, &packet, port),
                     |net, now| net.judge_forwarded(core, now, hop),
                 );
             }
@@ -132,12 +132,12 @@ impl World {
     }
 
     fn take_links(&mut self, core: usize, dice: &mut Rng) {
-        let mut vectors = self.net.gather(core, dice);
+        let vectors = self.net.gather(core, dice);
         let answers_first = often(dice, 500);
         if answers_first {
             self.take_responses(core, &vectors);
         }
-        self.take_requests(core, &mut vectors);
+        self.take_requests(core, &vectors);
         if !answers_first {
             self.take_responses(core, &vectors);
         }
@@ -150,23 +150,23 @@ impl World {
         }
     }
 
-    fn take_requests(&mut self, core: usize, vectors: &mut Vectors) {
+    fn take_requests(&mut self, core: usize, vectors: &Vectors) {
         if vectors.requests.is_empty() {
             return;
         }
-        let as_came = vectors.request_bytes.clone();
-        let mut rest = &mut vectors.request_bytes[..];
+        let bytes = &vectors.request_bytes[..];
+        let mut rest = bytes;
         let mut batch = Vec::with_capacity(vectors.requests.len());
         for Input { connection, request_id, range } in &vectors.requests {
-            let (packet, behind) = rest.split_at_mut(range.len());
+            let (packet, behind) = rest.split_at(range.len());
             rest = behind;
             batch.push(Request { connection: *connection, request_id: *request_id, packet });
         }
         let inputs = &vectors.requests;
         self.step(
             core,
-            |now, switch, port| switch.requests(now, &mut batch, port),
-            |net, now| net.judge_requests(core, now, inputs, &as_came),
+            |now, switch, port| switch.requests(now, &batch, port),
+            |net, now| net.judge_requests(core, now, inputs, bytes),
         );
     }
 

@@ -22,7 +22,9 @@ fn main() {
     let workload = Workload::new(ROUTES);
     let mut switch = Driver::new(workload.switch(), &workload, links(), IN_FLIGHT);
     if std::env::args().nth(1).as_deref() == Some("profile") {
-        switch.run(12 * PAIRS);
+        let pairs =
+            std::env::args().nth(2).map_or(12 * PAIRS, |text| text.parse().expect("a number"));
+        switch.run(pairs);
         return switch.verify();
     }
     let mut bare = Driver::new(Bare::new(&workload, links()), &workload, links(), IN_FLIGHT);

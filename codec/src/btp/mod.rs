@@ -26,8 +26,8 @@ pub use crate::limits::{
     ERROR_DATA_LEN_MAX, FRAME_HEADER_LEN_MAX, FRAME_LEN_MAX, ILP_HEADER_LEN_MAX,
 };
 pub use write::{
-    ilp_frame_len, put_error, put_ilp, put_ilp_header, put_message, put_response, put_transfer,
-    set_request_id,
+    ilp_frame_len, put_error, put_ilp, put_ilp_header, put_message, put_prepare, put_response,
+    put_transfer, set_request_id,
 };
 
 use crate::oer;

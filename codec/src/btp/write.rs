@@ -4,6 +4,7 @@ use super::{
     AMOUNT_LEN, CODE_LEN, ERROR_DATA_LEN_MAX, Entry, FRAME_LEN_MAX, FrameType, ILP, OCTET_STREAM,
     time,
 };
+use crate::ilp::ForwardedPrepare;
 use crate::limits::PACKET_LEN_MAX;
 use crate::oer::{self, string_size};
 
@@ -89,6 +90,18 @@ fn length_prefix(len: usize) -> Prefix {
 pub fn put_ilp(out: &mut Vec<u8>, frame_type: FrameType, request_id: u32, packet: &[u8]) {
     put_ilp_header(out, frame_type, request_id, packet.len());
     out.extend_from_slice(packet);
+}
+
+/// Appends a MESSAGE that carries a PREPARE on: 4 bytes of the frame and 25 of the packet are new, and
+/// the packet is copied once.
+///
+/// # Panics
+///
+/// As [`put_ilp`].
+#[inline]
+pub fn put_prepare(out: &mut Vec<u8>, request_id: u32, packet: &ForwardedPrepare<'_>) {
+    put_ilp_header(out, FrameType::Message, request_id, packet.received().len());
+    packet.put(out);
 }
 
 /// Appends a MESSAGE.

@@ -26,7 +26,9 @@ pub use crate::limits::{
 };
 pub use error_code::{AmountTooLarge, ErrorCode};
 pub use fulfill::{Fulfill, FulfillRepr, fulfill_len, put_fulfill};
-pub use prepare::{Prepare, PrepareRepr, prepare_len, put_prepare, rewrite_prepare};
+pub use prepare::{
+    ForwardedPrepare, Prepare, PrepareRepr, prepare_len, put_prepare, rewrite_prepare,
+};
 pub use reject::{Reject, RejectRepr, put_reject};
 
 use crate::oer;

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Forwarding changes only `amount` and `expires_at`. Both are fixed width, so a forwarded PREPARE
-//! is the received buffer with 25 bytes rewritten: nothing moves, nothing is allocated, and the
-//! offsets found by [`Prepare::new_checked`] hold for the life of the view.
+//! is the received one with 25 bytes rewritten: nothing moves, nothing is allocated, and the
+//! offsets found by [`Prepare::new_checked`] hold for the life of the view. Whoever sends one on
+//! copies it once, into what is to leave, and rewrites there: [`ForwardedPrepare`].
 
 use core::ops::Range;
 
@@ -218,6 +219,53 @@ pub fn rewrite_prepare(packet: &mut [u8], amount: u64, expires_at: &[u8; 17]) {
         .expect("a checked PREPARE has an amount");
     *amount_out = amount.to_be_bytes();
     *rest.first_chunk_mut::<17>().expect("a checked PREPARE has an expiry") = *expires_at;
+}
+
+/// A PREPARE that is sent on: the bytes as they came, and what stands over 25 of them when it leaves.
+///
+/// The bytes that came are not written to. A copy out of bytes that were written a moment ago waits
+/// until those are in the cache; rewritten behind the copy, nothing waits.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardedPrepare<'a> {
+    received: &'a [u8],
+    amount: u64,
+    expires_at: [u8; 17],
+}
+
+impl<'a> ForwardedPrepare<'a> {
+    /// A PREPARE that was checked before, with an amount and an expiry for the next hop.
+    ///
+    /// `expires_at` comes from [`timestamp::write`] or [`timestamp::Cache::write`].
+    #[inline]
+    #[must_use]
+    pub fn new(received: &'a [u8], amount: u64, expires_at: [u8; 17]) -> Self {
+        Self { received, amount, expires_at }
+    }
+
+    /// The packet as it came: of the same length, and the same but for 25 bytes.
+    #[inline]
+    #[must_use]
+    pub fn received(&self) -> &'a [u8] {
+        self.received
+    }
+
+    /// Makes a copy of [`Self::received`] what is to leave.
+    ///
+    /// # Panics
+    ///
+    /// If `copy` is no PREPARE.
+    #[inline]
+    pub fn rewrite(&self, copy: &mut [u8]) {
+        rewrite_prepare(copy, self.amount, &self.expires_at);
+    }
+
+    /// Appends what is to leave.
+    #[inline]
+    pub fn put(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(self.received);
+        self.rewrite(&mut out[start..]);
+    }
 }
 
 /// Bytes of a PREPARE with a destination and data of these lengths.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   hash_lock   fulfillments checked together: 16 lanes of AVX-512, pairs on SHA-NI, or neither
+//!   pages       large tables on large pages
 //!   prefetch    memory that will be read is asked for
 //! ```
 //!
@@ -10,7 +11,9 @@
 //! or money, and the crate imports none of ours.
 
 pub mod hash_lock;
+mod pages;
 pub mod prefetch;
 
 pub use hash_lock::{HashLocks, Path};
+pub use pages::prefer_large_pages;
 pub use prefetch::{prefetch_at, prefetch_read};

@@ -17,13 +17,13 @@ use m2_codec::ilp::{self, Prepare};
 
 use crate::account::{Account, Durability};
 use crate::gate::LegIn;
-use crate::ids::{AccountId, ConnectionId, Now};
+use crate::ids::{AccountId, ConnectionId, Now, ShardId};
 use crate::limits::BATCH_MAX;
-use crate::message::{Answer, AnswerBytes, Conversion, Forward, Origin, Outcome, PrepareBytes};
+use crate::message::{Answer, Conversion, Forward, Origin, Outcome};
 use crate::own;
 use crate::rates::ConversionError;
 use crate::refusal::Refusal;
-use crate::switch::{Egress, Request, Response, ResponseBody, Switch};
+use crate::switch::{Egress, Request, Switch};
 use crate::withheld::condition_head;
 
 /// What a request is, before anything is decided about it.
@@ -46,14 +46,15 @@ struct Routable<'a> {
     candidates: Range<usize>,
     /// An echo goes back to whom it came from.
     may_reflect: bool,
-    /// The PREPARE as it came.
+    /// The PREPARE as it came, or as we made it.
     packet: &'a [u8],
-    bytes: PrepareBytes,
 }
 
 /// What admitting a PREPARE was decided with, and what its `Forward` will say.
 struct Admission {
     account_out: AccountId,
+    /// Whose it is.
+    shard_out: ShardId,
     amount_out: u64,
     conversion: Conversion,
     expires_at_ms: u64,
@@ -71,7 +72,7 @@ impl Switch {
         let parsed = batch.iter().map(|request| {
             let account = &mut self.accounts[request.connection.account.index()];
             let prepare = if account.may_send_packet(request.connection, now) {
-                Prepare::new_checked_cached(&request.packet[..], &mut self.timestamps)
+                Prepare::new_checked_cached(request.packet, &mut self.timestamps)
                     .map_err(|error| Refusal::InvalidPacket { error })
             } else {
                 Err(Refusal::PacketRate)
@@ -83,18 +84,32 @@ impl Switch {
             Parsed { prepare, candidates: start..self.candidates.len() }
         });
         let parsed = parsed.collect();
-        let touched = self.routes.touch(&self.candidates) ^ self.slots.touch_free(batch.len());
-        core::hint::black_box(touched);
+        self.routes.prefetch(&self.candidates);
+        self.slots.prefetch_free(batch.len());
         parsed
     }
 
-    /// Takes the `index`th request of the vector: a `Forward`, or an answer of ours.
+    /// Takes a vector of requests that was parsed.
+    pub(crate) fn take_requests(
+        &mut self,
+        now: Now,
+        batch: &[Request<'_>],
+        parsed: &[Parsed<'_>],
+        egress: &mut impl Egress,
+    ) {
+        self.own_forwards = 0;
+        for (request, parsed) in batch.iter().zip(parsed) {
+            self.take_request(now, request, parsed, egress);
+        }
+        self.apply_answers(now, egress);
+    }
+
+    /// Takes a request: it is forwarded, or answered by us.
     pub(crate) fn take_request(
         &mut self,
         now: Now,
-        index: usize,
         request: &Request<'_>,
-        parsed: Parsed<'_>,
+        parsed: &Parsed<'_>,
         egress: &mut impl Egress,
     ) {
         let &Request { connection, request_id, .. } = request;
@@ -104,7 +119,7 @@ impl Switch {
             return;
         }
         account.counters.requests_in += 1;
-        match self.admit(now, index, request, parsed, egress) {
+        match self.admit(now, request, parsed, egress) {
             Ok(Admitted::Forwarded) => {}
             Ok(Admitted::Answered) => {
                 self.counters.own_fulfills += 1;
@@ -118,14 +133,13 @@ impl Switch {
     fn admit(
         &mut self,
         now: Now,
-        index: usize,
         request: &Request<'_>,
-        parsed: Parsed<'_>,
+        parsed: &Parsed<'_>,
         egress: &mut impl Egress,
     ) -> Result<Admitted, Refusal> {
         let &Request { connection, request_id, .. } = request;
         let account = &mut self.accounts[connection.account.index()];
-        let prepare = parsed.prepare?;
+        let prepare = parsed.prepare.as_ref().map_err(|refusal| *refusal)?;
         if now.utc_ms >= prepare.expires_at_ms() {
             return Err(Refusal::ExpiredOnArrival);
         }
@@ -137,7 +151,7 @@ impl Switch {
             return Err(Refusal::OwnAnswerRate);
         }
         if is_peer_request {
-            self.answer_peer_request(connection, &prepare)?;
+            self.answer_peer_request(connection, prepare)?;
             return Ok(Admitted::Answered);
         }
         let routable = Routable {
@@ -147,16 +161,14 @@ impl Switch {
             expires_at_ms: prepare.expires_at_ms(),
             condition: prepare.condition(),
             destination,
-            candidates: parsed.candidates,
+            candidates: parsed.candidates.clone(),
             may_reflect: self.config.reflect,
             packet: prepare.as_packet(),
-            bytes: PrepareBytes::Request { index, len: prepare.packet_len() },
         };
         if is_to_us {
-            let routable = self.echo(&prepare, routable)?;
-            self.forward(now, routable, egress)?;
+            self.echo(now, prepare, routable, egress)?;
         } else {
-            self.forward(now, routable, egress)?;
+            self.forward(now, &routable, egress)?;
         }
         Ok(Admitted::Forwarded)
     }
@@ -165,48 +177,43 @@ impl Switch {
     fn forward(
         &mut self,
         now: Now,
-        packet: Routable<'_>,
+        packet: &Routable<'_>,
         egress: &mut impl Egress,
     ) -> Result<(), Refusal> {
-        let admission = self.check_forward(now, &packet, egress)?;
+        let admission = self.check_forward(now, packet, egress)?;
+        let shard_out = admission.shard_out;
+        let forward = self.hold_for(now, packet, admission);
+        if shard_out == self.config.shard {
+            self.own_forwards += 1;
+            self.take_forward(now, forward, packet.packet, egress);
+        } else {
+            egress.forward(shard_out, forward, packet.packet);
+        }
+        Ok(())
+    }
 
-        let Routable { connection, request_id, amount, .. } = packet;
-        let Admission { account_out, amount_out, conversion, expires_at_ms } = admission;
+    /// Holds what the sender is to pay, and reserves a place for the answer: nothing here fails.
+    fn hold_for(&mut self, now: Now, packet: &Routable<'_>, admission: Admission) -> Forward {
+        let &Routable { connection, request_id, amount, condition, .. } = packet;
+        let Admission { account_out, shard_out, amount_out, conversion, expires_at_ms } = admission;
         let remaining_ns = (expires_at_ms - now.utc_ms) * 1_000_000;
+        self.newest_rates().in_flight += 1;
+        let answer_room = &mut self.answer_rooms[shard_out.index()];
+        let answer_place = answer_room.reserve().expect("check_forward() found room");
         let account = &mut self.accounts[connection.account.index()];
         if let Some(bucket) = &mut account.amount {
             bucket.take(amount);
         }
         account.in_flight_in += 1;
-        let hold_in = account.ledger.hold_in(amount);
-        let shard_out = self.accounts[account_out.index()].config.shard;
-        self.newest_rates().in_flight += 1;
-        let answer_room = &mut self.answer_rooms[shard_out.index()];
-        let forward = Forward {
-            hold_in,
-            origin: Origin {
-                answer_place: answer_room.reserve().expect("check_forward() found room"),
-                connection,
-                request_id,
-                conversion,
-            },
+        Forward {
+            hold_in: account.ledger.hold_in(amount),
+            origin: Origin { answer_place, connection, request_id, conversion },
             account_out,
             amount_out,
-            condition: *packet.condition,
+            condition: *condition,
             expires_at_ms,
             deadline_ns: now.mono_ns + remaining_ns,
-        };
-        if shard_out == self.config.shard {
-            let place = self.forwards.reserve().expect("check_forward() found room");
-            self.forwards.push(place, (forward, packet.bytes));
-        } else {
-            let bytes = match packet.bytes {
-                PrepareBytes::Request { .. } => packet.packet,
-                PrepareBytes::Built(range) => &self.built[range],
-            };
-            egress.forward(shard_out, forward, bytes);
         }
-        Ok(())
     }
 
     /// Every check of the incoming half, in order. Writes nothing.
@@ -247,7 +254,7 @@ impl Switch {
         }
         let shard_out = self.accounts[account_out.index()].config.shard;
         let forward_room = if shard_out == self.config.shard {
-            self.forwards.has_room()
+            self.own_forwards < self.config.rings.forwards
         } else {
             egress.forward_room(shard_out)
         };
@@ -262,7 +269,7 @@ impl Switch {
         if account.amount.as_mut().is_some_and(|bucket| !bucket.has(amount, now.mono_ns)) {
             return Err(Refusal::MoneyRate);
         }
-        Ok(Admission { account_out, amount_out, conversion, expires_at_ms })
+        Ok(Admission { account_out, shard_out, amount_out, conversion, expires_at_ms })
     }
 
     fn next_hop(&self, destination: &[u8], candidates: Range<usize>) -> Option<AccountId> {
@@ -316,45 +323,61 @@ impl Switch {
         Ok(())
     }
 
-    /// Turns an echo request into the PREPARE that goes back: same money, same lock, same time.
-    fn echo<'a>(
+    /// Turns an echo request into the PREPARE that goes back, and forwards it: same money, same lock,
+    /// same time.
+    fn echo(
         &mut self,
-        prepare: &'a Prepare<&[u8]>,
-        request: Routable<'a>,
-    ) -> Result<Routable<'a>, Refusal> {
+        now: Now,
+        prepare: &Prepare<&[u8]>,
+        request: Routable<'_>,
+        egress: &mut impl Egress,
+    ) -> Result<(), Refusal> {
         let source = own::echo_source(prepare.data(), self.config.own_address.as_bytes())?;
-        let start = self.built.len();
+        let first = self.candidates.len();
+        self.routes.put_candidates(source, &mut self.candidates);
+        let mut built = core::mem::take(&mut self.built);
+        built.clear();
         ilp::put_prepare(
-            &mut self.built,
+            &mut built,
             prepare.amount(),
             prepare.expires_at(),
             prepare.condition(),
             source,
             own::ECHO_ANSWER,
         );
-        let bytes = PrepareBytes::Built(start..self.built.len());
-        let first = self.candidates.len();
-        self.routes.put_candidates(source, &mut self.candidates);
-        let candidates = first..self.candidates.len();
-        Ok(Routable { destination: source, candidates, may_reflect: true, bytes, ..request })
+        let echo = Routable {
+            destination: source,
+            candidates: first..self.candidates.len(),
+            may_reflect: true,
+            packet: &built,
+            ..request
+        };
+        let forwarded = self.forward(now, &echo, egress);
+        self.built = built;
+        forwarded
     }
 
-    /// Ends every packet that has its `Answer`, or hands the `Answer` to the shard that sent its
-    /// `Forward`. `batch` is where answers point into.
-    pub(crate) fn apply_answers(
+    /// Ends every packet that this shard's outgoing half has ended by itself.
+    pub(crate) fn apply_answers(&mut self, now: Now, egress: &mut impl Egress) {
+        while let Some(answer) = self.answers.pop_front() {
+            self.pass_answer(now, answer, &[], egress);
+        }
+    }
+
+    /// Ends a packet, or hands its `Answer` to the shard that sent its `Forward`. `packet` is the FULFILL
+    /// or REJECT to pass on.
+    pub(crate) fn pass_answer(
         &mut self,
         now: Now,
-        batch: &[Response<'_>],
+        answer: Answer,
+        packet: &[u8],
         egress: &mut impl Egress,
     ) {
-        while let Some((answer, bytes)) = self.answers.pop_front() {
-            let packet = packet_of(batch, bytes);
-            let shard_in = self.accounts[answer.account_in().index()].config.shard;
-            if shard_in == self.config.shard {
-                self.apply_answer(now, answer, packet, egress);
-            } else {
-                egress.give_back(shard_in, answer, packet);
-            }
+        let shard_in = self.accounts[answer.account_in().index()].config.shard;
+        if shard_in == self.config.shard {
+            self.apply_answer(now, answer, packet, egress);
+        } else {
+            egress.give_back(shard_in, answer, packet);
         }
     }
 
@@ -444,15 +467,4 @@ pub(crate) fn past_value_cap(held: i128, amount: u64, cap: Option<u64>) -> bool 
 fn count_fulfilled(account: &mut Account, amount: u64) {
     account.counters.fulfills_out += 1;
     account.counters.amount_fulfilled_in += u128::from(amount);
-}
-
-/// The FULFILL or REJECT that a response was judged to carry, without bytes that follow it.
-fn packet_of<'a>(batch: &[Response<'a>], bytes: AnswerBytes) -> &'a [u8] {
-    if bytes.len == 0 {
-        return &[];
-    }
-    let ResponseBody::Packet(packet) = batch[bytes.index].body else {
-        unreachable!("only a response with a packet is passed on");
-    };
-    &packet[..bytes.len]
 }

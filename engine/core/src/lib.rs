@@ -37,6 +37,7 @@ mod bucket;
 mod bytes;
 pub mod counters;
 mod deadlines;
+mod free;
 mod gate;
 pub mod ids;
 pub mod image;

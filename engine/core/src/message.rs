@@ -2,10 +2,8 @@
 //!
 //! A `Forward` or an `Answer` carries the holds and the reserved places of its packet, each to be
 //! spent once, so neither can be dropped, copied or applied twice. The packet's bytes stand beside
-//! the message: on one shard as a place in the vector at hand, between two shards as bytes that the
-//! ring carries behind it.
-
-use core::ops::Range;
+//! the message: on one shard where they came in, between two shards as bytes that the ring carries
+//! behind it.
 
 use crate::ids::{AccountId, ConnectionId, ShardId};
 use crate::ledger::HoldIn;
@@ -65,15 +63,6 @@ pub(crate) struct Origin {
     pub(crate) connection: ConnectionId,
     pub(crate) request_id: u32,
     pub(crate) conversion: Conversion,
-}
-
-/// Where the bytes of a PREPARE on its way to the outgoing half are.
-#[derive(Clone, Debug)]
-pub(crate) enum PrepareBytes {
-    /// The leading `len` bytes of the `index`th request of the vector.
-    Request { index: usize, len: usize },
-    /// Made by us (an echo), in the buffer for such.
-    Built(Range<usize>),
 }
 
 /// At which rate an amount was converted.
@@ -136,18 +125,6 @@ pub(crate) struct Recorded {
     pub(crate) position: u64,
     /// On the monotonic clock: then the FULFILL goes to its sender, durable or not.
     pub(crate) grace_ns: u64,
-}
-
-/// The leading `len` bytes of the `index`th response of the vector at hand; none if `len` is 0.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AnswerBytes {
-    pub(crate) index: usize,
-    pub(crate) len: usize,
-}
-
-impl AnswerBytes {
-    /// Beside a refusal: the incoming half writes the REJECT.
-    pub(crate) const NONE: Self = Self { index: 0, len: 0 };
 }
 
 /// Something for the log. It changes nothing.

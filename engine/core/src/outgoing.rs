@@ -9,19 +9,18 @@
 //! Invariants: an account's `in_flight_out` counts the slots toward it; a commit needs nothing that
 //! was not reserved before the hold.
 
-use m2_codec::ilp::{self, Fulfill, PacketType, Reject};
+use arrayvec::ArrayVec;
+use m2_codec::ilp::{self, ForwardedPrepare, Fulfill, PacketType, Reject};
 
 use crate::account::{Durability, Limits};
 use crate::ids::{AccountId, ConnectionId, Now};
 use crate::incoming::past_value_cap;
-use crate::ledger::HoldIn;
 use crate::limits::BATCH_MAX;
-use crate::message::{Answer, AnswerBytes, Forward, Notice, Origin, Outcome, Recorded};
+use crate::message::{Answer, Forward, Notice, Outcome, Recorded};
 use crate::record::{LateFulfill, PairRecord, Record};
 use crate::refusal::Refusal;
 use crate::slots::{After, Pending, Slot};
 use crate::switch::{Egress, Response, ResponseBody, Switch, SwitchConfig};
-use crate::verify;
 
 impl Switch {
     /// Sends the packet of a `Forward` to its next hop, or answers why not.
@@ -29,15 +28,16 @@ impl Switch {
         &mut self,
         now: Now,
         forward: Forward,
-        packet: &mut [u8],
+        packet: &[u8],
         egress: &mut impl Egress,
     ) {
         match self.check_outgoing(now, &forward, egress) {
             Ok(connection_out) => self.send_prepare(now, forward, connection_out, packet, egress),
             Err(refusal) => {
                 let Forward { hold_in, origin, amount_out, .. } = forward;
-                let outcome = Outcome::Refused(refusal);
-                self.give_answer(hold_in, origin, amount_out, outcome, AnswerBytes::NONE);
+                let (shard_out, outcome) = (self.config.shard, Outcome::Refused(refusal));
+                let answer = Answer { hold_in, origin, shard_out, amount_out, outcome };
+                self.answers.push_back(answer);
             }
         }
     }
@@ -81,7 +81,7 @@ impl Switch {
         now: Now,
         forward: Forward,
         connection_out: ConnectionId,
-        packet: &mut [u8],
+        packet: &[u8],
         egress: &mut impl Egress,
     ) {
         let record_place = self
@@ -97,10 +97,9 @@ impl Switch {
             record_place,
         };
         let expires_at = self.timestamps.write(forward.expires_at_ms);
-        ilp::rewrite_prepare(packet, forward.amount_out, &expires_at);
-        let Forward { condition, deadline_ns, .. } = forward;
+        let Forward { amount_out, condition, deadline_ns, .. } = forward;
         let id = self.slots.insert(now.mono_ns, condition, deadline_ns, connection_out, pending);
-        egress.prepare(connection_out, id, packet);
+        egress.prepare(connection_out, id, ForwardedPrepare::new(packet, amount_out, expires_at));
     }
 
     /// Whether a pair of this packet would be recorded.
@@ -108,10 +107,57 @@ impl Switch {
         self.accounts[forward.account_in().index()].config.durability != Durability::None
     }
 
-    /// Takes the `index`th answer of the vector: it ends its packet, or changes nothing.
-    pub(crate) fn take_response(&mut self, now: Now, index: usize, response: &Response<'_>) {
+    /// Takes a vector of answers.
+    pub(crate) fn take_responses(
+        &mut self,
+        now: Now,
+        batch: &[Response<'_>],
+        egress: &mut impl Egress,
+    ) {
+        let judged = self.judge(batch);
+        for (response, judged) in batch.iter().zip(&judged) {
+            self.take_response(now, response, judged, egress);
+        }
+    }
+
+    /// What each answer of a vector says, and to which slot. Their hash locks are tried together.
+    fn judge(&self, batch: &[Response<'_>]) -> ArrayVec<Judged, BATCH_MAX> {
+        let mut locks = Locks::default();
+        let judged = batch.iter().map(|response| {
+            let slot = self.slots.find(response.request_id);
+            let verdict = read(&response.body).map(|(verdict, fulfillment)| {
+                if let (Some(slot), Some(fulfillment)) = (slot, fulfillment) {
+                    locks.fulfillments.push(fulfillment);
+                    locks.conditions.push(&self.slots.get(slot).condition);
+                }
+                verdict
+            });
+            Judged { slot, verdict }
+        });
+        let mut judged: ArrayVec<Judged, BATCH_MAX> = judged.collect();
+        let mut opens = self.hash_locks.opens(&locks.fulfillments, &locks.conditions);
+        let tried = |one: &&mut Judged| {
+            one.slot.is_some() && matches!(one.verdict, Ok(Verdict::Fulfill { .. }))
+        };
+        for one in judged.iter_mut().filter(tried) {
+            if opens & 1 == 0 {
+                one.verdict = Err(Refusal::WrongFulfillment);
+            }
+            opens >>= 1;
+        }
+        judged
+    }
+
+    /// Takes an answer: it ends its packet, or changes nothing.
+    fn take_response(
+        &mut self,
+        now: Now,
+        response: &Response<'_>,
+        judged: &Judged,
+        egress: &mut impl Egress,
+    ) {
         let account = response.connection.account.index();
-        let Some(slot_index) = self.slots.find(response.request_id) else {
+        let Some(slot_index) = judged.slot else {
             self.counters.answers_unknown += 1;
             self.accounts[account].counters.unmatched_answers += 1;
             return;
@@ -123,54 +169,55 @@ impl Switch {
             return;
         }
         if !slot.in_flight() {
-            self.take_late(now, slot_index, response);
+            self.take_late(now, slot_index, response, judged.verdict);
         } else if now.mono_ns >= slot.deadline_ns {
             // Its time is up, though no tick has come since.
-            let pending = self.slots.take(slot_index, After::Evidence);
-            self.release(pending, Refusal::TimedOut);
+            let answer = self.release(slot_index, After::Evidence, Refusal::TimedOut);
             self.accounts[account].counters.expired += 1;
-            self.take_late(now, slot_index, response);
+            self.pass_answer(now, answer, &[], egress);
+            self.take_late(now, slot_index, response, judged.verdict);
         } else {
-            self.decide(now, slot_index, index, response);
+            self.decide(now, slot_index, response, judged.verdict, egress);
         }
     }
 
     /// An answer in time, on the right connection, for a packet in flight.
-    fn decide(&mut self, now: Now, slot_index: u32, index: usize, response: &Response<'_>) {
+    fn decide(
+        &mut self,
+        now: Now,
+        slot_index: u32,
+        response: &Response<'_>,
+        verdict: Result<Verdict, Refusal>,
+        egress: &mut impl Egress,
+    ) {
         let counters = &mut self.accounts[response.connection.account.index()].counters;
-        match judge(&response.body, &self.slots.get(slot_index).condition) {
+        match verdict {
             Ok(Verdict::Fulfill { len }) => {
                 counters.fulfills_in += 1;
-                let Slot { condition, deadline_ns, .. } = *self.slots.get(slot_index);
-                let pending = self.slots.take(slot_index, After::Nothing);
-                self.commit(now, pending, &condition, deadline_ns, AnswerBytes { index, len });
+                let answer = self.commit(now, slot_index);
+                self.pass_answer(now, answer, response.body.leading(len), egress);
             }
             Ok(Verdict::Reject { len }) => {
                 counters.rejects_in += 1;
-                let pending = self.slots.take(slot_index, After::Evidence);
-                self.end(pending, Outcome::Rejected, AnswerBytes { index, len });
+                let answer = self.end(slot_index, After::Evidence, Outcome::Rejected);
+                self.pass_answer(now, answer, response.body.leading(len), egress);
             }
             Err(refusal) => {
                 counters.wrong_fulfillments += u64::from(refusal == Refusal::WrongFulfillment);
-                let pending = self.slots.take(slot_index, After::Evidence);
-                self.release(pending, refusal);
+                let answer = self.release(slot_index, After::Evidence, refusal);
+                self.pass_answer(now, answer, &[], egress);
             }
         }
     }
 
     /// Both legs become balance: this one here, the other where the `Answer` is taken; one record,
     /// if the sender's account wants records.
-    fn commit(
-        &mut self,
-        now: Now,
-        pending: Pending,
-        condition: &[u8; 32],
-        deadline_ns: u64,
-        bytes: AnswerBytes,
-    ) {
-        let Pending { hold_in, hold_out, origin, record_place } = pending;
-        let (amount_in, amount_out) = (hold_in.amount(), hold_out.amount());
-        let (account_in, account_out) = (hold_in.account(), hold_out.account());
+    fn commit(&mut self, now: Now, slot_index: u32) -> Answer {
+        let Slot { condition, deadline_ns, .. } = self.slots.get(slot_index);
+        let (condition_head, grace_ns) = (head_of(condition), self.grace_ns(*deadline_ns));
+        let Pending { hold_in, hold_out, origin, record_place } =
+            self.slots.take(slot_index, After::Nothing);
+        let (amount_out, account_out) = (hold_out.amount(), hold_out.account());
         let account = &mut self.accounts[account_out.index()];
         account.in_flight_out -= 1;
         account.counters.amount_fulfilled_out += u128::from(amount_out);
@@ -180,25 +227,22 @@ impl Switch {
         let outcome = match record_place {
             None => Outcome::Fulfilled,
             Some(place) => {
-                let [condition_head, _] = condition.as_chunks::<16>().0 else {
-                    unreachable!("32 bytes are two chunks of 16");
-                };
                 let record = PairRecord {
-                    amount_in,
+                    amount_in: hold_in.amount(),
                     amount_out,
                     decided_at_ms: now.utc_ms,
-                    condition_head: *condition_head,
-                    account_in,
+                    condition_head,
+                    account_in: hold_in.account(),
                     account_out,
                     rate_version: origin.conversion.rate_version,
-                    durability: self.accounts[account_in.index()].config.durability,
+                    durability: self.accounts[hold_in.account().index()].config.durability,
                 };
                 let position = self.append(place, Record::Pair(record));
                 self.note_leg_out(position, account_out, amount_out);
-                Outcome::Recorded(Recorded { position, grace_ns: self.grace_ns(deadline_ns) })
+                Outcome::Recorded(Recorded { position, grace_ns })
             }
         };
-        self.give_answer(hold_in, origin, amount_out, outcome, bytes);
+        Answer { hold_in, origin, shard_out: self.config.shard, amount_out, outcome }
     }
 
     /// What we owe the next hop is not durable yet.
@@ -218,13 +262,14 @@ impl Switch {
     }
 
     /// Nothing is owed on either leg, and we say why.
-    fn release(&mut self, pending: Pending, refusal: Refusal) {
-        self.end(pending, Outcome::Refused(refusal), AnswerBytes::NONE);
+    fn release(&mut self, slot_index: u32, after: After, refusal: Refusal) -> Answer {
+        self.end(slot_index, after, Outcome::Refused(refusal))
     }
 
     /// Nothing is owed on either leg.
-    fn end(&mut self, pending: Pending, outcome: Outcome, bytes: AnswerBytes) {
-        let Pending { hold_in, hold_out, origin, record_place } = pending;
+    fn end(&mut self, slot_index: u32, after: After, outcome: Outcome) -> Answer {
+        let Pending { hold_in, hold_out, origin, record_place } =
+            self.slots.take(slot_index, after);
         let amount_out = hold_out.amount();
         let account = &mut self.accounts[hold_out.account().index()];
         account.in_flight_out -= 1;
@@ -232,29 +277,21 @@ impl Switch {
         if let Some(place) = record_place {
             self.records.give_back(place);
         }
-        self.give_answer(hold_in, origin, amount_out, outcome, bytes);
-    }
-
-    /// Tells the incoming half how a packet ended. Its place was reserved before the hold.
-    fn give_answer(
-        &mut self,
-        hold_in: HoldIn,
-        origin: Origin,
-        amount_out: u64,
-        outcome: Outcome,
-        bytes: AnswerBytes,
-    ) {
-        let shard_out = self.config.shard;
-        self.answers.push_back((Answer { hold_in, origin, shard_out, amount_out, outcome }, bytes));
+        Answer { hold_in, origin, shard_out: self.config.shard, amount_out, outcome }
     }
 
     /// An answer for a packet that has ended. It changes no ledger; a FULFILL that hashes right for
     /// a packet that we did not pay is kept as evidence, once.
-    fn take_late(&mut self, now: Now, slot_index: u32, response: &Response<'_>) {
-        let slot = self.slots.get(slot_index);
-        let wanted = slot.after == After::Evidence;
-        let fulfillment = match wanted.then(|| judge(&response.body, &slot.condition)) {
-            Some(Ok(Verdict::Fulfill { .. })) => fulfillment_of(&response.body),
+    fn take_late(
+        &mut self,
+        now: Now,
+        slot_index: u32,
+        response: &Response<'_>,
+        verdict: Result<Verdict, Refusal>,
+    ) {
+        let is_wanted = self.slots.get(slot_index).after == After::Evidence;
+        let fulfillment = match verdict {
+            Ok(Verdict::Fulfill { .. }) if is_wanted => fulfillment_of(&response.body),
             _ => {
                 self.counters.answers_duplicate += 1;
                 self.accounts[response.connection.account.index()].counters.unmatched_answers += 1;
@@ -286,10 +323,12 @@ impl Switch {
     pub(crate) fn expire_due(&mut self, now: Now) {
         let mut from = 0;
         for _ in 0..BATCH_MAX {
-            let Some((index, pending)) = self.slots.take_due(from, now.mono_ns) else { return };
+            let Some(index) = self.slots.find_due(from, now.mono_ns) else { return };
             from = index;
-            self.accounts[pending.hold_out.account().index()].counters.expired += 1;
-            self.release(pending, Refusal::TimedOut);
+            let account = self.slots.get(index).connection_out.account;
+            self.accounts[account.index()].counters.expired += 1;
+            let answer = self.release(index, After::Evidence, Refusal::TimedOut);
+            self.answers.push_back(answer);
         }
     }
 
@@ -306,19 +345,38 @@ impl Switch {
         } else {
             Refusal::NotSent
         };
-        let pending = self.slots.take(index, After::Nothing);
-        self.release(pending, refusal);
+        let answer = self.release(index, After::Nothing, refusal);
+        self.answers.push_back(answer);
     }
 }
 
+/// What an answer says, by its bytes and the hash lock alone.
+///
+/// The hash lock is that of the slot at hand when its vector was judged. No slot gets another packet
+/// before the whole vector is taken: only requests put packets into slots.
+#[derive(Clone, Copy)]
+struct Judged {
+    /// That gave out its request id.
+    slot: Option<u32>,
+    verdict: Result<Verdict, Refusal>,
+}
+
 /// `len` is that of the packet; bytes that follow it go no further (protocol rule A7).
+#[derive(Clone, Copy)]
 enum Verdict {
     Fulfill { len: usize },
     Reject { len: usize },
 }
 
-/// What an answer says, by its bytes and the hash lock alone.
-fn judge(body: &ResponseBody<'_>, condition: &[u8; 32]) -> Result<Verdict, Refusal> {
+/// Fulfillments of a vector and the conditions that they are to open.
+#[derive(Default)]
+struct Locks<'a> {
+    fulfillments: ArrayVec<&'a [u8; 32], BATCH_MAX>,
+    conditions: ArrayVec<&'a [u8; 32], BATCH_MAX>,
+}
+
+/// What an answer says by its bytes alone, and the fulfillment, if it has one.
+fn read<'a>(body: &ResponseBody<'a>) -> Result<(Verdict, Option<&'a [u8; 32]>), Refusal> {
     let bytes = match body {
         ResponseBody::Packet(bytes) => *bytes,
         ResponseBody::Empty => return Err(Refusal::MalformedAnswer),
@@ -328,18 +386,20 @@ fn judge(body: &ResponseBody<'_>, condition: &[u8; 32]) -> Result<Verdict, Refus
     match ilp::packet_type(bytes) {
         Some(PacketType::Fulfill) => {
             let fulfill = Fulfill::new_checked(bytes).map_err(|_| Refusal::MalformedAnswer)?;
-            if verify::fulfills(fulfill.fulfillment(), condition) {
-                Ok(Verdict::Fulfill { len: fulfill.packet_len() })
-            } else {
-                Err(Refusal::WrongFulfillment)
-            }
+            let verdict = Verdict::Fulfill { len: fulfill.packet_len() };
+            Ok((verdict, Some(fulfill.fulfillment())))
         }
         Some(PacketType::Reject) => {
             let reject = Reject::new_checked(bytes).map_err(|_| Refusal::MalformedAnswer)?;
-            Ok(Verdict::Reject { len: reject.packet_len() })
+            Ok((Verdict::Reject { len: reject.packet_len() }, None))
         }
         _ => Err(Refusal::MalformedAnswer),
     }
+}
+
+/// What a record has of a condition.
+fn head_of(condition: &[u8; 32]) -> [u8; 16] {
+    *condition.first_chunk().expect("32 bytes begin with 16")
 }
 
 /// The preimage of a response that was judged to be a FULFILL.

@@ -17,6 +17,7 @@
 
 use core::fmt;
 
+use m2_accel::{prefer_large_pages, prefetch_at};
 use m2_codec::address::Prefix;
 
 use crate::ids::AccountId;
@@ -91,8 +92,10 @@ impl Routes {
     ) -> Result<Self, (usize, RouteError)> {
         let routes: Vec<_> = routes.into_iter().collect();
         let capacity = (routes.len() * 2).next_power_of_two().max(16);
-        let mut table =
-            Self { seed, table: vec![FREE; capacity], long_keys: Vec::new(), depths: 0 };
+        let mut entries = Vec::with_capacity(capacity);
+        prefer_large_pages(&mut entries);
+        entries.resize(capacity, FREE);
+        let mut table = Self { seed, table: entries, long_keys: Vec::new(), depths: 0 };
         for (position, (prefix, next_hop)) in routes.iter().enumerate() {
             table.insert(prefix.as_bytes(), *next_hop).map_err(|error| (position, error))?;
         }
@@ -113,13 +116,11 @@ impl Routes {
         put_hashes_at_dots(self.seed, address, self.depths, out);
     }
 
-    /// The second step: reads the entries of all candidates for nothing, so that they are in the
-    /// cache when they are needed. In a loop this tight the misses of a whole vector overlap, which
-    /// is what a prefetch is for. The sum is there so that the reads are.
-    #[must_use]
-    pub fn touch(&self, candidates: &[Candidate]) -> u64 {
+    /// The second step: asks for the entries of all candidates, so that the misses of a whole vector
+    /// overlap.
+    pub fn prefetch(&self, candidates: &[Candidate]) {
         let mask = self.table.len() - 1;
-        candidates.iter().fold(0, |all, it| all ^ self.table[index_of(it.hash) & mask].hash)
+        candidates.iter().for_each(|it| prefetch_at(&self.table, index_of(it.hash) & mask));
     }
 
     /// The last step: the account that the longest of an address's own candidates leads to.

@@ -3,24 +3,25 @@
 //! ```text
 //!   request id on the next hop's link = generation << index_bits | index
 //!
-//!   fresh --insert--> in flight --take--> freed (keeps generation, connection, condition)
+//!   unused --insert--> in flight --take--> freed (keeps generation, connection, condition)
 //!                         ^                 |
-//!                         +-----insert------+   oldest first, generation + 1
+//!                         +-----insert------+   generation + 1; which one: `free.rs`
 //! ```
 //!
-//! Slots are reused oldest first, so an id comes round as late as it can; a freed slot remembers
-//! enough to know a late FULFILL until then. Where most slots are held, the few that circulate run
+//! Few slots circulate where few packets are in flight, so that they stay in the cache; they run
 //! through their generations fast, and an id could come round while a late answer to its last packet
 //! is still on its way, which would then end another packet. So the generations of a slot are counted
 //! in halves, and the next half begins two longest holds after the one before it at the earliest:
-//! between two uses of one id there lies a whole half.
+//! between two uses of one id there lies a whole half. A freed slot remembers enough to know a late
+//! FULFILL until it is used again.
 //!
 //! Invariant: a slot is in flight, and its deadline noted, or waits exactly once in `free`, or was
 //! never used.
 
-use std::collections::VecDeque;
+use m2_accel::{prefer_large_pages, prefetch_at};
 
 use crate::deadlines::Deadlines;
+use crate::free::{Free, Source};
 use crate::ids::ConnectionId;
 use crate::ledger::{HoldIn, HoldOut};
 use crate::limits::IN_FLIGHT_SLOTS_MAX;
@@ -67,24 +68,15 @@ pub(crate) struct Slot {
 const _: () = assert!(size_of::<Slot>() == 128);
 
 impl Slot {
-    /// Something of each line.
-    fn touch(&self) -> u64 {
-        self.deadline_ns ^ u64::from(self.generation)
-    }
-
     pub(crate) fn in_flight(&self) -> bool {
         self.pending.is_some()
     }
 }
 
-/// Slots that may step back in one look for a free one.
-const STEPS_BACK_MAX: usize = 8;
-
 #[derive(Debug)]
 pub(crate) struct Slots {
     slots: Vec<Slot>,
-    /// Freed slots, oldest first.
-    free: VecDeque<u32>,
+    free: Free,
     slots_max: u32,
     index_bits: u32,
     /// Bits of a request id; 32 but in a test of what happens when they have all been used.
@@ -105,11 +97,13 @@ impl Slots {
 
     fn with_id_bits(slots_max: u32, seed: u64, hold_ns_max: u64, id_bits: u32) -> Self {
         assert!((1..=IN_FLIGHT_SLOTS_MAX).contains(&slots_max), "a shard has 1 to 2^24 slots");
+        // Room for all from the start: growing would copy megabytes while packets wait. The kernel
+        // gives the memory when it is first used.
+        let mut slots = Vec::with_capacity(slots_max as usize);
+        prefer_large_pages(&mut slots);
         Self {
-            // Room for all from the start: growing would copy megabytes while packets wait. The
-            // kernel gives the memory when it is first used.
-            slots: Vec::with_capacity(slots_max as usize),
-            free: VecDeque::with_capacity(slots_max as usize),
+            slots,
+            free: Free::new(slots_max as usize),
             slots_max,
             index_bits: slots_max.next_power_of_two().trailing_zeros(),
             id_bits,
@@ -120,21 +114,9 @@ impl Slots {
         }
     }
 
-    /// Whether a slot can be taken now. Slots whose ids would come round too early step back.
+    /// Whether a slot can be taken now. Slots whose ids would come round too early are set aside.
     pub(crate) fn has_room(&mut self, now_ns: u64) -> bool {
-        if self.slots.len() < self.slots_max as usize {
-            return true;
-        }
-        for _ in 0..STEPS_BACK_MAX {
-            let Some(&index) = self.free.front() else { return false };
-            let slot = &self.slots[index as usize];
-            if !self.begins_half(slot.generation.wrapping_add(1)) || now_ns >= slot.next_half_at_ns
-            {
-                return true;
-            }
-            self.free.rotate_left(1);
-        }
-        false
+        self.source(now_ns).is_some()
     }
 
     pub(crate) fn in_flight(&self) -> u32 {
@@ -157,8 +139,8 @@ impl Slots {
         connection_out: ConnectionId,
         pending: Pending,
     ) -> u32 {
-        let (index, generation, mut next_half_at_ns) = self.next_free();
-        if self.begins_half(generation) {
+        let (index, generation, mut next_half_at_ns) = self.take_free(now_ns);
+        if begins_half(generation, self.half_bits()) {
             next_half_at_ns = now_ns + self.half_ns;
         }
         let slot = Slot {
@@ -201,28 +183,28 @@ impl Slots {
         let slot = &mut self.slots[index as usize];
         slot.after = after;
         let pending = slot.pending.take().expect("only a packet in flight is ended");
-        self.free.push_back(index);
+        match after {
+            After::Nothing => self.free.push_warm(index),
+            After::Evidence => self.free.push_kept(index),
+        }
         self.in_flight -= 1;
         pending
     }
 
-    /// Ends one packet whose deadline has passed, if there is one, and tells its slot: the next is
-    /// sought `from` there.
-    pub(crate) fn take_due(&mut self, from: u32, now_ns: u64) -> Option<(u32, Pending)> {
+    /// The slot of a packet whose deadline has passed, if there is one; it is sought `from` the slot
+    /// where the last was found.
+    pub(crate) fn find_due(&mut self, from: u32, now_ns: u64) -> Option<u32> {
         let slots = &self.slots;
         let deadline_of = |index: u32| {
             let slot = slots.get(index as usize).filter(|slot| slot.in_flight())?;
             Some(slot.deadline_ns)
         };
-        let index = self.deadlines.find_due(from, now_ns, deadline_of)?;
-        Some((index, self.take(index, After::Evidence)))
+        self.deadlines.find_due(from, now_ns, deadline_of)
     }
 
-    /// Reads the slot of a request id for nothing, so that it is in the cache when it is needed.
-    /// Reads of a whole vector overlap, which is what a prefetch is for.
-    pub(crate) fn touch(&self, request_id: u32) -> u64 {
-        let slot = self.slots.get((request_id & self.index_mask()) as usize);
-        slot.map_or(0, Slot::touch)
+    /// Asks for the slot of a request id, so that the misses of a whole vector overlap.
+    pub(crate) fn prefetch(&self, request_id: u32) {
+        prefetch_at(&self.slots, (request_id & self.index_mask()) as usize);
     }
 
     /// The evidence for the freed slot at `index` has been taken: from now on duplicates alone.
@@ -230,10 +212,9 @@ impl Slots {
         self.slots[index as usize].after = After::Nothing;
     }
 
-    /// As [`Self::touch`], for the slots that the next `count` packets will take.
-    pub(crate) fn touch_free(&self, count: usize) -> u64 {
-        let touched = self.free.iter().take(count);
-        touched.fold(0, |all, index| all ^ self.slots[*index as usize].touch())
+    /// As [`Self::prefetch`], for the slots that the next `count` packets will take.
+    pub(crate) fn prefetch_free(&self, count: usize) {
+        self.free.next().take(count).for_each(|index| prefetch_at(&self.slots, index as usize));
     }
 
     /// Nothing is due before this; something may be due then, while there is anything in flight.
@@ -241,22 +222,33 @@ impl Slots {
         (self.in_flight > 0).then(|| self.deadlines.bound_ns())
     }
 
-    /// A slot never used while there is one, else the one freed longest ago; its generation, and
-    /// when the next half of these may begin.
-    fn next_free(&mut self) -> (u32, u32, u64) {
-        let used = u32::try_from(self.slots.len()).expect("at most 2^24 slots");
-        if used < self.slots_max {
-            return (used, self.first_generation(used), 0);
-        }
-        let index = self.free.pop_front().expect("has_room() found a slot that can be taken");
+    /// Where the next slot comes from, if one can be taken.
+    fn source(&mut self, now_ns: u64) -> Option<Source> {
+        let has_unused = self.slots.len() < self.slots_max as usize;
+        let half_bits = self.half_bits();
+        let slots = &self.slots;
+        self.free.source(has_unused, |index| {
+            let slot = &slots[index as usize];
+            let next = slot.generation.wrapping_add(1);
+            !begins_half(next, half_bits) || now_ns >= slot.next_half_at_ns
+        })
+    }
+
+    /// Takes a slot out of the free ones: its index and generation, and when the next half of its
+    /// generations may begin.
+    fn take_free(&mut self, now_ns: u64) -> (u32, u32, u64) {
+        let source = self.source(now_ns).expect("has_room() found a slot that can be taken");
+        let Some(index) = self.free.take(source) else {
+            let unused = u32::try_from(self.slots.len()).expect("at most 2^24 slots");
+            return (unused, self.first_generation(unused), 0);
+        };
         let slot = &self.slots[index as usize];
         (index, slot.generation.wrapping_add(1), slot.next_half_at_ns)
     }
 
-    /// Whether a half of the generations that ids can tell apart begins with this one.
-    fn begins_half(&self, generation: u32) -> bool {
-        let half_bits = self.id_bits - self.index_bits - 1;
-        generation & ((1 << half_bits) - 1) == 0
+    /// How many bits of a generation count within a half of those that ids can tell apart.
+    fn half_bits(&self) -> u32 {
+        self.id_bits - self.index_bits - 1
     }
 
     fn request_id(&self, index: u32, generation: u32) -> u32 {
@@ -273,6 +265,11 @@ impl Slots {
         let mixed = (self.seed ^ u64::from(index)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 32) as u32
     }
+}
+
+/// Whether a half of the generations begins with this one.
+fn begins_half(generation: u32, half_bits: u32) -> bool {
+    generation & ((1 << half_bits) - 1) == 0
 }
 
 #[cfg(test)]
@@ -455,10 +452,11 @@ mod tests {
         let index = bench.slots.find(answered).unwrap();
         let pending = bench.slots.take(index, After::Nothing);
         bench.spend(pending);
-        let (_, pending) = bench.slots.take_due(0, 5 * MS).unwrap();
+        let index = bench.slots.find_due(0, 5 * MS).unwrap();
+        assert_eq!(bench.slots.id_of(index), due);
+        let pending = bench.slots.take(index, After::Evidence);
         bench.spend(pending);
-        assert!(!bench.slots.get(bench.slots.find(due).unwrap()).in_flight());
-        assert!(bench.slots.take_due(0, 5 * MS).is_none());
+        assert!(bench.slots.find_due(0, 5 * MS).is_none());
         assert_eq!(bench.slots.next_deadline_ns(), Some(9 * MS));
         assert!(bench.slots.get(bench.slots.find(later).unwrap()).in_flight());
         assert_eq!(bench.slots.in_flight(), 1);

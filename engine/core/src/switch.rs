@@ -7,8 +7,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use m2_accel::HashLocks;
 use m2_codec::address::{Address, Scheme};
-use m2_codec::{ilp, timestamp};
+use m2_codec::ilp::{self, ForwardedPrepare};
+use m2_codec::timestamp;
 
 use crate::account::{Account, AccountConfig, AccountView};
 use crate::counters::{Counters, PairTotal};
@@ -16,7 +18,7 @@ use crate::gate::Gate;
 use crate::ids::{AccountId, AssetIndex, ConnectionId, Now, ShardId};
 use crate::keys::Keys;
 use crate::limits::{BATCH_MAX, KEYS_MAX, NOTICES_MAX, WITHHELD_BYTES_MAX};
-use crate::message::{Answer, AnswerBytes, Forward, Notice, PrepareBytes};
+use crate::message::{Answer, Forward, Notice};
 use crate::rates::Rates;
 use crate::record::Record;
 use crate::refusal::Refusal;
@@ -38,7 +40,7 @@ pub trait Egress {
     fn below_half(&self, to: ConnectionId) -> bool;
 
     /// Sends a PREPARE to a next hop, as a request under `request_id`.
-    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]);
+    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: ForwardedPrepare<'_>);
 
     /// Sends a FULFILL or REJECT to whom the request `request_id` of this connection came from.
     fn answer(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]);
@@ -64,14 +66,14 @@ pub trait Egress {
 }
 
 /// A request as it came: the bytes of its ILP packet, whatever they are.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// Where it came from.
     pub connection: ConnectionId,
     /// What the sender calls it on that connection.
     pub request_id: u32,
-    /// Rewritten in place when it is forwarded.
-    pub packet: &'a mut [u8],
+    /// Read where it stands, and copied once if it is forwarded.
+    pub packet: &'a [u8],
 }
 
 /// An answer as it came.
@@ -96,6 +98,16 @@ pub enum ResponseBody<'a> {
     ErrorTemporary,
     /// Any other error of the link.
     ErrorOther,
+}
+
+impl<'a> ResponseBody<'a> {
+    /// The leading `len` bytes of a packet that was judged to have them.
+    pub(crate) fn leading(&self, len: usize) -> &'a [u8] {
+        let Self::Packet(packet) = *self else {
+            unreachable!("only a response with a packet is passed on");
+        };
+        &packet[..len]
+    }
 }
 
 /// Which addresses are ours to forward (RFC 15).
@@ -123,7 +135,7 @@ impl Network {
 /// How much the rings between the two halves, and the one of records, can take.
 #[derive(Clone, Copy, Debug)]
 pub struct Rings {
-    /// Forwards between two looks of this shard's own outgoing half.
+    /// Forwards of one vector to this shard's own outgoing half.
     pub forwards: usize,
     /// Answers from each shard, also those reserved: as many packets as may be in flight from this
     /// shard's accounts to those of one shard.
@@ -218,10 +230,11 @@ pub struct Switch {
     pub(crate) rate_books: VecDeque<RateBook>,
     pub(crate) pair_totals: Vec<PairTotal>,
     pub(crate) slots: Slots,
-    /// To this shard's own outgoing half.
-    pub(crate) forwards: Ring<(Forward, PrepareBytes)>,
-    /// What this shard's outgoing half has decided; each has a place in the rooms of its sender.
-    pub(crate) answers: VecDeque<(Answer, AnswerBytes)>,
+    /// Forwards of the vector at hand to this shard's own outgoing half, of [`Rings::forwards`].
+    pub(crate) own_forwards: usize,
+    /// What this shard's outgoing half has decided by itself, without an answer of a peer; each has a
+    /// place in the rooms of its sender.
+    pub(crate) answers: VecDeque<Answer>,
     /// Places for the answers to this shard's Forwards, by the shard that they went to.
     pub(crate) answer_rooms: Vec<Room<Answer>>,
     /// Of this shard's stream, those that nobody has taken out.
@@ -247,6 +260,7 @@ pub struct Switch {
     pub(crate) built: Vec<u8>,
     /// The FULFILL or REJECT being made.
     pub(crate) scratch: Vec<u8>,
+    pub(crate) hash_locks: HashLocks,
 }
 
 impl Switch {
@@ -272,7 +286,7 @@ impl Switch {
                 config.seed,
                 u64::from(config.hold_ms_max) * 1_000_000,
             ),
-            forwards: Ring::new(config.rings.forwards),
+            own_forwards: 0,
             answers: VecDeque::new(),
             answer_rooms: (0..config.shards).map(|_| Room::new(config.rings.answers)).collect(),
             records: Ring::new(config.rings.records),
@@ -294,6 +308,7 @@ impl Switch {
             candidates: Vec::new(),
             built: Vec::new(),
             scratch: Vec::new(),
+            hash_locks: HashLocks::detect(),
             config,
         }
     }
@@ -377,7 +392,7 @@ impl Switch {
         egress: &mut impl Egress,
     ) {
         self.unsent_out(now, connection, request_id);
-        self.apply_answers(now, &[], egress);
+        self.apply_answers(now, egress);
     }
 
     /// Takes a vector of requests: each is answered, or forwarded, before this returns.
@@ -385,26 +400,30 @@ impl Switch {
     /// # Panics
     ///
     /// If there are more than [`BATCH_MAX`].
-    pub fn requests(&mut self, now: Now, batch: &mut [Request<'_>], egress: &mut impl Egress) {
+    pub fn requests(&mut self, now: Now, batch: &[Request<'_>], egress: &mut impl Egress) {
         assert!(batch.len() <= BATCH_MAX, "vectors are bounded");
-        self.built.clear();
         let parsed = self.parse(now, batch);
-        for (index, (request, parsed)) in batch.iter().zip(parsed).enumerate() {
-            self.take_request(now, index, request, parsed, egress);
-        }
-        while let Some((forward, bytes)) = self.forwards.pop() {
-            match bytes {
-                PrepareBytes::Request { index, len } => {
-                    self.take_forward(now, forward, &mut batch[index].packet[..len], egress);
-                }
-                PrepareBytes::Built(range) => {
-                    let mut built = core::mem::take(&mut self.built);
-                    self.take_forward(now, forward, &mut built[range], egress);
-                    self.built = built;
-                }
-            }
-        }
-        self.apply_answers(now, &[], egress);
+        self.take_requests(now, batch, &parsed, egress);
+    }
+
+    /// Takes a vector of answers and one of requests, as [`Self::responses`] and then
+    /// [`Self::requests`] do. What either needs of memory is asked for before the other is worked on.
+    ///
+    /// # Panics
+    ///
+    /// As those two.
+    pub fn vectors(
+        &mut self,
+        now: Now,
+        responses: &[Response<'_>],
+        requests: &[Request<'_>],
+        egress: &mut impl Egress,
+    ) {
+        assert!(requests.len().max(responses.len()) <= BATCH_MAX, "vectors are bounded");
+        responses.iter().for_each(|response| self.slots.prefetch(response.request_id));
+        let parsed = self.parse(now, requests);
+        self.take_responses(now, responses, egress);
+        self.take_requests(now, requests, &parsed, egress);
     }
 
     /// Takes a packet that another shard has admitted: it leaves, or its `Answer` goes back, before
@@ -417,12 +436,12 @@ impl Switch {
         &mut self,
         now: Now,
         forward: Forward,
-        packet: &mut [u8],
+        packet: &[u8],
         egress: &mut impl Egress,
     ) {
         let _ = self.own(forward.account_out());
         self.take_forward(now, forward, packet, egress);
-        self.apply_answers(now, &[], egress);
+        self.apply_answers(now, egress);
     }
 
     /// Takes the end of a packet that another shard has decided. `packet` is as [`Egress::give_back`]
@@ -443,12 +462,8 @@ impl Switch {
     /// If there are more than [`BATCH_MAX`].
     pub fn responses(&mut self, now: Now, batch: &[Response<'_>], egress: &mut impl Egress) {
         assert!(batch.len() <= BATCH_MAX, "vectors are bounded");
-        let touched = batch.iter().map(|response| self.slots.touch(response.request_id));
-        core::hint::black_box(touched.fold(0, |all, one| all ^ one));
-        for (index, response) in batch.iter().enumerate() {
-            self.take_response(now, index, response);
-        }
-        self.apply_answers(now, batch, egress);
+        batch.iter().for_each(|response| self.slots.prefetch(response.request_id));
+        self.take_responses(now, batch, egress);
     }
 
     /// Ends packets whose time is up, and gives out FULFILLs that cannot wait any longer, at most
@@ -457,7 +472,7 @@ impl Switch {
     pub fn tick(&mut self, now: Now, egress: &mut impl Egress) {
         self.expire_due(now);
         self.release_due(now, egress);
-        self.apply_answers(now, &[], egress);
+        self.apply_answers(now, egress);
     }
 
     /// When [`Self::tick`] is to be called next, on the monotonic clock: no packet's time is up

@@ -5,6 +5,7 @@ mod support;
 
 use std::alloc::System;
 
+use m2_codec::ilp::ForwardedPrepare;
 use m2_core::{
     ConnectionId, Durability, Egress, Limits, Now, Request, Response, ResponseBody, Rings, ShardId,
     Switch, SwitchConfig,
@@ -31,7 +32,7 @@ impl Egress for Counting {
         self.has_room || to.account != ALICE
     }
 
-    fn prepare(&mut self, _to: ConnectionId, request_id: u32, _packet: &[u8]) {
+    fn prepare(&mut self, _to: ConnectionId, request_id: u32, _packet: ForwardedPrepare<'_>) {
         self.ids[self.prepares] = request_id;
         self.prepares += 1;
     }
@@ -44,14 +45,10 @@ impl Egress for Counting {
 /// A round: a vector of PREPAREs and their FULFILLs; records taken out, and most of them durable, but
 /// in some rounds none; the sender's link full in others.
 fn round(switch: &mut Switch, egress: &mut Counting, number: u64, prepare: &[u8], now: Now) {
-    let mut packets = [[0; 256]; VECTOR];
     let (alice, bob) = (Shards::link(ALICE), Shards::link(BOB));
-    let mut requests = packets.each_mut().map(|packet| {
-        packet[..prepare.len()].copy_from_slice(prepare);
-        Request { connection: alice, request_id: 1, packet: &mut packet[..prepare.len()] }
-    });
+    let requests = [Request { connection: alice, request_id: 1, packet: prepare }; VECTOR];
     egress.prepares = 0;
-    switch.requests(now, &mut requests, egress);
+    switch.requests(now, &requests, egress);
     let answers = egress.ids.map(|request_id| {
         let body = ResponseBody::Packet(&FULFILL);
         Response { connection: bob, request_id, body }

@@ -6,7 +6,7 @@ mod support;
 use m2_codec::ilp::ErrorCode;
 use m2_core::{
     Durability, JournalState, Limits, Network, RateLimit, Refusal, Relation, ResponseBody,
-    SwitchConfig,
+    SwitchConfig, sha256_of_32,
 };
 use support::*;
 
@@ -503,6 +503,22 @@ fn answered_with(body: ResponseBody<'_>, name: &str) -> RejectSeen {
     assert_eq!(world.words(), before, "both holds are released");
     assert_eq!(world.refusal_count(name), 1);
     only_reject(&sent, world.link(ALICE), 41)
+}
+
+/// Goal: a hash lock is all of its 32 bytes. Method: conditions that differ from the right one in one
+/// byte each, tried in one vector by a fulfillment that is right but for that byte.
+#[test]
+fn b24_every_byte_of_the_condition_counts() {
+    let mut world = World::new();
+    let right = sha256_of_32(&PREIMAGE);
+    for byte in 0..32 {
+        let mut packet = usual("test.bob", 10);
+        let at = packet.windows(32).position(|window| window == right).unwrap();
+        packet[at + byte] ^= 1;
+        let (bob, id, _) = world.forwarded(ALICE, packet);
+        world.response(bob, id, ResponseBody::Packet(&fulfill(PREIMAGE)));
+    }
+    assert_eq!(world.refusal_count("WrongFulfillment"), 32);
 }
 
 #[test]

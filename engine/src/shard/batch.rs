@@ -94,12 +94,7 @@ impl Batch {
 
     /// Gives both vectors to the core. The buffers are still lent afterwards.
     pub(super) fn run(&mut self, switch: &mut Switch, now: Now, egress: &mut impl Egress) {
-        if !self.responses.is_empty() {
-            switch.responses(now, &self.response_vector(), egress);
-        }
-        if !self.requests.is_empty() {
-            switch.requests(now, &mut self.request_vector(), egress);
-        }
+        switch.vectors(now, &self.response_vector(), &self.request_vector(), egress);
         self.responses.clear();
         self.requests.clear();
     }
@@ -111,11 +106,7 @@ impl Batch {
 
     fn response_vector(&self) -> ArrayVec<Response<'_>, BATCH_MAX> {
         let body = |noted: &Noted<BodyAt>| match &noted.what {
-            BodyAt::Packet(at) => {
-                let (_, buffers) = &self.lent[noted.lent];
-                let bytes = if at.joined { &buffers.joined } else { &buffers.buffer };
-                ResponseBody::Packet(&bytes[at.range.clone()])
-            }
+            BodyAt::Packet(at) => ResponseBody::Packet(self.bytes(noted.lent, at)),
             BodyAt::Empty => ResponseBody::Empty,
             BodyAt::ErrorTemporary => ResponseBody::ErrorTemporary,
             BodyAt::ErrorOther => ResponseBody::ErrorOther,
@@ -130,28 +121,21 @@ impl Batch {
             .collect()
     }
 
-    /// Splits each buffer at its packets, in their order, so that all can be rewritten in place.
-    fn request_vector(&mut self) -> ArrayVec<Request<'_>, BATCH_MAX> {
-        let mut vector = ArrayVec::new();
-        let mut noted = self.requests.iter().peekable();
-        for (lent, (_, buffers)) in self.lent.iter_mut().enumerate() {
-            let (mut rest, mut offset) = (&mut buffers.buffer[..], 0);
-            let mut joined = Some(&mut buffers.joined[..]);
-            while let Some(request) = noted.next_if(|noted| noted.lent == lent) {
-                let Range { start, end } = request.what.range;
-                let packet = if request.what.joined {
-                    &mut joined.take().expect("one joined message to a vector")[start..end]
-                } else {
-                    let (_, from_start) = rest.split_at_mut(start - offset);
-                    let (packet, behind) = from_start.split_at_mut(end - start);
-                    (rest, offset) = (behind, end);
-                    packet
-                };
-                let (connection, request_id) = (request.connection, request.request_id);
-                vector.push(Request { connection, request_id, packet });
-            }
-        }
-        vector
+    fn request_vector(&self) -> ArrayVec<Request<'_>, BATCH_MAX> {
+        self.requests
+            .iter()
+            .map(|noted| Request {
+                connection: noted.connection,
+                request_id: noted.request_id,
+                packet: self.bytes(noted.lent, &noted.what),
+            })
+            .collect()
+    }
+
+    fn bytes(&self, lent: usize, at: &PacketAt) -> &[u8] {
+        let (_, buffers) = &self.lent[lent];
+        let bytes = if at.joined { &buffers.joined } else { &buffers.buffer };
+        &bytes[at.range.clone()]
     }
 }
 

@@ -3,8 +3,7 @@
 //! An account has at most one link that is open and one that is closing: the former carries packets,
 //! the latter only gets rid of the bytes it still has.
 
-use m2_codec::btp::FrameType;
-use m2_codec::ilp::{self, PacketType};
+use m2_codec::ilp::{self, ForwardedPrepare, PacketType};
 use m2_core::{AccountId, ConnectionId, Egress};
 use rustix::fd::OwnedFd;
 
@@ -254,15 +253,15 @@ impl Egress for Links {
         link.is_some_and(|link| link.tx.waiting() < self.egress_bytes_max / 2)
     }
 
-    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
+    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: ForwardedPrepare<'_>) {
         let place = self.place_of(to).expect("the core asked whether there is room");
-        self.put(place, |tx| tx.put_ilp(FrameType::Message, request_id, packet));
+        self.put(place, |tx| tx.put_prepare(request_id, &packet));
     }
 
     fn answer(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
         match self.place_of(to) {
             Some(place) if !self.places[place].as_ref().is_some_and(|link| link.tx.full) => {
-                self.put(place, |tx| tx.put_ilp(FrameType::Response, request_id, packet));
+                self.put(place, |tx| tx.put_answer(request_id, packet));
             }
             // The commit stands; that the peer does not learn of it is counted.
             _ => self.count_lost(packet),

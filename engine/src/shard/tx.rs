@@ -11,7 +11,7 @@
 use core::ops::Range;
 
 use m2_codec::btp::{self, Frame, FrameType};
-use m2_codec::ilp::{self, PacketType};
+use m2_codec::ilp::{self, ForwardedPrepare, PacketType};
 use m2_codec::{oer, ws};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -113,10 +113,16 @@ impl Tx {
         self.bytes.extend_from_slice(frames);
     }
 
-    /// Appends a frame that carries an ILP packet.
-    pub(super) fn put_ilp(&mut self, frame_type: FrameType, request_id: u32, packet: &[u8]) {
+    /// Appends a MESSAGE that carries a PREPARE on.
+    pub(super) fn put_prepare(&mut self, request_id: u32, packet: &ForwardedPrepare<'_>) {
+        let len = ilp_frame_len(packet.received().len());
+        self.put(len, |out| btp::put_prepare(out, request_id, packet));
+    }
+
+    /// Appends a RESPONSE that carries a FULFILL or a REJECT.
+    pub(super) fn put_answer(&mut self, request_id: u32, packet: &[u8]) {
         let len = ilp_frame_len(packet.len());
-        self.put(len, |out| btp::put_ilp(out, frame_type, request_id, packet));
+        self.put(len, |out| btp::put_ilp(out, FrameType::Response, request_id, packet));
         if ilp::packet_type(packet) == Some(PacketType::Fulfill) {
             self.fulfills_end = self.end();
         }
@@ -340,6 +346,18 @@ mod tests {
         [TxFraming::Stream, TxFraming::Server, TxFraming::Client(Masks::new())]
     }
 
+    /// A PREPARE with so many bytes of data.
+    fn packet(data_len: usize) -> Vec<u8> {
+        let mut packet = Vec::new();
+        let data = vec![9; data_len];
+        ilp::put_prepare(&mut packet, 7, b"20261120114500000", &[3; 32], b"g.bob", &data);
+        packet
+    }
+
+    fn sent_on(packet: &[u8]) -> ForwardedPrepare<'_> {
+        ForwardedPrepare::new(packet, 6, *b"20261120114459000")
+    }
+
     fn fulfill() -> Vec<u8> {
         let mut packet = Vec::new();
         ilp::put_fulfill(&mut packet, &[7; 32], &[]);
@@ -348,10 +366,10 @@ mod tests {
 
     fn filled(framing: TxFraming) -> Tx {
         let mut tx = Tx::new(framing);
-        for (request_id, len) in (0..).zip([50, 300, 5_000, 40_000]) {
-            tx.put_ilp(FrameType::Message, request_id, &vec![12; len]);
+        for (request_id, len) in (0..).zip([50, 300, 5_000, 32_000]) {
+            tx.put_prepare(request_id, &sent_on(&packet(len)));
             tx.put_control(ws::Opcode::Ping, b"x");
-            tx.put_ilp(FrameType::Response, 100 + request_id, &fulfill());
+            tx.put_answer(100 + request_id, &fulfill());
             tx.put_empty_response(200 + request_id);
         }
         tx
@@ -363,7 +381,7 @@ mod tests {
             let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
             let mut tx = Tx::new(framing);
             assert!(!tx.fulfill_waits());
-            tx.put_ilp(FrameType::Response, 1, &fulfill());
+            tx.put_answer(1, &fulfill());
             let end = tx.end();
             tx.put_empty_response(2);
             assert!(tx.fulfill_waits());
@@ -372,7 +390,7 @@ mod tests {
             // More than a socket holds, and no FULFILL in it.
             tx.put_whole(&vec![0; 4 << 20]);
             assert!(!tx.flush(&ours).unwrap() && !tx.fulfill_waits());
-            tx.put_ilp(FrameType::Response, 3, &fulfill());
+            tx.put_answer(3, &fulfill());
             assert!(tx.fulfill_waits() && tx.end() > end + (4 << 20));
             let mut read = vec![0; 1 << 20];
             while !tx.flush(&ours).unwrap() {
@@ -435,7 +453,7 @@ mod tests {
     fn moving_sent_frames_out_keeps_the_start_of_a_frame_at_0() {
         for framing in framings() {
             let mut tx = filled(framing);
-            (0..4).for_each(|_| tx.put_ilp(FrameType::Message, 9, &[12; 30_000]));
+            (0..4).for_each(|_| tx.put_prepare(9, &sent_on(&packet(30_000))));
             let waiting = tx.bytes[TX_COMPACT_LEN * 3 / 2..].to_vec();
             tx.sent = TX_COMPACT_LEN * 3 / 2;
             tx.compact();

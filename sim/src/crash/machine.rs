@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 
+use m2_codec::ilp::ForwardedPrepare;
 use m2_core::{
     AccountId, Answer, ConnectionId, Egress, Forward, JournalState, KeyError, KeyOutcome, Now,
     Record, Request, Response, ResponseBody, ShardId, ShardImage, Switch,
@@ -157,8 +158,10 @@ impl Egress for Port {
         !self.full.contains(&to)
     }
 
-    fn prepare(&mut self, connection: ConnectionId, request_id: u32, packet: &[u8]) {
-        self.out.push(Out::Prepare(self.message(connection, request_id, packet)));
+    fn prepare(&mut self, connection: ConnectionId, request_id: u32, packet: ForwardedPrepare<'_>) {
+        let mut bytes = Vec::new();
+        packet.put(&mut bytes);
+        self.out.push(Out::Prepare(self.message(connection, request_id, &bytes)));
     }
 
     fn answer(&mut self, connection: ConnectionId, request_id: u32, packet: &[u8]) {
@@ -278,17 +281,17 @@ impl Machine {
     }
 
     /// A shard takes requests from its sockets: their bytes as they came.
-    pub(crate) fn requests(&mut self, index: usize, now: Now, mut taken: Vec<Message>) {
+    pub(crate) fn requests(&mut self, index: usize, now: Now, taken: Vec<Message>) {
         self.note(now, || Input::Requests { shard: index, taken: taken.clone() });
-        let mut batch: Vec<_> = taken
-            .iter_mut()
+        let batch: Vec<_> = taken
+            .iter()
             .map(|Message { connection, request_id, bytes, .. }| Request {
                 connection: *connection,
                 request_id: *request_id,
-                packet: &mut bytes[..],
+                packet: &bytes[..],
             })
             .collect();
-        self.call(index, now, |switch, port| switch.requests(now, &mut batch, port));
+        self.call(index, now, |switch, port| switch.requests(now, &batch, port));
     }
 
     pub(crate) fn responses(&mut self, index: usize, now: Now, taken: &[Message]) {
@@ -312,8 +315,8 @@ impl Machine {
     pub(crate) fn forward(&mut self, index: usize, from: usize, now: Now) {
         self.note(now, || Input::Forward { shard: index, from });
         let next = self.shards[index].forwards[from].pop_front();
-        let (forward, mut packet) = next.expect("steps() saw one");
-        self.call(index, now, |switch, port| switch.forwarded(now, forward, &mut packet, port));
+        let (forward, packet) = next.expect("steps() saw one");
+        self.call(index, now, |switch, port| switch.forwarded(now, forward, &packet, port));
     }
 
     pub(crate) fn answer(&mut self, index: usize, from: usize, now: Now) {

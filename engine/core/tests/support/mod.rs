@@ -6,7 +6,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use m2_codec::ilp::{self, ErrorCode, Prepare, Reject};
+use m2_codec::ilp::{self, ErrorCode, ForwardedPrepare, Prepare, Reject};
 use m2_codec::timestamp;
 use m2_core::{
     AccountConfig, AccountId, Answer, Asset, AssetIndex, ConnectionId, Durability, Egress, Forward,
@@ -44,8 +44,10 @@ impl Egress for Recorder {
         !self.full.contains(&to.account)
     }
 
-    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
-        self.sent.push(Sent::Prepare { to, id: request_id, packet: packet.to_vec() });
+    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: ForwardedPrepare<'_>) {
+        let mut bytes = Vec::new();
+        packet.put(&mut bytes);
+        self.sent.push(Sent::Prepare { to, id: request_id, packet: bytes });
     }
 
     fn answer(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
@@ -151,7 +153,7 @@ impl Egress for ShardEgress {
         self.links.below_half(to)
     }
 
-    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
+    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: ForwardedPrepare<'_>) {
         self.links.prepare(to, request_id, packet);
     }
 
@@ -220,10 +222,10 @@ impl Shards {
         ConnectionId { account, epoch: std::num::NonZeroU32::MIN }
     }
 
-    pub(crate) fn request(&mut self, from: ConnectionId, id: u32, mut packet: Vec<u8>) {
+    pub(crate) fn request(&mut self, from: ConnectionId, id: u32, packet: Vec<u8>) {
         let shard = from.account.0 as usize;
-        let request = Request { connection: from, request_id: id, packet: &mut packet };
-        self.switches[shard].requests(self.now, &mut [request], &mut self.egress[shard]);
+        let request = Request { connection: from, request_id: id, packet: &packet };
+        self.switches[shard].requests(self.now, &[request], &mut self.egress[shard]);
     }
 
     pub(crate) fn response(&mut self, from: ConnectionId, id: u32, body: ResponseBody<'_>) {
@@ -240,10 +242,10 @@ impl Shards {
 
     pub(crate) fn carry_forwards(&mut self) {
         for from in 0..self.switches.len() {
-            while let Some((to, forward, mut packet)) = self.egress[from].forwards.pop_front() {
+            while let Some((to, forward, packet)) = self.egress[from].forwards.pop_front() {
                 let to = usize::from(to.0);
                 let egress = &mut self.egress[to];
-                self.switches[to].forwarded(self.now, forward, &mut packet, egress);
+                self.switches[to].forwarded(self.now, forward, &packet, egress);
             }
         }
     }
@@ -320,14 +322,9 @@ impl World {
     }
 
     /// Hands in one request and gives back all that left because of it.
-    pub(crate) fn request(
-        &mut self,
-        from: ConnectionId,
-        id: u32,
-        mut packet: Vec<u8>,
-    ) -> Vec<Sent> {
-        let request = Request { connection: from, request_id: id, packet: &mut packet };
-        self.switch.requests(self.now, &mut [request], &mut self.egress);
+    pub(crate) fn request(&mut self, from: ConnectionId, id: u32, packet: Vec<u8>) -> Vec<Sent> {
+        let request = Request { connection: from, request_id: id, packet: &packet };
+        self.switch.requests(self.now, &[request], &mut self.egress);
         std::mem::take(&mut self.egress.sent)
     }
 

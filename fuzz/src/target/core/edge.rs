@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use m2_codec::ilp::{Fulfill, Reject};
+use m2_codec::ilp::{ForwardedPrepare, Fulfill, Reject};
 use m2_core::{Answer, ConnectionId, Egress, Forward, ShardId, sha256_of_32};
 
 use super::world::{ACCOUNTS, HOLD_MS_MAX, MARGIN_MS, REMAINING_MS_MIN, converted, preimage_of};
@@ -50,7 +50,10 @@ impl Egress for Edge {
         !self.full[to.account.0 as usize]
     }
 
-    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
+    fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: ForwardedPrepare<'_>) {
+        let mut bytes = Vec::new();
+        packet.put(&mut bytes);
+        let packet = &bytes[..];
         assert!(self.is_live(to) && self.below_half(to), "a PREPARE to a link that cannot take it");
         let prepare = reference::prepare(packet).expect("what leaves is a PREPARE");
         assert_eq!((prepare.packet_len, prepare.behind), (packet.len(), 0));

@@ -119,17 +119,17 @@ fn ask(world: &mut World, connection: ConnectionId, request_id: u32, packet: Vec
 /// Hands in everything that was asked from `first` on.
 fn hand_in(world: &mut World, shard: usize, first: usize) {
     let asked = world.edge.asked[first..].iter();
-    let mut packets: Vec<_> =
+    let packets: Vec<_> =
         asked.map(|it| (it.connection, it.request_id, it.packet.clone())).collect();
-    let mut batch: Vec<_> = packets
-        .iter_mut()
+    let batch: Vec<_> = packets
+        .iter()
         .map(|(connection, request_id, packet)| Request {
             connection: *connection,
             request_id: *request_id,
             packet,
         })
         .collect();
-    world.switches[shard].requests(world.now, &mut batch, &mut world.edge);
+    world.switches[shard].requests(world.now, &batch, &mut world.edge);
 }
 
 /// Bytes that are no PREPARE, as a request.

@@ -208,8 +208,8 @@ impl World {
     /// Takes Forwards out of the ring toward a shard.
     pub(super) fn carry_forwards(&mut self, shard: usize, count: usize) {
         for _ in 0..count {
-            let Some((forward, mut packet)) = self.edge.forwards[shard].pop_front() else { return };
-            self.switches[shard].forwarded(self.now, forward, &mut packet, &mut self.edge);
+            let Some((forward, packet)) = self.edge.forwards[shard].pop_front() else { return };
+            self.switches[shard].forwarded(self.now, forward, &packet, &mut self.edge);
         }
     }
 
