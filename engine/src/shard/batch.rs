@@ -49,6 +49,12 @@ pub(super) enum BodyAt {
 }
 
 impl PacketAt {
+    /// A packet at `range` of the buffer.
+    #[inline]
+    pub(super) fn in_buffer(range: Range<usize>) -> Self {
+        Self { joined: false, range }
+    }
+
     /// A packet at `range` of a frame.
     pub(super) fn of(frame: &Place, range: &Range<usize>) -> Self {
         match frame {

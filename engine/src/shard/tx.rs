@@ -12,11 +12,13 @@ use core::ops::Range;
 
 use m2_codec::btp::{self, Frame, FrameType};
 use m2_codec::ilp::{self, PacketType};
-use m2_codec::{oer, ws};
+use m2_codec::limits::FRAMING_LEN_MAX;
+use m2_codec::ws;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
+use super::bytes::Bytes;
 use crate::limits::{TX_COMPACT_LEN, TX_KEPT_LEN};
 
 /// Offset of a BTP frame's contents' length: behind type and request id.
@@ -60,7 +62,7 @@ impl Masks {
 #[derive(Debug)]
 pub(super) struct Tx {
     framing: TxFraming,
-    bytes: Vec<u8>,
+    bytes: Bytes,
     sent: usize,
     /// Bytes that the kernel took since the start.
     taken: u64,
@@ -78,7 +80,7 @@ impl Tx {
     pub(super) fn new(framing: TxFraming) -> Self {
         Self {
             framing,
-            bytes: Vec::new(),
+            bytes: Bytes::default(),
             sent: 0,
             taken: 0,
             fulfills_end: 0,
@@ -110,13 +112,27 @@ impl Tx {
 
     /// Appends whole frames that are already framed as this link wants them.
     pub(super) fn put_whole(&mut self, frames: &[u8]) {
-        self.bytes.extend_from_slice(frames);
+        self.bytes.append(|out| out.extend_from_slice(frames));
     }
 
-    /// Appends a frame that carries an ILP packet.
+    /// Appends a frame that carries an ILP packet: one copy, under the mask where there is one.
+    #[inline]
     pub(super) fn put_ilp(&mut self, frame_type: FrameType, request_id: u32, packet: &[u8]) {
-        let len = ilp_frame_len(packet.len());
-        self.put(len, |out| btp::put_ilp(out, frame_type, request_id, packet));
+        let room_len = packet.len() + FRAMING_LEN_MAX;
+        match &mut self.framing {
+            TxFraming::Stream => self
+                .bytes
+                .put(room_len, |room| btp::write_packet(room, frame_type, request_id, packet)),
+            TxFraming::Server => self
+                .bytes
+                .put(room_len, |room| ws::write_packet(room, None, frame_type, request_id, packet)),
+            TxFraming::Client(masks) => {
+                let mask = Some(masks.next());
+                self.bytes.put(room_len, |room| {
+                    ws::write_packet(room, mask, frame_type, request_id, packet)
+                });
+            }
+        }
         if ilp::packet_type(packet) == Some(PacketType::Fulfill) {
             self.fulfills_end = self.end();
         }
@@ -143,7 +159,7 @@ impl Tx {
             TxFraming::Server => None,
             TxFraming::Client(masks) => Some(masks.next()),
         };
-        ws::put_control(&mut self.bytes, opcode, payload, mask);
+        self.bytes.append(|out| ws::put_control(out, opcode, payload, mask));
     }
 
     /// Appends a WebSocket close; streams have none.
@@ -153,7 +169,7 @@ impl Tx {
             TxFraming::Server => None,
             TxFraming::Client(masks) => Some(masks.next()),
         };
-        ws::put_close(&mut self.bytes, code, reason, mask);
+        self.bytes.append(|out| ws::put_close(out, code, reason, mask));
     }
 
     /// Gives the kernel all it takes. `Ok(true)` when nothing is left.
@@ -183,7 +199,7 @@ impl Tx {
     /// Gives memory back that a burst had needed.
     pub(super) fn shrink(&mut self) {
         if self.bytes.is_empty() && self.bytes.capacity() > TX_KEPT_LEN {
-            self.bytes = Vec::new();
+            self.bytes = Bytes::default();
         }
     }
 
@@ -203,7 +219,7 @@ impl Tx {
                 kept.extend_from_slice(&self.bytes[frame]);
             }
         }
-        self.bytes = kept;
+        self.bytes = kept.into();
         // No later than it stands now, and no earlier if one waits.
         self.fulfills_end = self.fulfills_end.min(self.end());
         count
@@ -220,25 +236,22 @@ impl Tx {
         count
     }
 
+    /// Appends a frame of `len` bytes that is not of every packet.
     fn put(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        let out = &mut self.bytes;
-        match &mut self.framing {
-            TxFraming::Stream => write(out),
-            TxFraming::Server => {
-                ws::put_binary_header(out, len, None);
-                let start = out.len();
-                write(out);
-                debug_assert_eq!(out.len() - start, len, "the header told the length");
-            }
-            TxFraming::Client(masks) => {
-                let mask = masks.next();
-                ws::put_binary_header(out, len, Some(mask));
-                let start = out.len();
-                write(out);
-                debug_assert_eq!(out.len() - start, len, "the header told the length");
+        let mask = match &mut self.framing {
+            TxFraming::Stream => return self.bytes.append(write),
+            TxFraming::Server => None,
+            TxFraming::Client(masks) => Some(masks.next()),
+        };
+        self.bytes.append(|out| {
+            ws::put_binary_header(out, len, mask);
+            let start = out.len();
+            write(out);
+            debug_assert_eq!(out.len() - start, len, "the header told the length");
+            if let Some(mask) = mask {
                 ws::apply_mask(&mut out[start..], mask);
             }
-        }
+        });
     }
 
     /// Moves sent frames out, once they are most of the buffer: each byte moves at most once for
@@ -249,7 +262,7 @@ impl Tx {
         }
         let whole = self.frames().take_while(|frame| frame.end <= self.sent).last();
         let whole = whole.map_or(0, |frame| frame.end);
-        self.bytes.drain(..whole);
+        self.bytes.cut_front(whole);
         self.sent -= whole;
     }
 
@@ -303,12 +316,6 @@ impl Tx {
 enum Kind {
     Prepare,
     Fulfill,
-}
-
-/// Length of a BTP frame that carries a packet of `packet_len` bytes.
-fn ilp_frame_len(packet_len: usize) -> usize {
-    let contents = 2 + 4 + 1 + oer::length_size(packet_len) + packet_len;
-    BTP_LENGTH_OFFSET + oer::length_size(contents) + contents
 }
 
 /// A WebSocket frame of our own.
@@ -446,12 +453,37 @@ mod tests {
         }
     }
 
+    /// What the plain writers of the codec make of the same packets, masks as they came out.
     #[test]
-    fn the_length_of_a_frame_is_known_before_it_is_written() {
-        for packet_len in (0..300).chain([65_535 - 20, 40_000]).filter(|len| *len <= 42 * 1024) {
-            let mut out = Vec::new();
-            btp::put_ilp(&mut out, FrameType::Message, 1, &vec![0; packet_len]);
-            assert_eq!(out.len(), ilp_frame_len(packet_len));
+    fn packets_are_framed_as_the_plain_writers_frame_them_whatever_stood_in_the_buffer() {
+        for framing in framings() {
+            let mut tx = Tx::new(framing);
+            tx.put_whole(&[0xa5; 3 * 4096]);
+            tx.bytes.clear();
+            for packet_len in (0..=260).chain([4096, 32_767, 40_000]) {
+                let packet: Vec<u8> = (0..=u8::MAX).cycle().take(packet_len).collect();
+                let (start, mut frame, mut expected) = (tx.bytes.len(), Vec::new(), Vec::new());
+                btp::put_ilp(&mut frame, FrameType::Response, !7, &packet);
+                tx.put_ilp(FrameType::Response, !7, &packet);
+                let written = &tx.bytes[start..];
+                if !matches!(tx.framing, TxFraming::Stream) {
+                    let mask = websocket(written).expect("a whole frame").mask;
+                    assert_eq!(mask.is_some(), matches!(tx.framing, TxFraming::Client(_)));
+                    ws::put_binary_header(&mut expected, frame.len(), mask);
+                    ws::apply_mask(&mut frame, mask.unwrap_or_default());
+                }
+                expected.extend_from_slice(&frame);
+                assert_eq!(written, expected, "{packet_len}");
+            }
         }
+    }
+
+    #[test]
+    fn no_two_frames_of_a_client_have_the_same_mask_but_by_chance() {
+        let mut masks = Masks::new();
+        let mut drawn: Vec<_> = (0..1000).map(|_| masks.next()).collect();
+        drawn.sort_unstable();
+        drawn.dedup();
+        assert!(drawn.len() >= 995, "{} of 1000 differ", drawn.len());
     }
 }
