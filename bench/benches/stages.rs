@@ -9,8 +9,11 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use m2_bench::workload::{PACKETS, ROUTES, START, Workload};
+use m2_codec::btp::{self, FRAME_LEN_MAX, FrameType};
 use m2_codec::ilp::Prepare;
+use m2_codec::limits::FRAMING_LEN_MAX;
 use m2_codec::timestamp;
+use m2_codec::ws::{self, Reader, Role};
 use m2_core::{AccountId, AssetIndex, Ledger, sha256_of_32};
 
 fn stages(criterion: &mut Criterion) {
@@ -64,5 +67,42 @@ fn stages(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, stages);
+/// A frame with the workload's first PREPARE, read and written as the switch does it; the bytes are
+/// given anew each time by a copy.
+fn frames(criterion: &mut Criterion) {
+    let workload = Workload::new(ROUTES);
+    let packet = workload.prepare(0);
+    let mut room = vec![0; packet.len() + FRAMING_LEN_MAX];
+    for (name, role, mask) in [
+        ("WebSocket", Role::Client, None),
+        ("masked WebSocket", Role::Server, Some([0x37, 0xfa, 0x21, 0x3d])),
+    ] {
+        let write = |room: &mut [u8]| {
+            ws::write_packet(room, mask, FrameType::Message, black_box(7), black_box(packet))
+        };
+        let len = write(&mut room);
+        let (bytes, reader) = (room[..len].to_vec(), Reader::new(role, FRAME_LEN_MAX));
+        let mut buffer = bytes.clone();
+        criterion.bench_function(&format!("{name} frame read"), |bench| {
+            bench.iter(|| {
+                buffer.copy_from_slice(black_box(&bytes));
+                reader.next_packet(&mut buffer).expect("a packet alone").packet.end
+            });
+        });
+        criterion.bench_function(&format!("{name} frame written"), |bench| {
+            bench.iter(|| write(black_box(&mut room)));
+        });
+    }
+    let len = btp::write_packet(&mut room, FrameType::Message, 7, packet);
+    let bytes = room[..len].to_vec();
+    criterion.bench_function("BTP frame read", |bench| {
+        bench.iter(|| btp::packet_frame(black_box(&bytes)).expect("a packet alone").packet.end);
+    });
+    criterion.bench_function("BTP frame written", |bench| {
+        let room = &mut room;
+        bench.iter(|| btp::write_packet(black_box(room), FrameType::Message, 7, black_box(packet)));
+    });
+}
+
+criterion_group!(benches, stages, frames);
 criterion_main!(benches);

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use arrayvec::ArrayVec;
 use m2_accel::prefetch_at;
-use m2_codec::btp::{self, Frame, FrameType};
+use m2_codec::btp::{self, FrameType, ILP_HEADER_LEN_MAX};
 use m2_codec::ilp::{self, ErrorCode, ForwardedPrepare, PacketType};
 use m2_core::limits::BATCH_MAX;
 use m2_core::{AccountId, ConnectionId, Egress, Now, Request, Response, ResponseBody, Switch};
@@ -149,6 +149,8 @@ enum Plan {
 /// The egress buffers, which see everything that leaves and check it.
 struct Wire {
     buffers: Vec<Vec<u8>>,
+    /// By account: bytes of its buffer that wait.
+    waits: [usize; ACCOUNTS as usize],
     /// Forwarded since the last look: to which account, under which id, and which packet it is.
     prepares: Vec<(u8, u32, u16)>,
     /// One bit a request id toward the switch: an answer is awaited.
@@ -161,30 +163,36 @@ struct Wire {
 const IDS: usize = 1 << 20;
 
 impl Wire {
-    fn buffer(&mut self, to: ConnectionId) -> &mut Vec<u8> {
-        &mut self.buffers[to.account.0 as usize]
+    /// Writes a frame with a packet behind what waits for the account.
+    fn put(&mut self, to: ConnectionId, packet_len: usize, write: impl FnOnce(&mut [u8]) -> usize) {
+        let waits = &mut self.waits[to.account.0 as usize];
+        let buffer = &mut self.buffers[to.account.0 as usize];
+        *waits += write(&mut buffer[*waits..*waits + packet_len + ILP_HEADER_LEN_MAX]);
     }
 
     /// Forgets what would be sent now.
     fn flush(&mut self) {
-        self.buffers.iter_mut().for_each(Vec::clear);
+        self.waits.fill(0);
     }
 }
 
 impl Egress for Wire {
     fn below_half(&self, to: ConnectionId) -> bool {
-        self.buffers[to.account.0 as usize].len() < EGRESS_BYTES / 2
+        self.waits[to.account.0 as usize] < EGRESS_BYTES / 2
     }
 
     fn prepare(&mut self, to: ConnectionId, request_id: u32, packet: ForwardedPrepare<'_>) {
-        btp::put_prepare(self.buffer(to), request_id, &packet);
+        let len = packet.received().len();
+        self.put(to, len, |room| btp::write_prepare(room, request_id, &packet));
         let number = u16::try_from(number_of(packet.received())).expect("few packets");
         let to = u8::try_from(to.account.0).expect("few accounts");
         self.prepares.push((to, request_id, number));
     }
 
     fn answer(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
-        btp::put_ilp(self.buffer(to), FrameType::Response, request_id, packet);
+        self.put(to, packet.len(), |room| {
+            btp::write_packet(room, FrameType::Response, request_id, packet)
+        });
         let (word, bit) = (request_id as usize / 64, 1 << (request_id % 64));
         assert!(self.asked[word] & bit != 0, "each request is answered once");
         self.asked[word] &= !bit;
@@ -239,7 +247,8 @@ impl<'w, F: Forwarding> Driver<'w, F> {
         in_flight: usize,
     ) -> Self {
         let wire = Wire {
-            buffers: vec![Vec::with_capacity(EGRESS_BYTES); ACCOUNTS as usize],
+            buffers: vec![vec![0; EGRESS_BYTES]; ACCOUNTS as usize],
+            waits: [0; ACCOUNTS as usize],
             prepares: Vec::with_capacity(BATCH_MAX),
             asked: vec![0; IDS / 64],
             fulfilled: 0,
@@ -322,21 +331,21 @@ impl<'w, F: Forwarding> Driver<'w, F> {
         let mut requests = ArrayVec::<Request<'_>, BATCH_MAX>::new();
         let mut rest = &self.rx[..];
         while !rest.is_empty() {
-            let frame = Frame::new_checked(rest).expect("frames of our own");
-            let (len, request_id) = (frame.len(), frame.request_id());
-            let packet = frame.ilp().expect("it has a packet");
+            let frame = btp::packet_frame(rest).expect("frames of our own");
+            let (packet, behind) = (&rest[frame.packet.clone()], &rest[frame.packet.end..]);
             let from = self.workload.packets[first + requests.len()].from;
-            requests.push(Request { connection: self.links[from.0 as usize], request_id, packet });
-            rest = &rest[len..];
+            let (connection, request_id) = (self.links[from.0 as usize], frame.request_id);
+            requests.push(Request { connection, request_id, packet });
+            rest = behind;
         }
         let mut responses = ArrayVec::<Response<'_>, BATCH_MAX>::new();
         let mut rest = &self.rx_answers[..];
         for Outstanding { to, .. } in picked {
-            let frame = Frame::new_checked(rest).expect("frames of our own");
-            let body = ResponseBody::Packet(frame.ilp().expect("it has a packet"));
-            let connection = self.links[usize::from(to)];
-            responses.push(Response { connection, request_id: frame.request_id(), body });
-            rest = &rest[frame.len()..];
+            let frame = btp::packet_frame(rest).expect("frames of our own");
+            let body = ResponseBody::Packet(&rest[frame.packet.clone()]);
+            let (connection, request_id) = (self.links[usize::from(to)], frame.request_id);
+            responses.push(Response { connection, request_id, body });
+            rest = &rest[frame.packet.end..];
         }
         self.core.vectors(self.now, &responses, &requests, &mut self.wire);
         assert_eq!(self.wire.prepares.len(), BATCH_MAX, "every packet is forwarded");

@@ -10,7 +10,7 @@
 //! Reading checks every length and every character once and allocates nothing (an address or a URL
 //! that is to be kept is the exception); a view keeps offsets, never copies of values. Whatever the
 //! bytes are, reading them ends in a value or in a refusal that says what is wrong, never in a panic.
-//! Writing appends to a buffer of the caller. No I/O, no clock.
+//! Writing appends to a buffer of the caller, or, for packets, fills room that it has. No I/O, no clock.
 //!
 //! The rules are in `docs/protocol.md`; the name of a test begins with the id of the rule it holds.
 

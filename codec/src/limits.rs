@@ -56,6 +56,10 @@ pub const ERROR_DATA_LEN_MAX: usize = 8192;
 /// Longest header of a WebSocket frame: two bytes, a length of eight, a mask of four.
 pub const WS_HEADER_LEN_MAX: usize = 2 + 8 + 4;
 const _: () = assert!(WS_HEADER_LEN_MAX == 14);
+/// Most that stands before an ILP packet on a link: the headers of a WebSocket frame and of a BTP
+/// frame that carries only that packet.
+pub const FRAMING_LEN_MAX: usize = WS_HEADER_LEN_MAX + ILP_HEADER_LEN_MAX;
+const _: () = assert!(FRAMING_LEN_MAX == 33);
 /// Longest payload of a WebSocket control frame (RFC 6455, 5.5).
 pub const WS_CONTROL_LEN_MAX: usize = 125;
 /// Most header lines in a WebSocket handshake.

@@ -496,3 +496,131 @@ fn a_btp_stream_in_any_two_pieces_or_byte_by_byte_has_the_same_frames() {
     let bytes: Vec<_> = stream.chunks(1).collect();
     assert_eq!(btp_frames(&bytes), frames);
 }
+
+/// One frame of each kind that matters to who looks for a packet alone, as BTP writes it.
+fn packet_frames() -> Vec<Vec<u8>> {
+    let entry = |name, content_type, data| Entry { name, content_type, data };
+    let packet = [0x5a; 140];
+    let mut frames: Vec<_> = [20, 35, 110, 119, 120, 128, 247, 260]
+        .map(|len| appended(|out| btp::put_ilp(out, FrameType::Response, 9, &vec![12; len])))
+        .into();
+    let entries = [
+        vec![entry(btp::ILP, 0, &packet[..]), entry(b"x", 0, b"y")],
+        vec![entry(btp::ILP, 1, &packet)],
+        vec![entry(b"auth", 0, &packet)],
+    ];
+    frames.extend(entries.map(|entries| appended(|out| btp::put_message(out, 1, &entries))));
+    frames.push(appended(|out| btp::put_transfer(out, 1, 5, &[entry(btp::ILP, 0, &packet)])));
+    frames.push([&frames[1][..], b"behind"].concat());
+    frames
+}
+
+/// What both ways of looking for a packet say of `bytes`: the frame's end if it is one.
+fn judge_raw_packet(bytes: &[u8]) -> Option<usize> {
+    let plain = btp::frame_len(bytes).ok().flatten().filter(|len| *len <= bytes.len());
+    let plain = plain.and_then(|len| Frame::new_checked(&bytes[..len]).ok());
+    let seen = btp::packet_frame(bytes);
+    let Some(frame) = plain else {
+        assert_eq!(seen, None, "a frame that is none");
+        return None;
+    };
+    let is_asked = matches!(frame.frame_type(), FrameType::Message | FrameType::Response);
+    let mut entries = frame.protocol_data();
+    let alone = matches!(
+        (entries.next(), entries.next()),
+        (Some(Entry { name: btp::ILP, content_type: 0, .. }), None)
+    );
+    let packet = frame.ilp_range().filter(|it| is_asked && alone && it.end == frame.len());
+    // What is shorter than what is looked at, or longer than three bytes can say, may be left out.
+    if packet.is_some() && bytes.len() >= 24 && frame.len() < 1 << 16 {
+        assert!(seen.is_some(), "a packet alone is not seen");
+    }
+    let seen = seen?;
+    assert_eq!((seen.frame_type, seen.request_id), (frame.frame_type(), frame.request_id()));
+    assert_eq!(Some(seen.packet), packet);
+    Some(frame.len())
+}
+
+/// The same of a WebSocket frame; what a reader and the bytes are afterwards has to agree as well.
+fn judge_ws_packet(reader: &Reader, bytes: &[u8]) -> Option<usize> {
+    let (mut seen_bytes, mut plain_bytes) = (bytes.to_vec(), bytes.to_vec());
+    let seen = reader.next_packet(&mut seen_bytes);
+    let mut plain_reader = reader.clone();
+    let plain = plain_reader.next(&mut plain_bytes);
+    let Some(seen) = seen else {
+        assert_eq!(seen_bytes, bytes, "nothing is seen and something has changed");
+        if let Ok(Some((end, Event::Message(range)))) = plain
+            && range.len() >= 24
+            && range.len() < 1 << 16
+        {
+            let inner = judge_raw_packet(&plain_bytes[range.clone()]);
+            assert!(inner != Some(range.len()), "a packet alone is not seen, to {end}");
+        }
+        return None;
+    };
+    let Ok(Some((end, Event::Message(range)))) = plain else { panic!("seen {seen:?}: {plain:?}") };
+    assert_eq!(seen_bytes, plain_bytes, "unmasked otherwise");
+    assert_eq!((seen.packet.end, range.end), (end, end));
+    let payload = &plain_bytes[range.clone()];
+    assert_eq!(judge_raw_packet(payload), Some(range.len()));
+    let inner = btp::packet_frame(payload).expect("it was just judged");
+    let moved = range.start + inner.packet.start..range.start + inner.packet.end;
+    assert_eq!(seen, btp::PacketFrame { packet: moved, ..inner });
+    assert_eq!(format!("{reader:?}"), format!("{plain_reader:?}"), "the reader has changed");
+    Some(end)
+}
+
+#[test]
+fn a_packet_alone_is_seen_where_the_general_reader_sees_it_and_nowhere_else() {
+    let mut seen = 0;
+    for frame in packet_frames() {
+        for end in 0..=frame.len() {
+            seen += usize::from(judge_raw_packet(&frame[..end]).is_some());
+        }
+        for index in 0..frame.len().min(40) {
+            for value in 0..=u8::MAX {
+                let mut bytes = [&frame[..], &[0; 30]].concat();
+                bytes[index] = value;
+                seen += usize::from(judge_raw_packet(&bytes).is_some());
+            }
+        }
+    }
+    assert!(seen > 10_000, "only {seen} of them held a packet alone");
+}
+
+#[test]
+fn a_packet_alone_in_a_message_is_seen_where_the_general_reader_sees_it_and_nowhere_else() {
+    let mut seen = 0;
+    for (role, mask) in [(Role::Server, Some([0x37, 0xfa, 0x21, 0x3d])), (Role::Client, None)] {
+        let mut inside = Reader::new(role, 1000);
+        let mut part = ws_frame(0x02, b"part", mask);
+        assert_eq!(inside.next(&mut part), Ok(Some((part.len(), Event::Fragment))));
+        for reader in [Reader::new(role, 1000), Reader::new(role, 100), inside] {
+            for frame in packet_frames() {
+                let frame = ws_frame(0x82, &frame, mask);
+                for end in 0..=frame.len() {
+                    seen += usize::from(judge_ws_packet(&reader, &frame[..end]).is_some());
+                }
+                for index in 0..frame.len().min(40) {
+                    for value in 0..=u8::MAX {
+                        let mut bytes = [&frame[..], &[0; 30]].concat();
+                        bytes[index] = value;
+                        seen += usize::from(judge_ws_packet(&reader, &bytes).is_some());
+                    }
+                }
+            }
+        }
+    }
+    assert!(seen > 10_000, "only {seen} of them held a packet alone");
+}
+
+/// A WebSocket frame with this first byte.
+fn ws_frame(first: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
+    let mut out = Vec::new();
+    ws::put_binary_header(&mut out, payload.len(), mask);
+    out[0] = first;
+    let start = out.len();
+    out.extend_from_slice(payload);
+    ws::apply_mask(&mut out[start..], mask.unwrap_or_default());
+    out
+}

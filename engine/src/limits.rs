@@ -114,6 +114,10 @@ const _: () = assert!(RX_BUFFER_LEN >= HANDSHAKE_BYTES_LIMIT as usize);
 
 /// A send buffer that grew past this goes back to the allocator once it is empty.
 pub(crate) const TX_KEPT_LEN: usize = 1 << 20;
+/// Masks that a link that we dialled has ready, in bytes: 1,024 frames to one system call.
+pub(crate) const MASKS_LEN: usize = 4 << 10;
+/// What a send buffer grows by beyond what is written, made zero then: some twenty packets.
+pub(crate) const TX_GROW_LEN: usize = 4 << 10;
 /// Sent bytes are moved out of a send buffer from here on, when they are most of it.
 pub(crate) const TX_COMPACT_LEN: usize = 64 << 10;
 /// How long a FULFILL may wait for its peer to read, or what was put before it: twice the longest

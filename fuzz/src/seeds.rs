@@ -163,7 +163,18 @@ pub fn websocket_stream(vectors: &Vectors) -> Vec<Vec<u8>> {
         let whole = frame(0x82, &[0x5a; 200]);
         let streams = [parts.concat(), text.concat(), close, whole, long, longer];
         let frames = vectors.btp.iter().step_by(17).map(|bytes| frame(0x82, bytes));
-        let streams = streams.into_iter().chain(frames);
+        // Packets alone, also two of them, and one with something behind it.
+        let alone = |packet: &Vec<u8>| {
+            let mut bytes = Vec::new();
+            btp::put_ilp(&mut bytes, FrameType::Message, 7, packet);
+            bytes
+        };
+        let packets = vectors.packets().filter(|packet| packet.len() < 260).step_by(20);
+        let packets: Vec<_> = packets.map(alone).collect();
+        let pairs =
+            packets.chunks(2).map(|pair| pair.iter().flat_map(|it| frame(0x82, it)).collect());
+        let behind_it = packets.iter().take(3).map(|it| frame(0x82, &[it, &b"x"[..]].concat()));
+        let streams = streams.into_iter().chain(frames).chain(pairs).chain(behind_it);
         seeds.extend(streams.map(|stream| behind(&[role, 3, 9], &stream)));
     }
     seeds

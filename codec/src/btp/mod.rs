@@ -15,6 +15,7 @@
 //! behind the frame, or inside of it behind the last entry, is ignored and never sent (A6).
 
 pub mod auth;
+mod packet;
 pub mod time;
 mod write;
 
@@ -24,6 +25,10 @@ use core::ops::Range;
 
 pub use crate::limits::{
     ERROR_DATA_LEN_MAX, FRAME_HEADER_LEN_MAX, FRAME_LEN_MAX, ILP_HEADER_LEN_MAX,
+};
+pub use packet::{PacketFrame, packet_frame, write_packet, write_prepare};
+pub(crate) use packet::{
+    masked_packet_frame, packet_header_len, write_masked_packet, write_masked_prepare,
 };
 pub use write::{
     ilp_frame_len, put_error, put_ilp, put_ilp_header, put_message, put_prepare, put_response,

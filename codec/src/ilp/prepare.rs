@@ -208,17 +208,22 @@ fn check(
 /// If `packet` is no PREPARE.
 #[inline]
 pub fn rewrite_prepare(packet: &mut [u8], amount: u64, expires_at: &[u8; 17]) {
-    assert!(packet[0] == PacketType::Prepare as u8, "only a PREPARE is rewritten");
     debug_assert!(expires_at.iter().all(u8::is_ascii_digit));
-    let contents_start = match packet[1] {
-        0..=0x7f => 2,
-        prefix => 2 + usize::from(prefix & 0x7f),
-    };
-    let (amount_out, rest) = packet[contents_start..]
-        .split_first_chunk_mut::<8>()
-        .expect("a checked PREPARE has an amount");
+    let start = contents_start(packet);
+    let (amount_out, rest) =
+        packet[start..].split_first_chunk_mut::<8>().expect("a checked PREPARE has an amount");
     *amount_out = amount.to_be_bytes();
     *rest.first_chunk_mut::<17>().expect("a checked PREPARE has an expiry") = *expires_at;
+}
+
+/// Where the contents of a PREPARE begin that was checked before.
+#[inline]
+fn contents_start(packet: &[u8]) -> usize {
+    assert!(packet[0] == PacketType::Prepare as u8, "only a PREPARE is rewritten");
+    match packet[1] {
+        0..=0x7f => 2,
+        prefix => 2 + usize::from(prefix & 0x7f),
+    }
 }
 
 /// A PREPARE that is sent on: the bytes as they came, and what stands over 25 of them when it leaves.
@@ -247,6 +252,20 @@ impl<'a> ForwardedPrepare<'a> {
     #[must_use]
     pub fn received(&self) -> &'a [u8] {
         self.received
+    }
+
+    /// What is written over a copy of [`Self::received`], and where it begins.
+    ///
+    /// # Panics
+    ///
+    /// If what was received is no PREPARE.
+    #[inline]
+    #[must_use]
+    pub fn rewritten(&self) -> (usize, [u8; 25]) {
+        let mut bytes = [0; 25];
+        bytes[offset::AMOUNT].copy_from_slice(&self.amount.to_be_bytes());
+        bytes[offset::EXPIRES_AT].copy_from_slice(&self.expires_at);
+        (contents_start(self.received), bytes)
     }
 
     /// Makes a copy of [`Self::received`] what is to leave.

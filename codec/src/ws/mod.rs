@@ -13,11 +13,15 @@
 //! a header here and a payload that the caller already has.
 
 pub mod handshake;
+pub(crate) mod mask;
+mod packet;
 mod reader;
 
 use core::fmt;
 
 pub use crate::limits::{WS_CONTROL_LEN_MAX, WS_HEADER_LEN_MAX};
+pub use mask::apply_mask;
+pub use packet::{write_packet, write_prepare};
 pub use reader::{Event, Reader};
 
 /// Which end of the link we are.
@@ -162,20 +166,6 @@ impl fmt::Display for CloseReason {
 }
 
 impl core::error::Error for CloseReason {}
-
-/// Applies `mask` to `bytes`, from the first byte of a payload on; twice is not at all.
-#[inline]
-pub fn apply_mask(bytes: &mut [u8], mask: [u8; 4]) {
-    let [a, b, c, d] = mask;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let (chunks, rest) = bytes.as_chunks_mut::<8>();
-    for chunk in chunks {
-        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
-    }
-    for (byte, mask) in rest.iter_mut().zip(mask.into_iter().cycle()) {
-        *byte ^= mask;
-    }
-}
 
 /// Appends the header of a binary message in one frame; the payload is to follow, masked by the
 /// caller if `mask` is given.

@@ -14,9 +14,11 @@
 
 use core::ops::Range;
 
+use super::packet::packet_frame;
 use super::{
     CloseReason, FIN, MASK, Opcode, RESERVED, Role, WS_CONTROL_LEN_MAX, apply_mask, close_code,
 };
+use crate::btp::PacketFrame;
 
 /// What a frame meant. A range is a part of the buffer that was given.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -77,6 +79,19 @@ impl Reader {
     #[must_use]
     pub fn assembled_mut(&mut self) -> &mut [u8] {
         &mut self.message
+    }
+
+    /// Reads the frame that `buf` begins with if it is whole and a binary message that holds one BTP
+    /// frame with one ILP packet alone; its mask is taken off. The frame ends with the packet.
+    ///
+    /// `None` says nothing about the bytes, and nothing has changed: [`Self::next`] is to read them.
+    #[inline]
+    pub fn next_packet(&self, buf: &mut [u8]) -> Option<PacketFrame> {
+        match (self.unfinished, self.role) {
+            (Some(_), _) => None,
+            (None, Role::Server) => packet_frame::<MASK>(buf, self.message_len_max),
+            (None, Role::Client) => packet_frame::<0>(buf, self.message_len_max),
+        }
     }
 
     /// Reads the frame that `buf` begins with: how many bytes it takes, and what it means. `None`

@@ -49,6 +49,12 @@ pub(super) enum BodyAt {
 }
 
 impl PacketAt {
+    /// A packet at `range` of the buffer.
+    #[inline]
+    pub(super) fn in_buffer(range: Range<usize>) -> Self {
+        Self { joined: false, range }
+    }
+
     /// A packet at `range` of a frame.
     pub(super) fn of(frame: &Place, range: &Range<usize>) -> Self {
         match frame {
@@ -170,7 +176,7 @@ mod tests {
 
         let vector = batch.request_vector();
         let seen: Vec<(u32, u32, &[u8])> =
-            vector.iter().map(|it| (it.connection.account.0, it.request_id, &*it.packet)).collect();
+            vector.iter().map(|it| (it.connection.account.0, it.request_id, it.packet)).collect();
         let expected: [(u32, u32, &[u8]); 4] = [
             (0, 1, &[3, 4]),
             (0, 2, &[12, 13, 14, 15, 16, 17, 18, 19]),

@@ -1,11 +1,11 @@
 //! From the bytes of a link to the vectors of the core: each BTP frame is noted as a request or an
 //! answer, or answered here where the core has nothing to say to it.
 
-use m2_codec::btp::{self, Frame, FrameType};
+use m2_codec::btp::{self, Frame, FrameType, PacketFrame};
 use m2_codec::ws::{Opcode, WS_CONTROL_LEN_MAX, close_code};
 
 use super::batch::{Batch, BodyAt, PacketAt};
-use super::links::Links;
+use super::links::{Link, Links};
 use super::message::Cause;
 use super::run::Shard;
 use super::rx::{Broken, Place, Step};
@@ -47,8 +47,11 @@ impl Shard {
     /// Notes frames of a link until there is none, the vectors are full, or the link has to end.
     fn note_frames(&mut self, place: usize) -> Taken {
         let Self { links, batch, settings, .. } = self;
-        while !batch.is_full() {
-            let Some(link) = links.get_mut(place) else { return Taken::All };
+        while let Some(link) = links.get_mut(place) {
+            note_packets(link, batch);
+            if batch.is_full() {
+                return Taken::UntilFull;
+            }
             let frame = match link.rx.next() {
                 Ok(Step::NeedMore) => return Taken::All,
                 Ok(Step::Skip) => continue,
@@ -76,7 +79,22 @@ impl Shard {
                 return Taken::UntilFull;
             }
         }
-        Taken::UntilFull
+        Taken::All
+    }
+}
+
+/// Notes frames of a link that hold one ILP packet and nothing else, until there is another one or
+/// none, or the vectors are full.
+fn note_packets(link: &mut Link, batch: &mut Batch) {
+    let Link { connection, rx, .. } = link;
+    while !batch.is_full()
+        && let Some(PacketFrame { frame_type, request_id, packet }) = rx.next_packet()
+    {
+        let packet = PacketAt::in_buffer(packet);
+        match frame_type {
+            FrameType::Message => batch.push_request(*connection, request_id, packet),
+            _ => batch.push_response(*connection, request_id, BodyAt::Packet(packet)),
+        }
     }
 }
 

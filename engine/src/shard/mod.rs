@@ -2,6 +2,7 @@
 
 mod ask;
 mod batch;
+mod bytes;
 mod closing;
 mod frames;
 mod links;

@@ -12,7 +12,7 @@
 
 use core::ops::Range;
 
-use m2_codec::btp;
+use m2_codec::btp::{self, PacketFrame};
 use m2_codec::ws::{self, close_code};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -141,6 +141,20 @@ impl Rx {
         (self.start, self.end) = (0, 0);
     }
 
+    /// Splits the next frame off if it holds one ILP packet and nothing else, as nearly all do; says
+    /// where in the buffer the packet is. `None` says nothing: [`Self::next`] is to look.
+    #[inline]
+    pub(super) fn next_packet(&mut self) -> Option<PacketFrame> {
+        let bytes = &mut self.buffer[self.start..self.end];
+        let frame = match &self.framing {
+            Framing::Stream => btp::packet_frame(bytes),
+            Framing::WebSocket { reader, .. } => reader.next_packet(bytes),
+        }?;
+        let packet = self.start + frame.packet.start..self.start + frame.packet.end;
+        self.start = packet.end;
+        Some(PacketFrame { packet, ..frame })
+    }
+
     /// Splits the next frame off. The places of earlier ones stay what they are until the next
     /// [`Self::receive`]; [`Place::Joined`] until the next frame.
     pub(super) fn next(&mut self) -> Result<Step, Broken> {
@@ -224,4 +238,70 @@ const TEXT: Broken = Broken {
 fn violation(reason: ws::CloseReason) -> Broken {
     let code = reason.code();
     Broken { cause: Cause::WebSocket(code), code, text: reason.as_str() }
+}
+
+#[cfg(test)]
+mod tests {
+    use m2_codec::btp::{Frame, FrameType};
+    use m2_codec::ws::{Opcode, Reader, Role};
+
+    use super::*;
+
+    /// Packets with a frame without one between them, a ping where there are pings, and half a frame.
+    fn link(framing: Framing) -> Rx {
+        let mask = match &framing {
+            Framing::WebSocket { role: Role::Server, .. } => Some([0x37, 0xfa, 0x21, 0x3d]),
+            _ => None,
+        };
+        let mut frames = vec![Vec::new(); 4];
+        btp::put_ilp(&mut frames[0], FrameType::Message, 1, &[12; 150]);
+        btp::put_response(&mut frames[1], 2, &[]);
+        btp::put_ilp(&mut frames[2], FrameType::Response, 3, &[13; 35]);
+        btp::put_ilp(&mut frames[3], FrameType::Message, 4, &[12; 300]);
+        let mut stream = Vec::new();
+        for frame in &mut frames {
+            if matches!(framing, Framing::WebSocket { .. }) {
+                ws::put_control(&mut stream, Opcode::Ping, b"?", mask);
+                ws::put_binary_header(&mut stream, frame.len(), mask);
+                ws::apply_mask(frame, mask.unwrap_or_default());
+            }
+            stream.extend_from_slice(frame);
+        }
+        Rx::new(framing, &stream[..stream.len() - 1])
+    }
+
+    fn web_socket(role: Role) -> Framing {
+        let reader = Box::new(Reader::new(role, btp::FRAME_LEN_MAX));
+        Framing::WebSocket { role, reader }
+    }
+
+    /// Every packet with its request id, and what is left.
+    fn packets(mut rx: Rx, at_once: bool) -> (Vec<(u32, Vec<u8>)>, Vec<u8>) {
+        let mut seen = Vec::new();
+        loop {
+            if at_once && let Some(frame) = rx.next_packet() {
+                seen.push((frame.request_id, rx.bytes(&Place::Buffer(frame.packet)).to_vec()));
+                continue;
+            }
+            match rx.next().expect("all is legal") {
+                Step::NeedMore => return (seen, rx.buffer[rx.start..rx.end].to_vec()),
+                Step::Frame(place) => {
+                    let frame = Frame::new_checked(rx.bytes(&place)).expect("a frame");
+                    seen.extend(frame.ilp().map(|packet| (frame.request_id(), packet.to_vec())));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn packets_taken_at_once_are_those_that_are_taken_in_two_looks() {
+        for framing in
+            [|| Framing::Stream, || web_socket(Role::Server), || web_socket(Role::Client)]
+        {
+            let (seen, left) = packets(link(framing()), true);
+            assert_eq!(seen, [(1, vec![12; 150]), (3, vec![13; 35])]);
+            assert_eq!((seen, left), packets(link(framing()), false));
+        }
+    }
 }

@@ -2,13 +2,15 @@
 
 use m2_codec::btp::{
     self, DecodeError, ERROR_DATA_LEN_MAX, Entry, ErrorFields, FRAME_LEN_MAX, Frame, FrameType,
+    PacketFrame,
 };
 
 use crate::reference;
 
 /// A stream has the same frames, and breaks at the same byte for the same reason, however it is cut;
-/// two parsers agree on every frame and field, and on who authenticates; what is written again is
-/// what was read; a new request id changes four bytes. The first two bytes say where to cut.
+/// two parsers agree on every frame and field, and on who authenticates; a packet alone is seen where
+/// the general reader sees it and nowhere else; what is written again is what was read; a new request
+/// id changes four bytes. The first two bytes say where to cut.
 pub fn btp_stream(data: &[u8]) {
     let Some((&[first, second], stream)) = data.split_first_chunk() else { return };
     let whole = frames(&[stream]);
@@ -37,6 +39,7 @@ fn frames(pieces: &[&[u8]]) -> Frames {
         buffer.extend_from_slice(piece);
         let mut start = 0;
         loop {
+            packet_alone(&buffer[start..]);
             match btp::frame_len(&buffer[start..]) {
                 Err(error) => return Frames { frames, broken: Some(error) },
                 Ok(Some(len)) if len <= buffer.len() - start => {
@@ -50,6 +53,36 @@ fn frames(pieces: &[&[u8]]) -> Frames {
         buffer.drain(..start);
     }
     Frames { frames, broken: None }
+}
+
+/// The frame that `bytes` begins with, if it holds one ILP packet and nothing else. Who looks for that
+/// alone and who knows all the rules have to agree; but what is shorter than the one looks at, longer
+/// than three bytes can say, or not as we write it (the number of entries may have leading zeros), is
+/// left to the other.
+pub(super) fn packet_alone(bytes: &[u8]) -> Option<PacketFrame> {
+    let len = btp::frame_len(bytes).ok().flatten();
+    let frame = len.and_then(|len| Frame::new_checked(bytes.get(..len)?).ok());
+    let expected = frame.as_ref().and_then(|frame| {
+        let entries: Vec<_> = frame.protocol_data().collect();
+        let [Entry { name: btp::ILP, content_type: btp::OCTET_STREAM, .. }] = entries[..] else {
+            return None;
+        };
+        let (frame_type, request_id) = (frame.frame_type(), frame.request_id());
+        let packet = frame.ilp_range().filter(|range| range.end == frame.len())?;
+        let mut ours = Vec::new();
+        match frame_type {
+            FrameType::Message => btp::put_message(&mut ours, request_id, &entries),
+            FrameType::Response => btp::put_response(&mut ours, request_id, &entries),
+            FrameType::Transfer | FrameType::Error => return None,
+        }
+        bytes.starts_with(&ours).then_some(PacketFrame { frame_type, request_id, packet })
+    });
+    let seen = btp::packet_frame(bytes);
+    let may_be_left = bytes.len() < 24 || len.is_some_and(|len| len > 0xffff);
+    if seen.is_some() || !may_be_left {
+        assert_eq!(seen, expected, "packet_frame");
+    }
+    seen
 }
 
 fn judge(bytes: &[u8]) {
@@ -132,5 +165,8 @@ fn renamed(bytes: &[u8], entries: &[Entry<'_>]) {
         btp::put_ilp(&mut alone, FrameType::Message, 7, data);
         btp::put_message(&mut by_entries, 7, entries);
         assert_eq!(alone, by_entries, "put_ilp");
+        let mut room = vec![0xa5; data.len() + m2_codec::limits::ILP_HEADER_LEN_MAX];
+        let len = btp::write_packet(&mut room, FrameType::Message, 7, data);
+        assert_eq!(room[..len], alone, "write_packet");
     }
 }

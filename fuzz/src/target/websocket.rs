@@ -1,9 +1,11 @@
 //! WebSocket frames on a stream that may be cut anywhere, and the handshake before them.
 
+use m2_codec::btp::{self, PacketFrame};
+use m2_codec::limits::FRAMING_LEN_MAX;
 use m2_codec::ws::handshake::{
     HandshakeError, check_response, parse_request, put_request, put_response,
 };
-use m2_codec::ws::{CloseReason, Event, Reader, Role};
+use m2_codec::ws::{self, CloseReason, Event, Reader, Role};
 
 use crate::reference::{self, End, Seen};
 
@@ -11,7 +13,9 @@ use crate::reference::{self, End, Seen};
 const MESSAGE_LEN_MAX: usize = 300;
 
 /// A stream says the same, and breaks for the same reason, however it is cut, and in both roles what
-/// the reference reads from it. The first three bytes say which role and where to cut.
+/// the reference reads from it; a packet alone is seen where the general reader sees it and nowhere
+/// else, with the same bytes and the same reader left behind, and is written again as it came. The
+/// first three bytes say which role and where to cut.
 pub fn websocket_stream(data: &[u8]) {
     let Some((&[role, first, second], stream)) = data.split_first_chunk() else { return };
     let role = if role % 2 == 0 { Role::Server } else { Role::Client };
@@ -39,6 +43,7 @@ fn read(role: Role, pieces: &[&[u8]]) -> (Vec<Seen>, Option<CloseReason>) {
         buffer.extend_from_slice(piece);
         let mut start = 0;
         loop {
+            packet_alone(&reader, &buffer[start..]);
             match reader.next(&mut buffer[start..]) {
                 Err(reason) => return (seen, Some(reason)),
                 Ok(None) => break,
@@ -55,6 +60,40 @@ fn read(role: Role, pieces: &[&[u8]]) -> (Vec<Seen>, Option<CloseReason>) {
         buffer.drain(..start);
     }
     (seen, None)
+}
+
+/// Holds the reader of packets alone against the general one, on copies of all that they change.
+fn packet_alone(reader: &Reader, bytes: &[u8]) {
+    let (mut seen_bytes, mut plain_bytes, mut plain) =
+        (bytes.to_vec(), bytes.to_vec(), reader.clone());
+    let (seen, event) = (reader.next_packet(&mut seen_bytes), plain.next(&mut plain_bytes));
+    // All of the message has to be the frame of the packet.
+    let expected = match event {
+        Ok(Some((end, Event::Message(range)))) => {
+            let inner = super::btp_stream::packet_alone(&plain_bytes[range.clone()]);
+            inner.filter(|inner| inner.packet.end == range.len()).map(|inner| {
+                let packet = range.start + inner.packet.start..end;
+                PacketFrame { packet, ..inner }
+            })
+        }
+        _ => None,
+    };
+    assert_eq!(seen, expected, "next_packet");
+    let Some(seen) = seen else {
+        return assert_eq!(seen_bytes, bytes, "nothing is seen and something has changed");
+    };
+    assert_eq!(seen_bytes, plain_bytes, "unmasked otherwise");
+    assert_eq!(format!("{reader:?}"), format!("{plain:?}"), "the reader has changed");
+    let mask_end = seen.packet.start - btp_header_len(seen.packet.len());
+    let mask = (bytes[1] & 0x80 != 0).then(|| bytes[..mask_end].last_chunk().expect("four bytes"));
+    let packet = &seen_bytes[seen.packet.clone()];
+    let mut room = vec![0xa5; packet.len() + FRAMING_LEN_MAX];
+    let len = ws::write_packet(&mut room, mask.copied(), seen.frame_type, seen.request_id, packet);
+    assert_eq!(room[..len], bytes[..seen.packet.end], "write_packet");
+}
+
+fn btp_header_len(packet_len: usize) -> usize {
+    btp::ilp_frame_len(packet_len) - packet_len
 }
 
 fn told(reader: &Reader, bytes: &[u8], event: &Event) -> Seen {
