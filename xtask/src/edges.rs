@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   m2-engine ----> m2-core ----> m2-codec        m2-load ----> m2-codec
-//!       '---------------------------^             m2-bench ---> m2-core, m2-codec, m2-journal, m2-load
+//!       '---------------------------^             m2-bench ---> m2-core, m2-codec, m2-journal, m2-load, m2-accel
 //!   m2-journal ---> m2-core                       m2-sim ----> m2-core, m2-codec, m2-journal
 //!   m2ctl --------> m2-journal, m2-core, m2-codec m2-fuzz ----> m2-engine, m2-core, m2-codec
 //!                                                 m2-accel ---> none
