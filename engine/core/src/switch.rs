@@ -313,14 +313,15 @@ impl Switch {
         self.accounts.push(Account::new(config, own_address, start.mono_ns));
     }
 
-    /// Replaces the routes. Packets in flight keep their next hop.
+    /// Replaces the routes, and gives those before them back: a large table takes a while to free,
+    /// which is not for the thread that moves packets. Packets in flight keep their next hop.
     ///
     /// # Panics
     ///
-    /// In [`Self::requests`], here or on another shard, if a route names an account that was not added
-    /// there.
-    pub fn set_routes(&mut self, routes: Arc<Routes>) {
-        self.routes = routes;
+    /// If a route names an account that was not added.
+    pub fn set_routes(&mut self, routes: Arc<Routes>) -> Arc<Routes> {
+        assert!(routes.accounts() <= self.account_count(), "a route leads to an account");
+        core::mem::replace(&mut self.routes, routes)
     }
 
     /// Replaces the rates. Packets in flight keep their amounts. Shards may get a snapshot at

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::request::{Lines, Request, refusal};
 use super::wire::{Door, Listener, Wire};
-use super::{EdgeCounters, Shared, money};
+use super::{EdgeCounters, Shared, money, routes};
 use crate::limits::{ACCEPT_REST, DRAIN_LOOK, LINE_PATIENCE, OPERATORS_MAX};
 use crate::shard::message::{LinkCounters, Question, Snapshot, ToShard};
 
@@ -68,6 +68,7 @@ async fn answer(shared: &Shared, line: &[u8]) -> Value {
         Ok(Request::Counters) => counters(shared).await,
         Ok(Request::Drain { timeout_ms }) => drain(shared, timeout_ms).await,
         Ok(Request::Resume) => resume(shared),
+        Ok(Request::ReloadRoutes) => routes::reload(shared).await,
         Ok(Request::Journal) => Ok(money::journal(shared)),
         Ok(Request::Money { account, order }) => money::money(shared, &account, order).await,
         Err(sentence) => Err(sentence),

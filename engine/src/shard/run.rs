@@ -233,6 +233,10 @@ impl Shard {
                     let _ = answer.try_send(self.snapshot(question));
                     self.joints.nudge.send();
                 }
+                Ok(ToShard::Routes { routes, before }) => {
+                    // Who waits for them does so until they come, and frees them.
+                    let _ = before.try_send(self.switch.set_routes(routes));
+                }
                 Ok(ToShard::SetDraining(draining)) => self.set_draining(draining),
                 Ok(ToShard::Shutdown) => self.shut_down(clock::mono_ns()),
                 Ok(ToShard::Order { account, order, answer }) => {
