@@ -11,6 +11,7 @@ use m2_codec::address::{Address, Scheme};
 use m2_codec::{ilp, timestamp};
 
 use crate::account::{Account, AccountConfig, AccountView};
+use crate::accounts::Accounts;
 use crate::counters::{Counters, PairTotal};
 use crate::gate::Gate;
 use crate::ids::{AccountId, AssetIndex, ConnectionId, Now, ShardId};
@@ -212,7 +213,7 @@ impl RateBook {
 #[derive(Debug)]
 pub struct Switch {
     pub(crate) config: SwitchConfig,
-    pub(crate) accounts: Vec<Account>,
+    pub(crate) accounts: Accounts,
     pub(crate) routes: Arc<Routes>,
     /// Newest last.
     pub(crate) rate_books: VecDeque<RateBook>,
@@ -263,7 +264,7 @@ impl Switch {
         let rates = Rates::build(0, &[], &[]).expect("no entry can be wrong");
         let routes = Routes::build(config.seed, []).expect("no route can be wrong");
         Self {
-            accounts: Vec::new(),
+            accounts: Accounts::default(),
             routes: Arc::new(routes),
             rate_books: VecDeque::from([RateBook::new(Arc::new(rates))]),
             pair_totals: Vec::new(),
