@@ -157,6 +157,8 @@ pub(crate) const LINE_LEN_MAX: usize = 4096;
 pub(crate) const OPERATORS_MAX: usize = 64;
 /// How long an operator waits for the shard before being told that it is busy.
 pub(crate) const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait when a shard has lost its core while it wrote an account.
+pub(crate) const READ_REST: Duration = Duration::from_millis(1);
 /// How long an operator may take to read a line of ours.
 pub(crate) const LINE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long `drain` waits unless told: the longest default hold, and some.

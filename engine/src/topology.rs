@@ -16,6 +16,7 @@
 //!   shard ---- answer to one Ask ---------->  control           room for it made by the Ask
 //!   shard ---- Event ---------------------->  control           drops: counted as events_lost
 //!   shard ---- link is up or down --------->  control           a word an account: nothing to fill
+//!   shard ---- accounts as they are ------->  any reader        words under a sequence: nothing to fill
 //!   shard ---- records -------------------->  journal           kept in the core: then PREPAREs get T03
 //!   shard ---- image for a snapshot ------->  journal           drops: the next is as good
 //!   journal -- durable, health, wishes ---->  shard             words: nothing to fill
@@ -132,6 +133,7 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
     let config = Arc::new(config);
     let mut switch = assemble::switch(&config, routes, clock::now());
     let board = Arc::new(Board::new(config.accounts.len()));
+    let (published, mut publishers) = m2_published::published(config.accounts.len(), 1);
     let mut journal = None;
     let mut recorder = None;
     let mut words = None;
@@ -151,6 +153,7 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
         events: events_in,
         nudge: nudge.clone(),
         board: Arc::clone(&board),
+        publisher: publishers.pop().expect("one for the one shard"),
         recorder,
     };
     let shard = Shard::new(switch, config.assets.len(), settings(&config), joints)?;
@@ -161,6 +164,7 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
         nudged,
         nudge: nudge.clone(),
         board,
+        published,
         words,
         recovered,
         stopping: Arc::clone(&stopping),

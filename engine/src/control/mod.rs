@@ -27,6 +27,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use m2_core::{AccountId, JournalState};
 use m2_journal::recover::Recovered;
+use m2_published::Published;
 
 use crate::config::{Config, Transport};
 use crate::journal::Words;
@@ -52,6 +53,8 @@ pub(crate) struct Joints {
     /// For threads that we start ourselves.
     pub(crate) nudge: Nudge,
     pub(crate) board: Arc<Board>,
+    /// Every account as its shard has it.
+    pub(crate) published: Arc<Published>,
     /// Absent where nothing is recorded.
     pub(crate) words: Option<Arc<Words>>,
     /// What the journal came to at the start.

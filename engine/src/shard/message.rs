@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::Sender;
 use m2_codec::ws;
-use m2_core::{
-    AccountId, AccountView, Counters, KeyError, Notice, PairTotal, Routes, UnrecordedFulfill,
-};
+use m2_core::{AccountId, Counters, KeyError, Notice, PairTotal, Routes, UnrecordedFulfill};
 use m2_journal::Health;
 
 use super::orders::Obeyed;
@@ -78,8 +76,6 @@ pub(crate) enum Framing {
 pub(crate) enum Question {
     /// Of the whole shard.
     Status,
-    /// Every account.
-    Accounts,
     /// Every counter.
     Counters,
 }
@@ -96,8 +92,6 @@ pub(crate) enum Snapshot {
         /// No new PREPARE is taken.
         draining: bool,
     },
-    /// To [`Question::Accounts`], in order of ids.
-    Accounts(Vec<AccountView>),
     /// To [`Question::Counters`].
     Counters {
         /// Of the core.
