@@ -229,7 +229,8 @@ fn account(id: AccountId) -> AccountConfig {
 }
 
 /// A prefix of three segments behind the scheme.
-fn prefix(number: u32, random: &mut Random) -> String {
+#[must_use]
+pub fn prefix(number: u32, random: &mut Random) -> String {
     format!("test.region{}.bank{:x}.n{number:x}", random.below(200), random.below(1 << 16))
 }
 

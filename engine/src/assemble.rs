@@ -9,13 +9,14 @@ use crate::config::Config;
 /// The process has one shard so far, which owns every account.
 const SHARD: ShardId = ShardId(0);
 
-/// A switch with every account, route and rate of the configuration, and no link.
+/// A switch with every account and rate of the configuration, these routes, and no link.
 ///
 /// # Panics
 ///
-/// If the configuration did not come out of [`crate::config::parse`].
+/// If the configuration did not come out of [`crate::config::parse`], or a route names an account that
+/// it does not have.
 #[must_use]
-pub fn switch(config: &Config, start: Now) -> Switch {
+pub fn switch(config: &Config, routes: Arc<Routes>, start: Now) -> Switch {
     let section = &config.switch;
     let mut switch = Switch::new(SwitchConfig {
         shard: SHARD,
@@ -34,8 +35,7 @@ pub fn switch(config: &Config, start: Now) -> Switch {
         rings: Rings::for_slots(section.in_flight_slots),
         start,
     });
-    let accounts = (0_u32..).map(AccountId).zip(&config.accounts);
-    for (id, account) in accounts.clone() {
+    for (id, account) in (0_u32..).map(AccountId).zip(&config.accounts) {
         let asset = &config.assets[usize::from(account.asset.0)];
         switch.add_account(AccountConfig {
             id,
@@ -51,14 +51,12 @@ pub fn switch(config: &Config, start: Now) -> Switch {
     }
     let rates = Rates::build(1, &config.assets, &config.rates);
     switch.set_rates(Arc::new(rates.expect("rates were checked with the file")));
-    let routes = accounts
-        .flat_map(|(id, account)| account.routes.iter().map(move |prefix| (prefix.clone(), id)));
-    let routes = Routes::build(random(), routes);
-    switch.set_routes(Arc::new(routes.expect("routes were checked with the file")));
+    switch.set_routes(routes);
     switch
 }
 
-fn random() -> u64 {
+/// A number that nobody can know.
+pub(crate) fn random() -> u64 {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).expect("the system has random bytes");
     u64::from_ne_bytes(bytes)

@@ -6,6 +6,7 @@
 //!   assemble   from a configuration to a switch       log        bounded, never per packet
 //!   bind       addresses and socket files             limits     every bound, with its sum
 //!   journal    the thread that makes records durable  clock      both clocks, read together
+//!   routes     the table, with those of the route file
 //! ```
 //!
 //! `unsafe` stands in `journal/uring.rs` alone (`cargo xtask edges`).
@@ -20,6 +21,7 @@ mod control;
 mod journal;
 mod limits;
 mod log;
+pub mod routes;
 mod shard;
 pub mod topology;
 

@@ -11,6 +11,15 @@ use m2_core::limits::HOLD_MS_MAX;
 
 /// Largest configuration file: room for some 50,000 accounts of 600 bytes.
 pub(crate) const CONFIG_LEN_MAX: u64 = 32 << 20;
+/// Lines of a route file: four times a million. A table of so many routes takes 512 MiB, and twice as
+/// much while another replaces it.
+pub(crate) const ROUTE_LINES_MAX: usize = 4 << 20;
+/// Largest route file: 64 bytes for each of its lines.
+pub(crate) const ROUTE_FILE_LEN_MAX: u64 = 64 * ROUTE_LINES_MAX as u64;
+/// Longest line of it: the longest prefix, the longest name, and as much again for a comment.
+pub(crate) const ROUTE_LINE_LEN_MAX: usize = 2 * (1023 + NAME_LEN_MAX);
+/// Complaints about it that are told: a file of another kind has one in every line.
+pub(crate) const ROUTE_PROBLEMS_MAX: usize = 20;
 /// Longest name of an account: it stands in URL paths, log lines and IL-DCP addresses.
 pub(crate) const NAME_LEN_MAX: usize = 64;
 /// Longest token: with its frame it fits the default of `handshake_bytes_max` twice over.
@@ -152,6 +161,8 @@ pub(crate) const LINE_LEN_MAX: usize = 4096;
 pub(crate) const OPERATORS_MAX: usize = 64;
 /// How long an operator waits for the shard before being told that it is busy.
 pub(crate) const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait when a shard has lost its core while it wrote an account.
+pub(crate) const READ_REST: Duration = Duration::from_millis(1);
 /// How long an operator may take to read a line of ours.
 pub(crate) const LINE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long `drain` waits unless told: the longest default hold, and some.

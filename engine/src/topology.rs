@@ -10,9 +10,13 @@
 //!   signals -- Shutdown ------------------------------------->  inbox        waits
 //!   control -- Link ----------------------------------------->  inbox        refuses: connection closed
 //!   control -- Ask, SetDraining ----------------------------->  inbox        refuses: operator told
+//!   routes --- Routes --------------------------------------->  inbox        waits
+//!   shard ---- the routes before ----------->  routes           room for them made by Routes
+//!   routes --- what it came to ------------->  control          room for it made by the order
 //!   shard ---- answer to one Ask ---------->  control           room for it made by the Ask
 //!   shard ---- Event ---------------------->  control           drops: counted as events_lost
 //!   shard ---- link is up or down --------->  control           a word an account: nothing to fill
+//!   shard ---- accounts as they are ------->  any reader        words under a sequence: nothing to fill
 //!   shard ---- records -------------------->  journal           kept in the core: then PREPAREs get T03
 //!   shard ---- image for a snapshot ------->  journal           drops: the next is as good
 //!   journal -- durable, health, wishes ---->  shard             words: nothing to fill
@@ -23,7 +27,8 @@
 //!   resolver - addresses of one name ------>  control           room for them made by the dial
 //! ```
 //!
-//! A resolver is a thread that lives for one look-up; so is the one that logs a signal's line. No thread waits for another's lock, and the
+//! A resolver is a thread that lives for one look-up; so is the one that logs a signal's line, and
+//! `routes` lives for one reading of the route file. No thread waits for another's lock, and the
 //! shard waits for nobody. A panic on any thread ends the process.
 
 use core::fmt;
@@ -47,7 +52,7 @@ use crate::limits::{EVENTS_LEN, INBOX_LEN, SIGNAL_LOG_PATIENCE};
 use crate::shard::message::{Board, ToShard};
 use crate::shard::wake::{Nudge, shard_wake, wake};
 use crate::shard::{self, Settings, Shard};
-use crate::{assemble, journal, log};
+use crate::{assemble, journal, log, routes};
 
 /// Exit status when a second signal cuts the ending short.
 const STATUS_CUT_SHORT: i32 = 3;
@@ -124,9 +129,11 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
     };
     // The journal may be long, or nobody read what we tell of it: signals are heard meanwhile.
     let opened = journal::open(&mut config)?;
+    let routes = Arc::new(routes::load(&config).map_err(StartError::Configuration)?);
     let config = Arc::new(config);
-    let mut switch = assemble::switch(&config, clock::now());
+    let mut switch = assemble::switch(&config, routes, clock::now());
     let board = Arc::new(Board::new(config.accounts.len()));
+    let (published, mut publishers) = m2_published::published(config.accounts.len(), 1);
     let mut journal = None;
     let mut recorder = None;
     let mut words = None;
@@ -146,6 +153,7 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
         events: events_in,
         nudge: nudge.clone(),
         board: Arc::clone(&board),
+        publisher: publishers.pop().expect("one for the one shard"),
         recorder,
     };
     let shard = Shard::new(switch, config.assets.len(), settings(&config), joints)?;
@@ -156,6 +164,7 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
         nudged,
         nudge: nudge.clone(),
         board,
+        published,
         words,
         recovered,
         stopping: Arc::clone(&stopping),

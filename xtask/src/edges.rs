@@ -2,7 +2,9 @@
 //!
 //! ```text
 //!   m2-engine ----> m2-core ----> m2-codec        m2-load ----> m2-codec
-//!       '---------------------------^             m2-bench ---> m2-core, m2-codec, m2-journal, m2-load, m2-accel
+//!       '---------------------------^             m2-bench ---> m2-core, m2-codec, m2-journal, m2-load,
+//!   m2-engine ----> m2-published                                m2-published, m2-accel
+//!   m2-published -> m2-core
 //!   m2-journal ---> m2-core                       m2-sim ----> m2-core, m2-codec, m2-journal
 //!   m2ctl --------> m2-journal, m2-core, m2-codec m2-fuzz ----> m2-engine, m2-core, m2-codec
 //!                                                 m2-accel ---> none
@@ -28,10 +30,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("m2-codec", &[]),
     ("m2-core", &["m2-codec", "m2-accel"]),
     ("m2-journal", &["m2-core"]),
-    ("m2-engine", &["m2-codec", "m2-core", "m2-journal"]),
+    ("m2-published", &["m2-core"]),
+    ("m2-engine", &["m2-codec", "m2-core", "m2-journal", "m2-published"]),
     ("m2ctl", &["m2-codec", "m2-core", "m2-journal"]),
     ("m2-load", &["m2-codec"]),
-    ("m2-bench", &["m2-accel", "m2-codec", "m2-core", "m2-journal", "m2-load"]),
+    ("m2-bench", &["m2-accel", "m2-codec", "m2-core", "m2-journal", "m2-load", "m2-published"]),
     ("m2-fuzz", &["m2-codec", "m2-core", "m2-engine"]),
     ("m2-sim", &["m2-codec", "m2-core", "m2-journal"]),
     ("xtask", &[]),

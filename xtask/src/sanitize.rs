@@ -46,7 +46,7 @@ const SANITIZERS: &[Sanitizer] = &[
         rustflags: "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer \
                     --cfg=m2_system_allocator -Cforce-frame-pointers=yes",
         // The other packages start no thread.
-        packages: &["m2-accel", "m2-engine"],
+        packages: &["m2-accel", "m2-engine", "m2-published"],
         suppressions: ("TSAN_OPTIONS", "xtask/src/thread_sanitizer.txt"),
         left_out: &[],
     },

@@ -87,7 +87,7 @@ pub struct AccountConfig {
 }
 
 /// An account at one moment, for operators and tests.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct AccountView {
     /// All words of the ledger.
     pub words: Words,

@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+mod accounts;
 mod bucket;
 mod bytes;
 pub mod counters;

@@ -13,6 +13,14 @@
 //! The hash is seeded at random and a hit is compared byte by byte: a tag alone could be forged by
 //! a peer who chooses addresses.
 //!
+//! ```text
+//!   64 bytes:  hash 8 | next hop 4 | length 2 | prefix 48 (longer ones: where it stands) | 2 free
+//! ```
+//!
+//! An entry is a line of the cache, prefix and all, so that a look is one miss; it begins at the
+//! share of the table that its hash is of 2^64, or behind that where the place is taken. So a table has
+//! two places a route, and no power of two of them: docs/routes.md has the sums.
+//!
 //! Invariant: the snapshot never changes; a change of routes is a new snapshot.
 
 use core::fmt;
@@ -25,7 +33,12 @@ use crate::ids::AccountId;
 /// Deepest prefix, in segments. Addresses may go deeper.
 pub const ROUTE_SEGMENTS_MAX: usize = 16;
 /// Longest prefix that is kept in its entry; longer ones are kept apart.
-const INLINE_LEN: usize = 48;
+pub const INLINE_LEN: usize = 48;
+/// Places of a table for each of its routes. Fewer are slower: at three quarters full a look-up among
+/// a million takes a fifth longer (`cargo xtask bench routes`), as a second place is a second miss.
+const PLACES_PER_ROUTE: usize = 2;
+/// Places that a table has at least, so that one is always free.
+const PLACES_MIN: usize = 16;
 
 /// Why a list of routes is not one we can use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,8 +81,11 @@ pub struct Routes {
     /// Open addressing, at most half full.
     table: Vec<Entry>,
     long_keys: Vec<u8>,
+    count: usize,
     /// Bit d: some prefix has d segments.
     depths: u64,
+    /// One above the highest number of a next hop.
+    accounts: u32,
 }
 
 /// A leading part of an address that may be a prefix in the table.
@@ -90,16 +106,30 @@ impl Routes {
         seed: u64,
         routes: impl IntoIterator<Item = (Prefix, AccountId)>,
     ) -> Result<Self, (usize, RouteError)> {
-        let routes: Vec<_> = routes.into_iter().collect();
-        let capacity = (routes.len() * 2).next_power_of_two().max(16);
-        let mut entries = Vec::with_capacity(capacity);
-        prefer_large_pages(&mut entries);
-        entries.resize(capacity, FREE);
-        let mut table = Self { seed, table: entries, long_keys: Vec::new(), depths: 0 };
-        for (position, (prefix, next_hop)) in routes.iter().enumerate() {
-            table.insert(prefix.as_bytes(), *next_hop).map_err(|error| (position, error))?;
+        let routes = routes.into_iter();
+        let mut builder = Builder::new(seed, routes.size_hint().0);
+        for (position, (prefix, next_hop)) in routes.enumerate() {
+            builder.insert(&prefix, next_hop).map_err(|error| (position, error))?;
         }
-        Ok(table)
+        Ok(builder.finish())
+    }
+
+    /// How many prefixes there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Bytes of memory that it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + size_of_val(&self.table[..]) + self.long_keys.capacity()
+    }
+
+    /// One above the highest number of an account that is a next hop.
+    #[must_use]
+    pub fn accounts(&self) -> u32 {
+        self.accounts
     }
 
     /// The account that the longest prefix of `address` names. The address has been checked.
@@ -119,8 +149,7 @@ impl Routes {
     /// The second step: asks for the entries of all candidates, so that the misses of a whole vector
     /// overlap.
     pub fn prefetch(&self, candidates: &[Candidate]) {
-        let mask = self.table.len() - 1;
-        candidates.iter().for_each(|it| prefetch_at(&self.table, index_of(it.hash) & mask));
+        candidates.iter().for_each(|it| prefetch_at(&self.table, self.place(it.hash)));
     }
 
     /// The last step: the account that the longest of an address's own candidates leads to.
@@ -131,48 +160,31 @@ impl Routes {
     }
 
     fn find(&self, hash: u64, key: &[u8]) -> Option<AccountId> {
-        let mask = self.table.len() - 1;
-        // Ends at a free place: the table is at most half full.
-        let mut at = index_of(hash) & mask;
+        let entry = &self.table[self.place_of(hash, key)];
+        (entry.key_len > 0).then_some(entry.next_hop)
+    }
+
+    /// Where a prefix stands, or the free place where it would. Ends: the table is at most half full.
+    fn place_of(&self, hash: u64, key: &[u8]) -> usize {
+        let mut at = self.place(hash);
         loop {
             let entry = &self.table[at];
-            if entry.key_len == 0 {
-                return None;
+            if entry.key_len == 0 || (entry.hash == hash && self.key(entry) == key) {
+                return at;
             }
-            if entry.hash == hash && self.key(entry) == key {
-                return Some(entry.next_hop);
-            }
-            at = (at + 1) & mask;
+            at = self.next(at);
         }
     }
 
-    fn insert(&mut self, key: &[u8], next_hop: AccountId) -> Result<(), RouteError> {
-        let depth = 1 + key.iter().filter(|&&byte| byte == b'.').count();
-        if depth > ROUTE_SEGMENTS_MAX {
-            return Err(RouteError::TooDeep);
-        }
-        let mut candidates = Vec::new();
-        put_hashes_at_dots(self.seed, key, 1 << depth, &mut candidates);
-        let hash = candidates.last().expect("the whole key is its own candidate").hash;
-        if self.find(hash, key).is_some() {
-            return Err(RouteError::Duplicate);
-        }
-        let key_len = u16::try_from(key.len()).expect("a prefix has 1,023 bytes at most");
-        let mut inline = [0; INLINE_LEN];
-        if let Some(place) = inline.get_mut(..key.len()) {
-            place.copy_from_slice(key);
-        } else {
-            inline[..8].copy_from_slice(&(self.long_keys.len() as u64).to_le_bytes());
-            self.long_keys.extend_from_slice(key);
-        }
-        let mask = self.table.len() - 1;
-        let mut at = index_of(hash) & mask;
-        while self.table[at].key_len != 0 {
-            at = (at + 1) & mask;
-        }
-        self.table[at] = Entry { hash, next_hop, key_len, key: inline };
-        self.depths |= 1 << depth;
-        Ok(())
+    /// Where to look first: as far into the table as the hash is into all hashes.
+    fn place(&self, hash: u64) -> usize {
+        let scaled = u128::from(hash) * self.table.len() as u128;
+        usize::try_from(scaled >> 64).expect("below the length of a Vec")
+    }
+
+    /// The place behind this one; behind the last stands the first.
+    fn next(&self, at: usize) -> usize {
+        if at + 1 == self.table.len() { 0 } else { at + 1 }
     }
 
     fn key<'a>(&'a self, entry: &'a Entry) -> &'a [u8] {
@@ -184,6 +196,118 @@ impl Routes {
         let start = usize::try_from(start).expect("it was the length of a Vec");
         &self.long_keys[start..start + len]
     }
+}
+
+/// A table that is being filled.
+///
+/// It is made at once at the size that its routes will want, if their count is known: filling it
+/// copies nothing then, and takes no memory beside it. Where the count was told too low it grows by
+/// moving to a table of twice the size, and where too high it moves to a smaller one in the end.
+#[derive(Debug)]
+pub struct Builder {
+    routes: Routes,
+    /// The candidates of the prefix at hand, of which only the whole of it is wanted.
+    candidates: Vec<Candidate>,
+}
+
+impl Builder {
+    /// An empty table for `count` routes; `seed` must be unknown to peers.
+    #[must_use]
+    pub fn new(seed: u64, count: usize) -> Self {
+        let table = free_places(places_for(count));
+        let routes =
+            Routes { seed, table, long_keys: Vec::new(), count: 0, depths: 0, accounts: 0 };
+        Self { routes, candidates: Vec::new() }
+    }
+
+    /// Adds a route.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be used. Nothing changed.
+    ///
+    /// # Panics
+    ///
+    /// If the number of the account is `u32::MAX`, which none has.
+    pub fn insert(&mut self, prefix: &Prefix, next_hop: AccountId) -> Result<(), RouteError> {
+        let key = prefix.as_bytes();
+        let depth = 1 + key.iter().filter(|&&byte| byte == b'.').count();
+        if depth > ROUTE_SEGMENTS_MAX {
+            return Err(RouteError::TooDeep);
+        }
+        let hash = self.hash(key, depth);
+        if self.routes.table.len() < places_for(self.routes.count + 1) {
+            self.resize(2 * (self.routes.count + 1));
+        }
+        let at = self.routes.place_of(hash, key);
+        if self.routes.table[at].key_len > 0 {
+            return Err(RouteError::Duplicate);
+        }
+        self.routes.table[at] = self.entry(hash, key, next_hop);
+        self.routes.count += 1;
+        self.routes.depths |= 1 << depth;
+        let accounts = next_hop.0.checked_add(1).expect("accounts are numbered below u32::MAX");
+        self.routes.accounts = self.routes.accounts.max(accounts);
+        Ok(())
+    }
+
+    /// The table, at its size.
+    #[must_use]
+    pub fn finish(mut self) -> Routes {
+        let count = self.routes.count;
+        if self.routes.table.len() / 8 * 7 > places_for(count) {
+            self.resize(count);
+        }
+        self.routes.long_keys.shrink_to_fit();
+        self.routes
+    }
+
+    /// The hash of a whole prefix that has so many segments.
+    fn hash(&mut self, key: &[u8], depth: usize) -> u64 {
+        self.candidates.clear();
+        put_hashes_at_dots(self.routes.seed, key, 1 << depth, &mut self.candidates);
+        self.candidates.last().expect("the whole prefix is its own candidate").hash
+    }
+
+    /// An entry for a prefix that is not there yet.
+    fn entry(&mut self, hash: u64, key: &[u8], next_hop: AccountId) -> Entry {
+        let key_len = u16::try_from(key.len()).expect("a prefix has 1,023 bytes at most");
+        let mut inline = [0; INLINE_LEN];
+        if let Some(place) = inline.get_mut(..key.len()) {
+            place.copy_from_slice(key);
+        } else {
+            let long_keys = &mut self.routes.long_keys;
+            inline[..8].copy_from_slice(&(long_keys.len() as u64).to_le_bytes());
+            long_keys.extend_from_slice(key);
+        }
+        Entry { hash, next_hop, key_len, key: inline }
+    }
+
+    /// Moves all entries to a table for `count` routes. No key is looked at: none stands twice.
+    fn resize(&mut self, count: usize) {
+        let routes = &mut self.routes;
+        let entries = core::mem::replace(&mut routes.table, free_places(places_for(count)));
+        for entry in entries.into_iter().filter(|entry| entry.key_len > 0) {
+            let mut at = routes.place(entry.hash);
+            while routes.table[at].key_len > 0 {
+                at = routes.next(at);
+            }
+            routes.table[at] = entry;
+        }
+    }
+}
+
+/// Places of a table for so many routes.
+fn places_for(count: usize) -> usize {
+    (PLACES_PER_ROUTE * count).max(PLACES_MIN)
+}
+
+/// A table without a route.
+fn free_places(count: usize) -> Vec<Entry> {
+    let mut table = Vec::with_capacity(count);
+    prefer_large_pages(&mut table);
+    table.resize(count, FREE);
+    table
 }
 
 /// Hashes every leading part of `address` that ends at a segment and whose depth is in `depths`.
@@ -237,11 +361,6 @@ fn mix(a: u64, b: u64) -> u64 {
     #[expect(clippy::cast_possible_truncation, reason = "folding takes both halves")]
     let folded = product as u64 ^ (product >> 64) as u64;
     folded
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the caller masks it to the table")]
-fn index_of(hash: u64) -> usize {
-    hash as usize
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use m2_codec::ilp::{self, ForwardedPrepare};
 use m2_codec::timestamp;
 
 use crate::account::{Account, AccountConfig, AccountView};
+use crate::accounts::Accounts;
 use crate::counters::{Counters, PairTotal};
 use crate::gate::Gate;
 use crate::ids::{AccountId, AssetIndex, ConnectionId, Now, ShardId};
@@ -224,7 +225,7 @@ impl RateBook {
 #[derive(Debug)]
 pub struct Switch {
     pub(crate) config: SwitchConfig,
-    pub(crate) accounts: Vec<Account>,
+    pub(crate) accounts: Accounts,
     pub(crate) routes: Arc<Routes>,
     /// Newest last.
     pub(crate) rate_books: VecDeque<RateBook>,
@@ -277,7 +278,7 @@ impl Switch {
         let rates = Rates::build(0, &[], &[]).expect("no entry can be wrong");
         let routes = Routes::build(config.seed, []).expect("no route can be wrong");
         Self {
-            accounts: Vec::new(),
+            accounts: Accounts::default(),
             routes: Arc::new(routes),
             rate_books: VecDeque::from([RateBook::new(Arc::new(rates))]),
             pair_totals: Vec::new(),
@@ -328,14 +329,15 @@ impl Switch {
         self.accounts.push(Account::new(config, own_address, start.mono_ns));
     }
 
-    /// Replaces the routes. Packets in flight keep their next hop.
+    /// Replaces the routes, and gives those before them back: a large table takes a while to free,
+    /// which is not for the thread that moves packets. Packets in flight keep their next hop.
     ///
     /// # Panics
     ///
-    /// In [`Self::requests`], here or on another shard, if a route names an account that was not added
-    /// there.
-    pub fn set_routes(&mut self, routes: Arc<Routes>) {
-        self.routes = routes;
+    /// If a route names an account that was not added.
+    pub fn set_routes(&mut self, routes: Arc<Routes>) -> Arc<Routes> {
+        assert!(routes.accounts() <= self.account_count(), "a route leads to an account");
+        core::mem::replace(&mut self.routes, routes)
     }
 
     /// Replaces the rates. Packets in flight keep their amounts. Shards may get a snapshot at

@@ -197,7 +197,8 @@ fn b32_only_a_child_is_told_its_address() {
         account.relation = relation;
         switch.add_account(account);
         let connection = switch.link_up(ALICE);
-        let mut world = World { switch, egress: Recorder::default(), now: START, keys: 0 };
+        let egress = Recorder::default();
+        let mut world = World { switch, egress, now: START, keys: 0, copies: Vec::new() };
         assert_eq!(connection, world.link(ALICE));
         assert_refused(&mut world, ildcp_request(), "NotAChild", ErrorCode::F00_BAD_REQUEST);
     }

@@ -29,7 +29,9 @@ use toml::de::DeTable;
 use zeroize::Zeroizing;
 
 pub use journal::{JournalIo, JournalSection};
+pub(crate) use problem::escaped;
 pub use problem::{Problem, Problems};
+pub(crate) use switch::{schemes, word as network_word};
 pub use token::{DialToken, TokenHash};
 
 use crate::limits::CONFIG_LEN_MAX;
@@ -49,6 +51,8 @@ pub struct Config {
     pub log: LogSection,
     /// `[connection]`
     pub connection: ConnectionSection,
+    /// `[routes]`
+    pub routes: RoutesSection,
     /// `[[listen]]`
     pub listen: Vec<Listen>,
     /// `[[assets]]`; an account's asset is a position in this list.
@@ -121,6 +125,13 @@ pub struct ConnectionSection {
     pub ping_ms: u32,
     /// How long a closing connection may take to read what we still had for it.
     pub close_ms: u32,
+}
+
+/// `[routes]`: routes beside those that stand with their accounts.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RoutesSection {
+    /// The route file.
+    pub file: Option<PathBuf>,
 }
 
 /// `[[listen]]`: where peers connect.
@@ -265,6 +276,7 @@ fn sections(file: &Path, root: &Table<'_, '_>) -> Option<Config> {
     let journal = journal::journal(file, root, switch.as_ref());
     let log = switch::log(root);
     let connection = switch::connection(root);
+    let routes = switch::routes(file, root);
     let listen = switch::listen(file, root, switch.as_ref());
     let assets = accounts::assets(root);
     let rates = accounts::rates(root, &assets);
@@ -277,6 +289,7 @@ fn sections(file: &Path, root: &Table<'_, '_>) -> Option<Config> {
         journal,
         log,
         connection,
+        routes,
         listen,
         assets: assets.list,
         rates,

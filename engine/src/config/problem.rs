@@ -81,7 +81,7 @@ impl Collector {
 }
 
 /// `text` with what a terminal would obey written as an escape.
-fn escaped(text: String) -> String {
+pub(crate) fn escaped(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
     }

@@ -1,4 +1,4 @@
-//! `[switch]`, `[log]`, `[connection]` and `[[listen]]`.
+//! `[switch]`, `[log]`, `[connection]`, `[routes]` and `[[listen]]`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use m2_core::limits::{HOLD_MS_MAX, IN_FLIGHT_SLOTS_DEFAULT, IN_FLIGHT_SLOTS_MAX}
 
 use super::table::{At, Table};
 use super::{
-    ConnectionSection, Listen, ListenAddress, LogFormat, LogSection, SwitchSection, Transport,
-    resolved,
+    ConnectionSection, Listen, ListenAddress, LogFormat, LogSection, RoutesSection, SwitchSection,
+    Transport, resolved,
 };
 use crate::limits::{EGRESS_BYTES_MIN, HANDSHAKE_BYTES_LIMIT, SHUTDOWN_MS_MAX, UNIX_PATH_LEN_MAX};
 
@@ -85,7 +85,7 @@ fn address(table: &Table<'_, '_>, network: Option<Network>) -> Option<Address> {
     Some(address)
 }
 
-pub(super) fn schemes(network: Network) -> &'static str {
+pub(crate) fn schemes(network: Network) -> &'static str {
     match network {
         Network::G => "g.",
         Network::Test => "test., test1., test2. or test3.",
@@ -93,7 +93,7 @@ pub(super) fn schemes(network: Network) -> &'static str {
     }
 }
 
-pub(super) fn word(network: Network) -> &'static str {
+pub(crate) fn word(network: Network) -> &'static str {
     match network {
         Network::G => "g",
         Network::Test => "test",
@@ -136,6 +136,17 @@ pub(super) fn connection(root: &Table<'_, '_>) -> ConnectionSection {
     };
     table.finish();
     section
+}
+
+pub(super) fn routes(file: &Path, root: &Table<'_, '_>) -> RoutesSection {
+    let table = root.table("routes", "[routes]");
+    let path = table.text("file");
+    if path.as_ref().is_some_and(|path| path.value.is_empty()) {
+        table
+            .complain(table.line_of("file"), "`file` is empty: write file = \"routes.txt\"".into());
+    }
+    table.finish();
+    RoutesSection { file: path.map(|path| resolved(file, path.value)) }
 }
 
 pub(super) fn listen(

@@ -450,7 +450,7 @@ fn a_file_without_an_end_is_a_complaint() {
 fn every_key_is_documented() {
     // Every key of every table, out of the complaint about one that is not known.
     let tables = "[switch]\nzzzzzzzzzz = 1\n[log]\nzzzzzzzzzz = 1\n[connection]\nzzzzzzzzzz = 1\n\
-        [[listen]]\nzzzzzzzzzz = 1\ntransport = \"ws\"\n[[assets]]\nzzzzzzzzzz = 1\n\
+        [routes]\nzzzzzzzzzz = 1\n        [[listen]]\nzzzzzzzzzz = 1\ntransport = \"ws\"\n[[assets]]\nzzzzzzzzzz = 1\n\
         [[rates]]\nzzzzzzzzzz = 1\n[[accounts]]\nzzzzzzzzzz = 1\nzzzz = 1\n";
     let document = include_str!("../../../docs/configuration.md");
     let problems = read(tables).unwrap_err();

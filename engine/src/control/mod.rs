@@ -11,10 +11,11 @@ mod money;
 mod nudged;
 mod places;
 pub mod request;
+mod routes;
 mod socket;
 mod wire;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -26,6 +27,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use m2_core::{AccountId, JournalState};
 use m2_journal::recover::Recovered;
+use m2_published::Published;
 
 use crate::config::{Config, Transport};
 use crate::journal::Words;
@@ -51,6 +53,8 @@ pub(crate) struct Joints {
     /// For threads that we start ourselves.
     pub(crate) nudge: Nudge,
     pub(crate) board: Arc<Board>,
+    /// Every account as its shard has it.
+    pub(crate) published: Arc<Published>,
     /// Absent where nothing is recorded.
     pub(crate) words: Option<Arc<Words>>,
     /// What the journal came to at the start.
@@ -86,6 +90,8 @@ struct Shared {
     limiter: RefCell<Limiter>,
     /// For lines that are evidence of money.
     evidence: RefCell<Limiter>,
+    /// A thread reads the route file.
+    loads_routes: Cell<bool>,
     /// How the journal is, in its own words, as it told last.
     journal_reason: RefCell<String>,
     journal_complaint: RefCell<Option<Box<str>>>,
@@ -143,6 +149,7 @@ pub(crate) fn run(
             counters: RefCell::default(),
             limiter: RefCell::new(Limiter::new("caused by peers", LOG_LINES_PER_S)),
             evidence: RefCell::new(Limiter::new("evidence", LOG_EVIDENCE_LINES_PER_S)),
+            loads_routes: Cell::new(false),
             journal_reason: RefCell::new("the journal is written".into()),
             journal_complaint: RefCell::default(),
         });

@@ -25,6 +25,8 @@ pub enum Request {
     },
     /// Take new PREPAREs again.
     Resume,
+    /// Read the route file, and route by it.
+    ReloadRoutes,
     /// How the journal is.
     Journal,
     /// Something about an account's money, recorded before it is answered.
@@ -87,6 +89,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("journal", &[]),
     ("drain", &["timeout_ms"]),
     ("resume", &[]),
+    ("reload_routes", &[]),
     ("limits", &["account", "balance_max", "payable_max"]),
     ("credit", &["account", "key", "amount"]),
     ("reverse", &["account", "key", "amount"]),
@@ -123,6 +126,7 @@ impl Request {
             "accounts" => Self::Accounts,
             "counters" => Self::Counters,
             "journal" => Self::Journal,
+            "reload_routes" => Self::ReloadRoutes,
             "drain" => Self::Drain { timeout_ms: timeout_ms(request.get("timeout_ms"))? },
             "resume" => Self::Resume,
             order => Self::Money { account: name(&request)?, order: self::order(order, &request)? },

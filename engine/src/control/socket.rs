@@ -6,12 +6,15 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use m2_core::{AccountView, Counters, Legs, Network, PairTotal};
+use m2_published::Reading;
 use serde_json::{Map, Value, json};
 
 use super::request::{Lines, Request, refusal};
 use super::wire::{Door, Listener, Wire};
-use super::{EdgeCounters, Shared, money};
-use crate::limits::{ACCEPT_REST, DRAIN_LOOK, LINE_PATIENCE, OPERATORS_MAX};
+use super::{EdgeCounters, Shared, money, routes};
+use crate::limits::{
+    ACCEPT_REST, ANSWER_PATIENCE, DRAIN_LOOK, LINE_PATIENCE, OPERATORS_MAX, READ_REST,
+};
 use crate::shard::message::{LinkCounters, Question, Snapshot, ToShard};
 
 /// Serves operators until the runtime ends.
@@ -68,6 +71,7 @@ async fn answer(shared: &Shared, line: &[u8]) -> Value {
         Ok(Request::Counters) => counters(shared).await,
         Ok(Request::Drain { timeout_ms }) => drain(shared, timeout_ms).await,
         Ok(Request::Resume) => resume(shared),
+        Ok(Request::ReloadRoutes) => routes::reload(shared).await,
         Ok(Request::Journal) => Ok(money::journal(shared)),
         Ok(Request::Money { account, order }) => money::money(shared, &account, order).await,
         Err(sentence) => Err(sentence),
@@ -105,9 +109,7 @@ async fn status(shared: &Shared) -> Result<Value, String> {
 }
 
 async fn accounts(shared: &Shared) -> Result<Value, String> {
-    let Snapshot::Accounts(views) = shared.ask(Question::Accounts).await? else {
-        unreachable!("an answer fits its question")
-    };
+    let (views, is_one_moment) = published(shared).await?;
     let accounts: Vec<Value> = views
         .iter()
         .zip(&shared.config.accounts)
@@ -121,7 +123,23 @@ async fn accounts(shared: &Shared) -> Result<Value, String> {
             Value::Object(told)
         })
         .collect();
-    Ok(json!({ "ok": true, "accounts": accounts }))
+    Ok(json!({ "ok": true, "one_moment": is_one_moment, "accounts": accounts }))
+}
+
+/// Every account as it is published, and whether all of them are of one moment. No shard is asked.
+async fn published(shared: &Shared) -> Result<(Vec<AccountView>, bool), String> {
+    let mut views = Vec::new();
+    let until = Instant::now() + ANSWER_PATIENCE;
+    loop {
+        match shared.joints.published.read_all(&mut views) {
+            Reading::OneMoment => return Ok((views, true)),
+            Reading::EachItsOwn => return Ok((views, false)),
+            Reading::Busy if Instant::now() >= until => {
+                return Err("an account is being written all the time: try again".into());
+            }
+            Reading::Busy => monoio::time::sleep(READ_REST).await,
+        }
+    }
 }
 
 /// Amounts are strings: they do not fit the numbers of every reader of JSON.

@@ -1,6 +1,6 @@
 //! What operators are told of a shard.
 
-use m2_core::{AccountId, AssetIndex};
+use m2_core::AssetIndex;
 
 use super::message::{Question, Snapshot};
 use super::run::Shard;
@@ -14,10 +14,6 @@ impl Shard {
                 in_flight: self.switch.in_flight(),
                 draining: self.draining,
             },
-            Question::Accounts => {
-                let ids = (0..self.switch.account_count()).map(AccountId);
-                Snapshot::Accounts(ids.map(|id| self.switch.account_view(id)).collect())
-            }
             Question::Counters => {
                 let asset =
                     |at: usize| AssetIndex(u16::try_from(at).expect("assets are numbered by u16"));

@@ -61,6 +61,7 @@ impl Shard {
             self.switch.unsent(now, connection, request_id, &mut self.links);
         }
         self.switch.link_down(connection);
+        self.publish();
         self.links.counters.prepares_unsent += u64::from(count);
         self.joints.board.set_down(connection.account);
         self.tell(Event::Down {

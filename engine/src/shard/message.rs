@@ -1,11 +1,12 @@
 //! What the control thread and the shard tell each other. Nothing here is per packet.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::Sender;
 use m2_codec::ws;
-use m2_core::{AccountId, AccountView, Counters, KeyError, Notice, PairTotal, UnrecordedFulfill};
+use m2_core::{AccountId, Counters, KeyError, Notice, PairTotal, Routes, UnrecordedFulfill};
 use m2_journal::Health;
 
 use super::orders::Obeyed;
@@ -26,6 +27,13 @@ pub(crate) enum ToShard {
         order: Order,
         /// Where the operator waits.
         answer: Sender<Result<Obeyed, KeyError>>,
+    },
+    /// Route by these from now on.
+    Routes {
+        /// Every route there is.
+        routes: Arc<Routes>,
+        /// Where those before go to be freed; it has room for them.
+        before: Sender<Arc<Routes>>,
     },
     /// Take no new PREPARE, or take them again.
     SetDraining(bool),
@@ -68,8 +76,6 @@ pub(crate) enum Framing {
 pub(crate) enum Question {
     /// Of the whole shard.
     Status,
-    /// Every account.
-    Accounts,
     /// Every counter.
     Counters,
 }
@@ -86,8 +92,6 @@ pub(crate) enum Snapshot {
         /// No new PREPARE is taken.
         draining: bool,
     },
-    /// To [`Question::Accounts`], in order of ids.
-    Accounts(Vec<AccountView>),
     /// To [`Question::Counters`].
     Counters {
         /// Of the core.

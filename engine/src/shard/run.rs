@@ -7,6 +7,7 @@
 //!   |       receive once; split frames; note packets in the vectors
 //!   |       vectors full? -> core, then on with the same link
 //!   |   vectors to the core; its packets go to the links' egress
+//!   |   accounts that changed are published
 //!   |   one send for each link that has something to say
 //!   +-- expiries, pings, closing links
 //! ```
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use m2_codec::ws::{Role, close_code};
 use m2_core::{JournalState, Now, Switch, UnrecordedFulfill};
+use m2_published::Publisher;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::net::Shutdown;
@@ -59,6 +61,8 @@ pub(crate) struct Joints {
     /// Tells the control thread to look at `events`, answers and `board`.
     pub(crate) nudge: Nudge,
     pub(crate) board: Arc<Board>,
+    /// Where this shard's accounts are published.
+    pub(crate) publisher: Publisher,
     /// Absent where nothing is recorded.
     pub(crate) recorder: Option<recorder::Joints>,
 }
@@ -109,7 +113,7 @@ impl Shard {
         epoll::add(&epoll, &*joints.wake, epoll::EventData::new_u64(WAKE), flags)?;
         let accounts = switch.account_count() as usize;
         let recorder = joints.recorder.take().map(Recorder::new);
-        Ok(Self {
+        let mut shard = Self {
             links: Links::new(accounts, settings.egress_bytes_max),
             switch,
             settings,
@@ -128,7 +132,10 @@ impl Shard {
             busy_until_ns: 0,
             seen_ns: clock::mono_ns(),
             ran_at: None,
-        })
+        };
+        // What a restart has brought back, before anybody can ask for it.
+        shard.publish();
+        Ok(shard)
     }
 
     /// Runs until it is told to end and has ended.
@@ -233,10 +240,15 @@ impl Shard {
                     let _ = answer.try_send(self.snapshot(question));
                     self.joints.nudge.send();
                 }
+                Ok(ToShard::Routes { routes, before }) => {
+                    // Who waits for them does so until they come, and frees them.
+                    let _ = before.try_send(self.switch.set_routes(routes));
+                }
                 Ok(ToShard::SetDraining(draining)) => self.set_draining(draining),
                 Ok(ToShard::Shutdown) => self.shut_down(clock::mono_ns()),
                 Ok(ToShard::Order { account, order, answer }) => {
                     let done = self.obey(account, order);
+                    self.publish();
                     let _ = answer.try_send(done);
                     self.joints.nudge.send();
                 }
@@ -246,6 +258,12 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Shows other threads what has changed: before whoever changed it can know, and never later than the
+    /// end of a pass.
+    pub(super) fn publish(&mut self) {
+        self.joints.publisher.publish(&mut self.switch);
     }
 
     /// Records go to the journal before their FULFILLs go to the kernel. Without a journal there are
@@ -330,6 +348,7 @@ impl Shard {
             stall: None,
         });
         self.links.counters.links_up += 1;
+        self.publish();
         self.joints.board.set_up(new.account);
         self.tell(Event::Up(new.account));
         self.joints.nudge.send();
@@ -403,9 +422,12 @@ impl Shard {
         }
     }
 
-    /// Gives the kernel what links have to say. Links that are full are closed.
+    /// Gives the kernel what links have to say. Links that are full are closed. What that changes is
+    /// published as well, before the next link is told.
     pub(super) fn flush(&mut self, now: Now) {
-        while let Some(place) = self.links.next_dirty() {
+        loop {
+            self.publish();
+            let Some(place) = self.links.next_dirty() else { return };
             let Some(link) = self.links.get_mut(place) else { continue };
             if link.tx.full {
                 self.links.counters.links_full += 1;

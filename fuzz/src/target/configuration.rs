@@ -1,6 +1,7 @@
 //! Configuration files.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use m2_core::ledger::Words;
 use m2_core::{AccountId, Now};
@@ -36,7 +37,9 @@ fn right(mut config: Config) {
     assert!(!names.is_empty(), "a switch without accounts");
     // Slots take memory, and as many as are configured say nothing more.
     config.switch.in_flight_slots = 64;
-    let switch = m2_engine::assemble::switch(&config, START);
+    config.routes.file = None;
+    let routes = m2_engine::routes::load(&config).expect("there is no route file to be wrong");
+    let switch = m2_engine::assemble::switch(&config, Arc::new(routes), START);
     assert_eq!(switch.account_count() as usize, names.len());
     for (number, account) in (0..).zip(&config.accounts) {
         let view = switch.account_view(AccountId(number));

@@ -82,6 +82,7 @@ fn judge(line: &[u8]) {
                     format!(r#"{{"cmd":"drain","timeout_ms":{timeout_ms}}}"#)
                 }
                 Request::Journal => r#"{"cmd":"journal"}"#.to_owned(),
+                Request::ReloadRoutes => r#"{"cmd":"reload_routes"}"#.to_owned(),
                 Request::Money { account, order } => money(account, order),
             };
             assert_eq!(Request::parse(again.as_bytes()), Ok(request), "{again}");

@@ -91,6 +91,7 @@ impl Pair {
             }
         };
         self.compare_sent(expected, matches!(event, Event::Advance { .. }))?;
+        self.world.check_changes();
         self.compare_words()
     }
 

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use m2_codec::ilp::{self, ErrorCode, ForwardedPrepare, Prepare, Reject};
 use m2_codec::timestamp;
 use m2_core::{
-    AccountConfig, AccountId, Answer, Asset, AssetIndex, ConnectionId, Durability, Egress, Forward,
-    Key, KeyOutcome, Limits, Network, Now, RateEntry, Rates, Relation, Request, Response,
-    ResponseBody, Rings, Routes, ShardId, Switch, SwitchConfig, sha256_of_32,
+    AccountConfig, AccountId, AccountView, Answer, Asset, AssetIndex, ConnectionId, Durability,
+    Egress, Forward, Key, KeyOutcome, Limits, Network, Now, RateEntry, Rates, Relation, Request,
+    Response, ResponseBody, Rings, Routes, ShardId, Switch, SwitchConfig, sha256_of_32,
 };
 
 /// 2026-11-20, some time in the afternoon.
@@ -61,6 +61,8 @@ pub(crate) struct World {
     pub(crate) egress: Recorder,
     pub(crate) now: Now,
     pub(crate) keys: u8,
+    /// The accounts, as they have been told of.
+    pub(crate) copies: Vec<AccountView>,
 }
 
 pub(crate) fn config() -> SwitchConfig {
@@ -304,7 +306,8 @@ impl World {
         }
         switch.set_rates(rates(1));
         switch.set_routes(routes(u32::try_from(accounts.len()).unwrap()));
-        let mut world = Self { switch, egress: Recorder::default(), now: START, keys: 0 };
+        let egress = Recorder::default();
+        let mut world = Self { switch, egress, now: START, keys: 0, copies: Vec::new() };
         for number in 0..world.switch.account_count() {
             world.switch.link_up(AccountId(number));
         }
@@ -325,6 +328,7 @@ impl World {
     pub(crate) fn request(&mut self, from: ConnectionId, id: u32, packet: Vec<u8>) -> Vec<Sent> {
         let request = Request { connection: from, request_id: id, packet: &packet };
         self.switch.requests(self.now, &[request], &mut self.egress);
+        self.check_changes();
         std::mem::take(&mut self.egress.sent)
     }
 
@@ -337,6 +341,7 @@ impl World {
     ) -> Vec<Sent> {
         let response = Response { connection: from, request_id: id, body };
         self.switch.responses(self.now, &[response], &mut self.egress);
+        self.check_changes();
         std::mem::take(&mut self.egress.sent)
     }
 
@@ -355,11 +360,13 @@ impl World {
     /// A journal tells that its first records are durable; what leaves by that.
     pub(crate) fn durable(&mut self, position: u64) -> Vec<Sent> {
         self.switch.durable(ShardId(0), position, &mut self.egress);
+        self.check_changes();
         std::mem::take(&mut self.egress.sent)
     }
 
     pub(crate) fn tick(&mut self) -> Vec<Sent> {
         self.switch.tick(self.now, &mut self.egress);
+        self.check_changes();
         std::mem::take(&mut self.egress.sent)
     }
 
@@ -389,6 +396,23 @@ impl World {
     pub(crate) fn refusal_count(&self, name: &str) -> u64 {
         let counters = self.switch.counters();
         counters.refusals().find(|row| row.0 == name).expect("a refusal of that name").2
+    }
+
+    /// What was said to have changed is all that has: a copy kept by that alone is every account.
+    #[track_caller]
+    pub(crate) fn check_changes(&mut self) {
+        let count = self.switch.account_count();
+        self.copies.resize(count as usize, AccountView::default());
+        let copies = &mut self.copies;
+        let mut given = HashSet::new();
+        self.switch.drain_changed(|account, view| {
+            assert!(given.insert(account), "an account is given once");
+            copies[account.0 as usize] = view;
+        });
+        assert!(!self.switch.has_changed());
+        for (number, copy) in (0..count).zip(&self.copies) {
+            assert_eq!(*copy, self.switch.account_view(AccountId(number)), "account {number}");
+        }
     }
 
     pub(crate) fn words(&self) -> Vec<m2_core::ledger::Words> {
