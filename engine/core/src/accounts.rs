@@ -38,12 +38,18 @@ impl Accounts {
         self.list.iter()
     }
 
+    /// Nearly always it is noted already: a look, and no write.
+    #[inline(always)]
     fn note(&mut self, index: usize) {
-        // Nearly always it is noted already: a look, and no write.
         if !self.is_changed[index] {
-            self.is_changed[index] = true;
-            self.changed.push(self.list[index].config.id);
+            self.add(index);
         }
+    }
+
+    #[inline(never)]
+    fn add(&mut self, index: usize) {
+        self.is_changed[index] = true;
+        self.changed.push(self.list[index].config.id);
     }
 
     fn drain_changed(&mut self, shard: ShardId, mut take: impl FnMut(AccountId, AccountView)) {
@@ -59,12 +65,14 @@ impl Accounts {
 impl Index<usize> for Accounts {
     type Output = Account;
 
+    #[inline(always)]
     fn index(&self, index: usize) -> &Account {
         &self.list[index]
     }
 }
 
 impl IndexMut<usize> for Accounts {
+    #[inline(always)]
     fn index_mut(&mut self, index: usize) -> &mut Account {
         self.note(index);
         &mut self.list[index]

@@ -55,6 +55,7 @@ impl Free {
 
     /// Where the next slot comes from, if there is one; `may_be_used` tells of a slot whether its next
     /// id may be given out now. Asked again, it says the same.
+    #[inline]
     pub(crate) fn source(
         &mut self,
         has_unused: bool,
@@ -75,6 +76,7 @@ impl Free {
     }
 
     /// The slot that [`Self::source`] has found.
+    #[inline]
     pub(crate) fn take(&mut self, source: Source) -> Option<u32> {
         match source {
             Source::Warm => self.warm.pop_front(),
@@ -91,10 +93,24 @@ impl Free {
 }
 
 /// Whether the first of a queue may be used; those before it that may not are set aside.
+#[inline]
 fn has_usable_front(
     queue: &mut VecDeque<u32>,
     resting: &mut VecDeque<u32>,
-    may_be_used: impl Fn(u32) -> bool,
+    may_be_used: &impl Fn(u32) -> bool,
+) -> bool {
+    match queue.front() {
+        Some(index) if may_be_used(*index) => true,
+        Some(_) => set_aside(queue, resting, may_be_used),
+        None => false,
+    }
+}
+
+#[cold]
+fn set_aside(
+    queue: &mut VecDeque<u32>,
+    resting: &mut VecDeque<u32>,
+    may_be_used: &impl Fn(u32) -> bool,
 ) -> bool {
     for _ in 0..SET_ASIDE_MAX {
         let Some(index) = queue.front() else { return false };

@@ -312,47 +312,56 @@ fn free_places(count: usize) -> Vec<Entry> {
 
 /// Hashes every leading part of `address` that ends at a segment and whose depth is in `depths`.
 ///
-/// Eight bytes at a time; a word that holds a dot, or the end, closes its segment: its bytes before
-/// the dot are mixed in with their count in the top byte, which they never reach.
+/// Eight bytes at a time, whatever segments they are of: the words before a dot are mixed in whole, and
+/// then, for a part that is wanted, its last bytes with their count in the top byte, which they never
+/// reach. So there is one chain of multiplications through the address, and one more for each part.
 fn put_hashes_at_dots(seed: u64, address: &[u8], depths: u64, out: &mut Vec<Candidate>) {
-    let depth_max = 63 - depths.leading_zeros().min(63);
-    let (mut hash, mut start, mut depth) = (seed, 0, 0);
-    while start <= address.len() && depth < depth_max {
-        let word = word_at(address, start);
-        let dot = first_dot(word).min(address.len() - start);
-        if dot >= 8 {
-            hash = mix(hash ^ word, 0xa076_1d64_78bd_642f);
-            start += 8;
-            continue;
+    // One bit a depth, the next one lowest.
+    let mut wanted = depths >> 1;
+    let (mut hash, mut start) = (seed, 0);
+    while wanted != 0 {
+        let (word, mut dots) = match address[start..].first_chunk() {
+            Some(word) => {
+                let word = u64::from_le_bytes(*word);
+                (word, dots_of(word))
+            }
+            None => last_word(&address[start..]),
+        };
+        while dots != 0 {
+            let bits = dots.trailing_zeros() & !7;
+            if wanted & 1 == 1 {
+                let kept = word & ((1 << bits) - 1);
+                let hash = mix(hash ^ kept ^ (u64::from(bits + 8) << 53), 0xe703_7ed1_a0b4_28db);
+                let end = start + (bits / 8) as usize;
+                let end = u16::try_from(end).expect("an address has 1,023 bytes at most");
+                out.push(Candidate { hash, end });
+            }
+            wanted >>= 1;
+            dots &= dots - 1;
         }
-        let kept = word & !(u64::MAX << (8 * dot));
-        hash = mix(hash ^ kept ^ ((dot as u64 + 1) << 56), 0xe703_7ed1_a0b4_28db);
-        depth += 1;
-        let end = start + dot;
-        if depths >> depth & 1 == 1 {
-            let end = u16::try_from(end).expect("an address has 1,023 bytes at most");
-            out.push(Candidate { hash, end });
+        start += 8;
+        if start > address.len() {
+            return;
         }
-        start = end + 1;
+        hash = mix(hash ^ word, 0xa076_1d64_78bd_642f);
     }
 }
 
-/// The up to eight bytes from `start` on, first byte lowest, the rest zero.
-fn word_at(bytes: &[u8], start: usize) -> u64 {
-    if let Some(chunk) = bytes[start..].first_chunk::<8>() {
-        return u64::from_le_bytes(*chunk);
-    }
+/// What is left behind the last whole word, and its dots; the end of the address counts as one.
+#[cold]
+fn last_word(rest: &[u8]) -> (u64, u64) {
     let mut padded = [0; 8];
-    padded[..bytes.len() - start].copy_from_slice(&bytes[start..]);
-    u64::from_le_bytes(padded)
+    padded[..rest.len()].copy_from_slice(rest);
+    let word = u64::from_le_bytes(padded);
+    (word, dots_of(word) | 0x80 << (8 * rest.len()))
 }
 
-/// Position of the first dot in a word, 8 if there is none (zero bytes found by subtraction).
-fn first_dot(word: u64) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let differs = word ^ (ONES * b'.' as u64);
-    let zeros = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
-    (zeros.trailing_zeros() / 8) as usize
+/// The high bit of each byte of a word that is a dot.
+fn dots_of(word: u64) -> u64 {
+    const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let differs = word ^ 0x2e2e_2e2e_2e2e_2e2e;
+    // No byte carries into the next: its high bit is set if any of its bits is.
+    !((differs & LOW_BITS) + LOW_BITS | differs | LOW_BITS)
 }
 
 /// Multiplies to 128 bits and folds: every bit of the input reaches every bit of the output.
@@ -367,6 +376,18 @@ fn mix(a: u64, b: u64) -> u64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_dots_of_a_word_are_all_of_them_and_no_other_byte() {
+        assert_eq!(u64::from_le_bytes([b'.'; 8]), 0x2e2e_2e2e_2e2e_2e2e);
+        for word in [
+            [0x2e, 0x2f, 0x2d, 0x2e, 0xae, 0x2e, 0x2e, 0],
+            [0xff, 0x2e, 0, 0x2e, 0x80, 1, 0x2f, 0x2e],
+        ] {
+            let high_bits = word.map(|byte| if byte == b'.' { 0x80 } else { 0 });
+            assert_eq!(dots_of(u64::from_le_bytes(word)), u64::from_le_bytes(high_bits));
+        }
+    }
 
     fn routes(prefixes: &[&str]) -> Routes {
         let numbered = prefixes

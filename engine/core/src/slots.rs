@@ -77,6 +77,8 @@ impl Slot {
 pub(crate) struct Slots {
     slots: Vec<Slot>,
     free: Free,
+    /// Where [`Self::has_room`] has found a slot, until it is taken.
+    found: Option<Source>,
     slots_max: u32,
     index_bits: u32,
     /// Bits of a request id; 32 but in a test of what happens when they have all been used.
@@ -104,6 +106,7 @@ impl Slots {
         Self {
             slots,
             free: Free::new(slots_max as usize),
+            found: None,
             slots_max,
             index_bits: slots_max.next_power_of_two().trailing_zeros(),
             id_bits,
@@ -115,8 +118,10 @@ impl Slots {
     }
 
     /// Whether a slot can be taken now. Slots whose ids would come round too early are set aside.
+    #[inline]
     pub(crate) fn has_room(&mut self, now_ns: u64) -> bool {
-        self.source(now_ns).is_some()
+        self.found = self.source(now_ns);
+        self.found.is_some()
     }
 
     pub(crate) fn in_flight(&self) -> u32 {
@@ -139,7 +144,7 @@ impl Slots {
         connection_out: ConnectionId,
         pending: Pending,
     ) -> u32 {
-        let (index, generation, mut next_half_at_ns) = self.take_free(now_ns);
+        let (index, generation, mut next_half_at_ns) = self.take_free();
         if begins_half(generation, self.half_bits()) {
             next_half_at_ns = now_ns + self.half_ns;
         }
@@ -223,6 +228,7 @@ impl Slots {
     }
 
     /// Where the next slot comes from, if one can be taken.
+    #[inline]
     fn source(&mut self, now_ns: u64) -> Option<Source> {
         let has_unused = self.slots.len() < self.slots_max as usize;
         let half_bits = self.half_bits();
@@ -236,8 +242,9 @@ impl Slots {
 
     /// Takes a slot out of the free ones: its index and generation, and when the next half of its
     /// generations may begin.
-    fn take_free(&mut self, now_ns: u64) -> (u32, u32, u64) {
-        let source = self.source(now_ns).expect("has_room() found a slot that can be taken");
+    fn take_free(&mut self) -> (u32, u32, u64) {
+        let found = self.found.take();
+        let source = found.expect("has_room() found a slot that can be taken");
         let Some(index) = self.free.take(source) else {
             let unused = u32::try_from(self.slots.len()).expect("at most 2^24 slots");
             return (unused, self.first_generation(unused), 0);
