@@ -6,6 +6,7 @@
 //!   assemble   from a configuration to a switch       log        bounded, never per packet
 //!   bind       addresses and socket files             limits     every bound, with its sum
 //!   journal    the thread that makes records durable  clock      both clocks, read together
+//!   io         what a shard does with its sockets
 //! ```
 //!
 //! `unsafe` stands in `journal/uring.rs` alone (`cargo xtask edges`).
@@ -17,6 +18,7 @@ pub mod check;
 mod clock;
 pub mod config;
 mod control;
+mod io;
 mod journal;
 mod limits;
 mod log;

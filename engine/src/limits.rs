@@ -121,8 +121,10 @@ pub(crate) const TX_COMPACT_LEN: usize = 64 << 10;
 pub(crate) const FULFILL_PATIENCE_NS: u64 = 60_000_000_000;
 /// Bytes put to all links before they are flushed in the middle of a pass: a quarter of L2.
 pub(crate) const PUT_BYTES_MAX: usize = 256 << 10;
-/// Events taken from the kernel at once.
-pub(crate) const EPOLL_EVENTS_MAX: usize = 256;
+/// Links that the kernel tells of at once.
+pub(crate) const READY_MAX: usize = 256;
+/// Links that are sent to at once: 64 system calls in one are most of what there is to save.
+pub(crate) const SENDS_MAX: usize = 64;
 
 // Connections before they are links.
 
