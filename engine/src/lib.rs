@@ -9,7 +9,7 @@
 //!   io         what a shard does with its sockets
 //! ```
 //!
-//! `unsafe` stands in `journal/uring.rs` alone (`cargo xtask edges`).
+//! `unsafe` stands in `io/uring.rs` and `journal/uring.rs` alone (`cargo xtask edges`).
 
 mod adopt;
 pub mod assemble;

@@ -20,7 +20,7 @@ const ENDED: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFl
 
 /// See the head of the file.
 #[derive(Debug)]
-pub(crate) struct Epoll {
+pub(super) struct Epoll {
     epoll: OwnedFd,
     /// An eventfd; its edge is told whatever its counter stands at.
     _wake: Arc<OwnedFd>,
@@ -32,7 +32,7 @@ impl Epoll {
     /// # Errors
     ///
     /// When the kernel has no descriptor for us.
-    pub(crate) fn new(wake: Arc<OwnedFd>) -> Result<Self, Errno> {
+    pub(super) fn new(wake: Arc<OwnedFd>) -> Result<Self, Errno> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let flags = EventFlags::IN | EventFlags::ET;
         epoll::add(&epoll, &*wake, epoll::EventData::new_u64(WAKE), flags)?;
@@ -54,7 +54,8 @@ impl Io for Epoll {
     fn wait(&mut self, patience_ns: Option<u64>, ready: &mut Vec<Ready>) {
         let timeout = patience_ns.map(clock::timespec);
         let mut events = [MaybeUninit::uninit(); READY_MAX];
-        match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
+        let room = READY_MAX.min(ready.capacity() - ready.len());
+        match epoll::wait(&self.epoll, &mut events[..room], timeout.as_ref()) {
             Ok((events, _)) => ready.extend(events.iter().map(told)),
             Err(Errno::INTR) => {}
             Err(error) => panic!("epoll cannot wait: {error}"),

@@ -1,10 +1,10 @@
-//! How bytes get from sockets to links and back: one small trait, and what implements it.
+//! How bytes get from sockets to links and back: one small trait, and two back ends that do the same.
 //!
 //! ```text
-//!             epoll.rs
-//!   wait      epoll_wait
-//!   receive   recv, into the link's buffer
-//!   send      send, for each link
+//!             epoll.rs                        uring.rs
+//!   wait      epoll_wait                      io_uring_enter, unless something has come already
+//!   receive   recv, into the link's buffer    a copy of what the kernel has received before
+//!   send      send, for each link             io_uring_enter, for all links
 //! ```
 //!
 //! A link is known by its place, a small number that is used again once the link was removed. It
@@ -14,9 +14,15 @@
 //! Invariant: when a method returns, the kernel has no byte of the caller's. What was sent is known
 //! at once, so nobody has to wonder which packets had left when a link is lost.
 
-pub(crate) mod epoll;
+pub(crate) mod choose;
+mod desk;
+mod epoll;
+mod parcels;
+mod uring;
 
+use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use rustix::io::Errno;
@@ -61,6 +67,36 @@ pub(crate) trait Io: core::fmt::Debug + Send {
     fn send(&mut self, outgoing: &[Outgoing<'_>], taken: &mut ArrayVec<Taken, SENDS_MAX>);
 }
 
+/// What implements [`Io`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum BackEnd {
+    Epoll,
+    Uring,
+}
+
+impl BackEnd {
+    /// As the configuration has it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Epoll => "epoll",
+            Self::Uring => "io_uring",
+        }
+    }
+
+    /// For a shard with so many links at most. `wake` is an eventfd that wakes it.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not permit it, or has no descriptor or memory for us.
+    pub(crate) fn open(self, wake: &Arc<OwnedFd>, links_max: usize) -> io::Result<Box<dyn Io>> {
+        let wake = Arc::clone(wake);
+        Ok(match self {
+            Self::Epoll => Box::new(epoll::Epoll::new(wake)?),
+            Self::Uring => Box::new(uring::Uring::new(wake, links_max)?),
+        })
+    }
+}
+
 /// What there is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Ready {
@@ -99,6 +135,8 @@ pub(crate) enum Received {
 /// What a link has to say.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outgoing<'a> {
+    /// Which link.
+    pub(crate) place: usize,
     /// Its socket.
     pub(crate) socket: &'a OwnedFd,
     /// Its bytes. Where there are none, nothing is done.
@@ -114,3 +152,6 @@ pub(crate) struct Taken {
     /// room.
     pub(crate) stopped: Option<Errno>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,8 +33,7 @@ use super::rx::Rx;
 use super::tx::{Masks, Tx, TxFraming};
 use super::wake::Nudge;
 use crate::clock::{self, NS_PER_MS};
-use crate::io::epoll::Epoll;
-use crate::io::{Io, Outgoing, Ready, Received, Taken};
+use crate::io::{BackEnd, Io, Outgoing, Ready, Received, Taken};
 use crate::limits::{END_LOOK_NS, INBOX_TAKEN_MAX, PUT_BYTES_MAX, READY_MAX, SENDS_MAX};
 
 /// What a shard goes by.
@@ -96,15 +95,17 @@ impl Shard {
     ///
     /// # Errors
     ///
-    /// When the kernel has no descriptor for us.
+    /// When the kernel has no descriptor or memory for us.
     pub(crate) fn new(
         switch: Switch,
         assets: usize,
         settings: Settings,
         mut joints: Joints,
-    ) -> rustix::io::Result<Self> {
-        let io = Box::new(Epoll::new(Arc::clone(&joints.wake))?);
+        back_end: BackEnd,
+    ) -> std::io::Result<Self> {
         let accounts = switch.account_count() as usize;
+        // Each has an open link and a closing one.
+        let io = back_end.open(&joints.wake, 2 * accounts)?;
         let recorder = joints.recorder.take().map(Recorder::new);
         Ok(Self {
             links: Links::new(accounts, settings.egress_bytes_max),
@@ -423,7 +424,7 @@ impl Shard {
         let outgoing = places.iter().map(|place| {
             let link = links.get(*place).expect("it was dirty");
             let bytes = if link.tx.full { &[] } else { link.tx.rest() };
-            Outgoing { socket: &link.socket, bytes }
+            Outgoing { place: *place, socket: &link.socket, bytes }
         });
         let outgoing: ArrayVec<_, SENDS_MAX> = outgoing.collect();
         let mut taken = ArrayVec::new();

@@ -105,7 +105,9 @@ impl Rx {
         fill: impl FnOnce(&mut [u8]) -> Result<Received, Errno>,
     ) -> Result<Received, Errno> {
         self.make_room();
-        let received = fill(&mut self.buffer[self.end..])?;
+        let room = &mut self.buffer[self.end..];
+        debug_assert!(!room.is_empty(), "no frame is longer, and whole ones were taken");
+        let received = fill(room)?;
         match received {
             Received::Bytes { count, more } => {
                 self.end += count;
