@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use m2_core::Durability;
 
-use crate::config::Config;
+use crate::config::{Config, SwitchIo};
+use crate::io::choose::choose;
 use crate::journal::{presence, probe};
 use crate::routes;
 use crate::topology::StartError;
@@ -13,8 +14,12 @@ use crate::topology::StartError;
 ///
 /// # Errors
 ///
-/// What is wrong with the route file; each path that cannot be had; a journal that must exist and does not, or that would be forgotten.
+/// What is wrong with the route file; each path that cannot be had; a journal that must exist and does not, or that would be forgotten;
+/// io_uring where it is wanted and not permitted.
 pub fn refuse(config: &Config) -> Result<(), StartError> {
+    if config.switch.io == SwitchIo::Uring {
+        choose(SwitchIo::Uring).map_err(StartError::Io)?;
+    }
     routes::load(config).map_err(StartError::Configuration)?;
     presence::refuse(config)
 }

@@ -18,6 +18,11 @@ pub(crate) fn mono_ns() -> u64 {
     ns(clock_gettime(ClockId::Monotonic))
 }
 
+/// What this thread has computed, in user and kernel together.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    ns(clock_gettime(ClockId::ThreadCPUTime))
+}
+
 /// A span for a system call.
 pub(crate) fn timespec(ns: u64) -> Timespec {
     let seconds = i64::try_from(ns / NS_PER_S).unwrap_or(i64::MAX);

@@ -7,9 +7,10 @@
 //!   bind       addresses and socket files             limits     every bound, with its sum
 //!   journal    the thread that makes records durable  clock      both clocks, read together
 //!   routes     the table, with those of the route file
+//!   io         what a shard does with its sockets
 //! ```
 //!
-//! `unsafe` stands in `journal/uring.rs` alone (`cargo xtask edges`).
+//! `unsafe` stands in `io/uring.rs` and `journal/uring.rs` alone (`cargo xtask edges`).
 
 mod adopt;
 pub mod assemble;
@@ -18,6 +19,7 @@ pub mod check;
 mod clock;
 pub mod config;
 mod control;
+mod io;
 mod journal;
 mod limits;
 mod log;

@@ -134,8 +134,35 @@ pub(crate) const TX_COMPACT_LEN: usize = 64 << 10;
 pub(crate) const FULFILL_PATIENCE_NS: u64 = 60_000_000_000;
 /// Bytes put to all links before they are flushed in the middle of a pass: a quarter of L2.
 pub(crate) const PUT_BYTES_MAX: usize = 256 << 10;
-/// Events taken from the kernel at once.
-pub(crate) const EPOLL_EVENTS_MAX: usize = 256;
+/// Links that the kernel tells of at once.
+pub(crate) const READY_MAX: usize = 256;
+/// Links that are sent to at once: 64 system calls in one are most of what there is to save.
+pub(crate) const SENDS_MAX: usize = 64;
+
+/// Links, of which a switch has a few at least, by which back ends are compared at the start.
+pub(crate) const IO_TRIAL_LINKS: usize = 8;
+/// How often each is tried, by turns: once at least they are not disturbed.
+pub(crate) const IO_TRIAL_SLICES: usize = 9;
+/// How many rounds at once: with nine turns of both, some 20 ms in all on two cores that are free.
+pub(crate) const IO_TRIAL_ROUNDS: u64 = 16;
+
+/// A buffer that io_uring receives into: of 4 KiB each, a saturated link gets half as much through.
+pub(crate) const RECEIVE_BUFFER_LEN: usize = 64 << 10;
+/// Buffers in use from the start: 1 MiB, which stays in the cache.
+pub(crate) const RECEIVE_BUFFERS_FIRST: u16 = 16;
+/// Buffers there may be for all links of a shard: 16 MiB.
+pub(crate) const RECEIVE_BUFFERS_MAX: u16 = 256;
+/// Buffers that a link may have until it is not received from: 512 KiB, which it takes in some four
+/// passes.
+pub(crate) const RECEIVE_BUFFERS_HELD_MAX: u16 = 8;
+/// Sockets in the kernel's table of files: it takes no more.
+pub(crate) const FILES_MAX: usize = 1 << 20;
+/// Entries for the kernel at once: all sends, and as much again twice for receives and polls.
+pub(crate) const SUBMISSIONS_LEN: u32 = 256;
+/// Completions that wait for us: one for each buffer, and four for each of a thousand links.
+pub(crate) const COMPLETIONS_LEN: u32 = 4096;
+
+const _: () = assert!(SENDS_MAX <= SUBMISSIONS_LEN as usize);
 
 // Connections before they are links.
 

@@ -2,7 +2,7 @@
 //! full.
 //!
 //! ```text
-//!   main, signals         control (monoio)               shard 0 (epoll)          journal (io_uring)
+//!   main, signals         control (monoio)               shard 0 (io/)            journal (io_uring)
 //!   parses, binds,        accepts, dials, handshakes,    links, packets,          batches, flushes;
 //!   recovers, starts;     authenticates, control         ledgers, timers:         journal-files:
 //!   stops                 socket, log                    the core                 segments, snapshots
@@ -48,6 +48,7 @@ use crate::bind::{self, Sockets};
 use crate::clock::{self, NS_PER_MS};
 use crate::config::{Config, Problems};
 use crate::control::{self, Bound};
+use crate::io::choose::{self, Choice, Reason};
 use crate::limits::{EVENTS_LEN, INBOX_LEN, SIGNAL_LOG_PATIENCE};
 use crate::shard::message::{Board, ToShard};
 use crate::shard::wake::{Nudge, shard_wake, wake};
@@ -64,6 +65,8 @@ pub enum StartError {
     Configuration(Problems),
     /// The journal cannot be opened, or is damaged.
     Journal(String),
+    /// The kernel does not permit what is to move bytes.
+    Io(String),
     /// The system has no descriptor or thread left.
     System(io::Error),
 }
@@ -72,7 +75,9 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Configuration(problems) => write!(f, "{problems}"),
-            Self::Journal(sentence) => write!(f, "m2-switch cannot start: {sentence}"),
+            Self::Journal(sentence) | Self::Io(sentence) => {
+                write!(f, "m2-switch cannot start: {sentence}")
+            }
             Self::System(error) => write!(f, "m2-switch cannot start: {error}"),
         }
     }
@@ -106,6 +111,7 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
     let signals = Signals::new([SIGTERM, SIGINT])?;
     // A file that may not grow is an error of its write, as any other, and no reason to die at once.
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
+    let choice = choose::choose(config.switch.io).map_err(StartError::Io)?;
     let Sockets { bound, control_socket, files } =
         bind::all(&config).map_err(StartError::Configuration)?;
 
@@ -156,7 +162,8 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
         publisher: publishers.pop().expect("one for the one shard"),
         recorder,
     };
-    let shard = Shard::new(switch, config.assets.len(), settings(&config), joints)?;
+    let shard =
+        Shard::new(switch, config.assets.len(), settings(&config), joints, choice.back_end)?;
     let joints = control::Joints {
         to_shard: to_shard.clone(),
         shard_wake: Arc::clone(&shard_wake),
@@ -171,6 +178,7 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
         shard_ended: Arc::clone(&shard_ended),
     };
 
+    tell_choice(&choice);
     tell_ready(&config, &bound);
     let shard_thread = thread::Builder::new().name("shard-0".into()).spawn(move || {
         shard.run();
@@ -254,6 +262,15 @@ fn settings(config: &Config) -> Settings {
         close_ns: ns(config.connection.close_ms),
         spin_ns: u64::from(config.switch.spin_us) * 1_000,
         shutdown_ns: ns(config.switch.shutdown_ms),
+    }
+}
+
+/// What moves the bytes of links, and why.
+fn tell_choice(Choice { back_end, reason }: &Choice) {
+    let io = back_end.word();
+    match reason {
+        Reason::NotPermitted(_) => tracing::warn!("io = \"{io}\" chosen: {reason}"),
+        _ => tracing::info!("io = \"{io}\" chosen: {reason}"),
     }
 }
 

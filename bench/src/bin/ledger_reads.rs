@@ -34,12 +34,14 @@ struct Publishing {
 impl Forwarding for Publishing {
     const EXPIRES: bool = true;
 
-    fn requests(&mut self, now: Now, batch: &mut [Request<'_>], egress: &mut impl Egress) {
-        self.switch.requests(now, batch, egress);
-    }
-
-    fn responses(&mut self, now: Now, batch: &[Response<'_>], egress: &mut impl Egress) {
-        self.switch.responses(now, batch, egress);
+    fn vectors(
+        &mut self,
+        now: Now,
+        responses: &[Response<'_>],
+        requests: &[Request<'_>],
+        egress: &mut impl Egress,
+    ) {
+        self.switch.vectors(now, responses, requests, egress);
     }
 
     fn between_batches(&mut self, now: Now, egress: &mut impl Egress) {

@@ -23,7 +23,7 @@ use crate::message::{Answer, Conversion, Forward, Origin, Outcome};
 use crate::own;
 use crate::rates::ConversionError;
 use crate::refusal::Refusal;
-use crate::switch::{Egress, Request, Switch};
+use crate::switch::{Egress, Request, Response, Switch};
 use crate::withheld::condition_head;
 
 /// What a request is, before anything is decided about it.
@@ -61,14 +61,17 @@ struct Admission {
 }
 
 impl Switch {
-    /// Takes the packet bucket of each request's sender, before anything is read of it; reads what is
-    /// left, and brings what they will need into the cache together.
+    /// Takes the packet bucket of each request's sender, before anything is read of it, and reads what is
+    /// left. What these requests will need of memory, and the `answers` that come before them, is asked
+    /// for on the way: so many misses at once that they overlap, and not so many that asking waits.
     pub(crate) fn parse<'a>(
         &mut self,
         now: Now,
         batch: &'a [Request<'_>],
+        answers: &[Response<'_>],
     ) -> ArrayVec<Parsed<'a>, BATCH_MAX> {
         self.candidates.clear();
+        let mut answered = answers.iter().map(|answer| answer.request_id);
         let parsed = batch.iter().map(|request| {
             let account = &mut self.accounts[request.connection.account.index()];
             let prepare = if account.may_send_packet(request.connection, now) {
@@ -80,11 +83,13 @@ impl Switch {
             let start = self.candidates.len();
             if let Ok(prepare) = &prepare {
                 self.routes.put_candidates(prepare.destination(), &mut self.candidates);
+                self.routes.prefetch(&self.candidates[start..]);
             }
+            answered.next().into_iter().for_each(|id| self.slots.prefetch(id));
             Parsed { prepare, candidates: start..self.candidates.len() }
         });
         let parsed = parsed.collect();
-        self.routes.prefetch(&self.candidates);
+        answered.for_each(|id| self.slots.prefetch(id));
         self.slots.prefetch_free(batch.len());
         parsed
     }

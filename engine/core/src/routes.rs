@@ -361,7 +361,7 @@ fn dots_of(word: u64) -> u64 {
     const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     let differs = word ^ 0x2e2e_2e2e_2e2e_2e2e;
     // No byte carries into the next: its high bit is set if any of its bits is.
-    !((differs & LOW_BITS) + LOW_BITS | differs | LOW_BITS)
+    !(((differs & LOW_BITS) + LOW_BITS) | differs | LOW_BITS)
 }
 
 /// Multiplies to 128 bits and folds: every bit of the input reaches every bit of the output.

@@ -404,7 +404,7 @@ impl Switch {
     /// If there are more than [`BATCH_MAX`].
     pub fn requests(&mut self, now: Now, batch: &[Request<'_>], egress: &mut impl Egress) {
         assert!(batch.len() <= BATCH_MAX, "vectors are bounded");
-        let parsed = self.parse(now, batch);
+        let parsed = self.parse(now, batch, &[]);
         self.take_requests(now, batch, &parsed, egress);
     }
 
@@ -422,8 +422,7 @@ impl Switch {
         egress: &mut impl Egress,
     ) {
         assert!(requests.len().max(responses.len()) <= BATCH_MAX, "vectors are bounded");
-        responses.iter().for_each(|response| self.slots.prefetch(response.request_id));
-        let parsed = self.parse(now, requests);
+        let parsed = self.parse(now, requests, responses);
         self.take_responses(now, responses, egress);
         self.take_requests(now, requests, &parsed, egress);
     }

@@ -339,7 +339,7 @@ fn an_echo_between_two_forwards_of_one_vector_mixes_nothing_up() {
     let mut world = World::new();
     let data = [&b"ECHOECHOECHOECHO\0\x0a"[..], b"test.carol"].concat();
     let expiry = START.utc_ms + 10_000;
-    let mut packets = [
+    let packets = [
         prepare("test.bob", 2, [1; 32], expiry),
         prepare_with_data(OWN_ADDRESS, 4, [2; 32], expiry, &data),
         prepare_with_data(OWN_ADDRESS, 6, [3; 32], expiry, b"no echo"),
@@ -347,11 +347,11 @@ fn an_echo_between_two_forwards_of_one_vector_mixes_nothing_up() {
         prepare("test.bob", 10, [5; 32], expiry),
     ];
     let link = world.link(ALICE);
-    let mut batch: Vec<_> = (0..)
-        .zip(&mut packets)
+    let batch: Vec<_> = (0..)
+        .zip(&packets)
         .map(|(request_id, packet)| m2_core::Request { connection: link, request_id, packet })
         .collect();
-    world.switch.requests(START, &mut batch, &mut world.egress);
+    world.switch.requests(START, &batch, &mut world.egress);
     let seen = world.egress.sent.iter().filter_map(|sent| match sent {
         Sent::Prepare { packet, .. } => {
             let prepare = read_prepare(packet);

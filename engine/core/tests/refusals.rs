@@ -369,12 +369,12 @@ fn b15_more_money_in_flight_than_the_sender_may_have_is_t04() {
 fn a_full_forward_ring_is_t03_and_the_packets_before_it_go_on() {
     let mut world = world_with(|config| config.rings.forwards = 2, |_| {});
     let link = world.link(ALICE);
-    let mut packets: Vec<Vec<u8>> = (0..3).map(|_| usual("test.bob", 10)).collect();
-    let mut batch: Vec<_> = (0..)
-        .zip(&mut packets)
+    let packets: Vec<Vec<u8>> = (0..3).map(|_| usual("test.bob", 10)).collect();
+    let batch: Vec<_> = (0..)
+        .zip(&packets)
         .map(|(id, packet)| m2_core::Request { connection: link, request_id: id, packet })
         .collect();
-    world.switch.requests(START, &mut batch, &mut world.egress);
+    world.switch.requests(START, &batch, &mut world.egress);
     let prepares = world.egress.sent.iter().filter(|sent| matches!(sent, Sent::Prepare { .. }));
     assert_eq!(prepares.count(), 2);
     let refused = world.egress.sent.iter().find_map(|sent| match sent {

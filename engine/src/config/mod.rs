@@ -86,8 +86,21 @@ pub struct SwitchSection {
     pub reflect: bool,
     /// How long the shard polls before it sleeps.
     pub spin_us: u32,
+    /// By which system calls the shard moves bytes.
+    pub io: SwitchIo,
     /// How long what is in flight may finish once we are told to stop.
     pub shutdown_ms: u32,
+}
+
+/// By which system calls bytes get from sockets to links and back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SwitchIo {
+    /// Whichever is faster here, of those that the kernel permits.
+    Auto,
+    /// `epoll_wait`, `recv` and `send`.
+    Epoll,
+    /// io_uring or nothing.
+    Uring,
 }
 
 /// `[log]`

@@ -9,8 +9,8 @@ use m2_core::limits::{HOLD_MS_MAX, IN_FLIGHT_SLOTS_DEFAULT, IN_FLIGHT_SLOTS_MAX}
 
 use super::table::{At, Table};
 use super::{
-    ConnectionSection, Listen, ListenAddress, LogFormat, LogSection, RoutesSection, SwitchSection,
-    Transport, resolved,
+    ConnectionSection, Listen, ListenAddress, LogFormat, LogSection, RoutesSection, SwitchIo,
+    SwitchSection, Transport, resolved,
 };
 use crate::limits::{EGRESS_BYTES_MIN, HANDSHAKE_BYTES_LIMIT, SHUTDOWN_MS_MAX, UNIX_PATH_LEN_MAX};
 
@@ -34,6 +34,7 @@ pub(super) fn switch(file: &Path, root: &Table<'_, '_>) -> Option<SwitchSection>
         ),
         reflect: table.boolean("reflect", false),
         spin_us: table.integer("spin_us", 0..=1_000_000, 0),
+        io: io(&table),
         shutdown_ms: table.integer("shutdown_ms", 0..=SHUTDOWN_MS_MAX, 35_000),
         address: address?,
         network: network?,
@@ -51,6 +52,12 @@ pub(super) fn switch(file: &Path, root: &Table<'_, '_>) -> Option<SwitchSection>
     }
     table.finish();
     Some(section)
+}
+
+fn io(table: &Table<'_, '_>) -> SwitchIo {
+    let words =
+        [("auto", SwitchIo::Auto), ("epoll", SwitchIo::Epoll), ("io_uring", SwitchIo::Uring)];
+    table.choice("io", &words).unwrap_or(SwitchIo::Auto)
 }
 
 fn address(table: &Table<'_, '_>, network: Option<Network>) -> Option<Address> {

@@ -1,10 +1,10 @@
 //! Commits through io_uring: one of each stream under way at once, a write and a flush linked, so
 //! that the kernel begins the flush without us.
 //!
-//! This file has all the `unsafe` code of the process: the kernel is given pointers to bytes and
-//! descriptors that it uses until it says that it has ended. Both stay in `under_way` until then,
-//! also when this is dropped, which waits; and a `Vec`'s bytes stay where they are when the `Vec` is
-//! moved. `disk.rs` has the safe twin, and the tests that both do the same.
+//! This file has `unsafe` code: the kernel is given pointers to bytes and descriptors that it uses
+//! until it says that it has ended. Both stay in `under_way` until then, also when this is dropped,
+//! which waits; and a `Vec`'s bytes stay where they are when the `Vec` is moved. `disk.rs` has the
+//! safe twin, and the tests that both do the same.
 
 #![allow(unsafe_code)] // see the head of the file
 

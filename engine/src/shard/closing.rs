@@ -6,7 +6,6 @@
 
 use m2_codec::ws::Opcode;
 use m2_core::Now;
-use rustix::event::epoll;
 use rustix::net::Shutdown;
 
 use super::links::{Stall, State};
@@ -77,8 +76,8 @@ impl Shard {
     pub(super) fn remove(&mut self, place: usize) {
         let Some(link) = self.links.remove(place) else { return };
         self.links.counters.fulfills_unsent += u64::from(link.tx.fulfills_unsent());
-        // Both fail only if the socket is already what they make it.
-        let _ = epoll::delete(&self.epoll, &link.socket);
+        self.io.remove(place, &link.socket);
+        // It fails only if the socket is already what this makes it.
         let _ = rustix::net::shutdown(&link.socket, Shutdown::Both);
     }
 

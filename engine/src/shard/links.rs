@@ -155,6 +155,10 @@ impl Links {
         self.places.get_mut(place)?.as_mut()
     }
 
+    pub(super) fn get(&self, place: usize) -> Option<&Link> {
+        self.places.get(place)?.as_ref()
+    }
+
     /// Place of an account's open link.
     pub(super) fn open_place(&self, account: AccountId) -> Option<usize> {
         self.by_account[index(account)].open

@@ -1,14 +1,14 @@
 //! The shard's thread: one loop over what the kernel has.
 //!
 //! ```text
-//!   +-> wait: epoll, until an event, the next deadline, or not at all while links have more
+//!   +-> wait: until the kernel has something, the next deadline, or not at all while links have more
 //!   |   inbox: new links, questions, orders
 //!   |   for each link that has something, in turn:
 //!   |       receive once; split frames; note packets in the vectors
 //!   |       vectors full? -> core, then on with the same link
 //!   |   vectors to the core; its packets go to the links' egress
 //!   |   accounts that changed are published
-//!   |   one send for each link that has something to say
+//!   |   one send for each link that has something to say, all together
 //!   +-- expiries, pings, closing links
 //! ```
 //!
@@ -19,26 +19,24 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use m2_codec::ws::{Role, close_code};
 use m2_core::{JournalState, Now, Switch, UnrecordedFulfill};
 use m2_published::Publisher;
-use rustix::buffer::spare_capacity;
-use rustix::event::epoll;
+use rustix::io::Errno;
 use rustix::net::Shutdown;
 
 use super::batch::Batch;
 use super::links::{Link, Links, State};
 use super::message::{Board, Cause, Event, Framing, NewLink, ToShard};
 use super::recorder::{self, Recorder};
-use super::rx::{Received, Rx};
+use super::rx::Rx;
 use super::tx::{Masks, Tx, TxFraming};
 use super::wake::Nudge;
 use crate::clock::{self, NS_PER_MS};
-use crate::limits::{END_LOOK_NS, EPOLL_EVENTS_MAX, INBOX_TAKEN_MAX, PUT_BYTES_MAX};
-
-/// What epoll tells of our own wake-up; a place of a link is far below.
-const WAKE: u64 = u64::MAX;
+use crate::io::{BackEnd, Io, Outgoing, Ready, Received, Taken};
+use crate::limits::{END_LOOK_NS, INBOX_TAKEN_MAX, PUT_BYTES_MAX, READY_MAX, SENDS_MAX};
 
 /// What a shard goes by.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +72,7 @@ pub(crate) struct Shard {
     pub(super) links: Links,
     pub(super) settings: Settings,
     pub(super) joints: Joints,
-    pub(super) epoll: OwnedFd,
+    pub(super) io: Box<dyn Io>,
     pub(super) assets: usize,
     pub(super) batch: Batch,
     recorder: Option<Recorder>,
@@ -101,24 +99,24 @@ impl Shard {
     ///
     /// # Errors
     ///
-    /// When the kernel has no descriptor for us.
+    /// When the kernel has no descriptor or memory for us.
     pub(crate) fn new(
         switch: Switch,
         assets: usize,
         settings: Settings,
         mut joints: Joints,
-    ) -> rustix::io::Result<Self> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&epoll, &*joints.wake, epoll::EventData::new_u64(WAKE), flags)?;
+        back_end: BackEnd,
+    ) -> std::io::Result<Self> {
         let accounts = switch.account_count() as usize;
+        // Each has an open link and a closing one.
+        let io = back_end.open(&joints.wake, 2 * accounts)?;
         let recorder = joints.recorder.take().map(Recorder::new);
         let mut shard = Self {
             links: Links::new(accounts, settings.egress_bytes_max),
             switch,
             settings,
             joints,
-            epoll,
+            io,
             assets,
             batch: Batch::default(),
             recorder,
@@ -140,9 +138,9 @@ impl Shard {
 
     /// Runs until it is told to end and has ended.
     pub(crate) fn run(mut self) {
-        let mut events = Vec::with_capacity(EPOLL_EVENTS_MAX);
+        let mut ready = Vec::with_capacity(READY_MAX);
         loop {
-            self.wait(&mut events);
+            self.wait(&mut ready);
             if self.woken {
                 self.take_inbox();
             }
@@ -167,32 +165,24 @@ impl Shard {
     }
 
     /// Marks the links that the kernel has something for, waiting if none has.
-    fn wait(&mut self, events: &mut Vec<epoll::Event>) {
-        let timeout = self.patience().map(clock::timespec);
-        events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(events), timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => panic!("epoll cannot wait: {error}"),
-        }
-        for event in events.iter() {
-            let (data, flags) = (event.data.u64(), event.flags);
-            if data == WAKE {
+    fn wait(&mut self, ready: &mut Vec<Ready>) {
+        let patience_ns = self.patience();
+        self.io.wait(patience_ns, ready);
+        for ready in ready.drain(..) {
+            let Ready::Link { place, readable, writable, hung_up } = ready else {
                 self.woken = true;
                 continue;
-            }
-            let place = usize::try_from(data).expect("a place was given");
+            };
             let Some(link) = self.links.get_mut(place) else { continue };
-            if flags.intersects(epoll::EventFlags::OUT | epoll::EventFlags::ERR) {
+            link.rx.hung_up |= hung_up;
+            link.rx.readable |= readable;
+            if writable {
                 link.tx.blocked = false;
                 if link.tx.waiting() > 0 {
                     self.links.set_dirty(place);
                 }
             }
-            let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
-            if flags.intersects(epoll::EventFlags::IN | ended) {
-                let link = self.links.get_mut(place).expect("it was just there");
-                link.rx.readable = true;
-                link.rx.hung_up |= flags.intersects(ended);
+            if readable {
                 self.set_ready(place);
             }
         }
@@ -352,13 +342,8 @@ impl Shard {
         self.joints.board.set_up(new.account);
         self.tell(Event::Up(new.account));
         self.joints.nudge.send();
-        let flags = epoll::EventFlags::IN
-            | epoll::EventFlags::OUT
-            | epoll::EventFlags::RDHUP
-            | epoll::EventFlags::ET;
         let link = self.links.get_mut(place).expect("it was just inserted");
-        let data = epoll::EventData::new_u64(place as u64);
-        match epoll::add(&self.epoll, &link.socket, data, flags) {
+        match self.io.add(place, &link.socket) {
             Ok(()) => {
                 self.links.put(place, |tx| tx.put_whole(&new.greeting));
                 self.set_ready(place);
@@ -380,10 +365,11 @@ impl Shard {
     }
 
     fn take_turn(&mut self, place: usize) {
-        let Some(link) = self.links.get_mut(place) else { return };
+        let Self { links, io, .. } = self;
+        let Some(link) = links.get_mut(place) else { return };
         if link.rx.readable {
-            match link.rx.receive(&link.socket) {
-                Ok(Received::Bytes) => (link.heard_ns, link.pinged) = (self.seen_ns, false),
+            match link.rx.receive(|room| io.receive(place, &link.socket, room)) {
+                Ok(Received::Bytes { .. }) => (link.heard_ns, link.pinged) = (self.seen_ns, false),
                 Ok(Received::Nothing | Received::End) => {}
                 Err(error) => return self.drop_link(clock::now(), place, Cause::Failed(error)),
             }
@@ -427,29 +413,69 @@ impl Shard {
     pub(super) fn flush(&mut self, now: Now) {
         loop {
             self.publish();
-            let Some(place) = self.links.next_dirty() else { return };
-            let Some(link) = self.links.get_mut(place) else { continue };
-            if link.tx.full {
-                self.links.counters.links_full += 1;
-                self.drop_link(now, place, Cause::Full);
-                continue;
+            let places = self.places_to_flush();
+            if places.is_empty() {
+                return;
             }
-            if link.tx.blocked {
-                continue;
+            let taken = self.send(&places);
+            for (place, taken) in places.into_iter().zip(taken) {
+                self.look_after(now, place, taken);
             }
-            let connection = link.connection;
-            match link.tx.flush(&link.socket) {
-                Ok(done) => {
-                    if done {
-                        self.flushed(place);
-                    }
-                    // FULFILLs that a slow disk has let go at once come as there is room for them.
-                    if self.switch.waits_for_room(connection) {
-                        self.switch.room(connection, &mut self.links);
-                    }
-                }
-                Err(error) => self.drop_link(now, place, Cause::Failed(error)),
+        }
+    }
+
+    /// Places of links that want to be sent to, or closed for being full: each once, as nothing is put
+    /// meanwhile.
+    fn places_to_flush(&mut self) -> ArrayVec<usize, SENDS_MAX> {
+        let mut places = ArrayVec::new();
+        while !places.is_full()
+            && let Some(place) = self.links.next_dirty()
+        {
+            if self.links.get_mut(place).is_some_and(|link| link.tx.full || !link.tx.blocked) {
+                places.push(place);
             }
+        }
+        places
+    }
+
+    /// Gives the kernel all it takes, and notes it at every link before any is looked after, which may
+    /// end others.
+    fn send(&mut self, places: &[usize]) -> ArrayVec<Taken, SENDS_MAX> {
+        let Self { links, io, .. } = self;
+        let outgoing = places.iter().map(|place| {
+            let link = links.get(*place).expect("it was dirty");
+            let bytes = if link.tx.full { &[] } else { link.tx.rest() };
+            Outgoing { place: *place, socket: &link.socket, bytes }
+        });
+        let outgoing: ArrayVec<_, SENDS_MAX> = outgoing.collect();
+        let mut taken = ArrayVec::new();
+        io.send(&outgoing, &mut taken);
+        drop(outgoing);
+        for (place, taken) in places.iter().zip(&taken) {
+            links.get_mut(*place).expect("it was just sent to").tx.took(taken.count);
+        }
+        taken
+    }
+
+    /// What follows of what the kernel took of a link's bytes, or why it took no more.
+    fn look_after(&mut self, now: Now, place: usize, taken: Taken) {
+        // It may be gone with one that was looked after before.
+        let Some(link) = self.links.get_mut(place) else { return };
+        if link.tx.full {
+            self.links.counters.links_full += 1;
+            return self.drop_link(now, place, Cause::Full);
+        }
+        let connection = link.connection;
+        match taken.stopped {
+            // One that was looked after before may have caused more.
+            None if link.tx.waiting() > 0 => {}
+            None => self.flushed(place),
+            Some(Errno::AGAIN) => link.tx.blocked = true,
+            Some(error) => return self.drop_link(now, place, Cause::Failed(error)),
+        }
+        // FULFILLs that a slow disk has let go at once come as there is room for them.
+        if self.switch.waits_for_room(connection) {
+            self.switch.room(connection, &mut self.links);
         }
     }
 

@@ -14,11 +14,10 @@ use core::ops::Range;
 
 use m2_codec::btp::{self, PacketFrame};
 use m2_codec::ws::{self, close_code};
-use rustix::fd::AsFd;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 
 use super::message::{Cause, Framing};
+use crate::io::Received;
 use crate::limits::RX_BUFFER_LEN;
 
 /// See the head of the file.
@@ -38,14 +37,6 @@ pub(super) struct Rx {
     pub(super) queued: bool,
     /// The peer has ended its side.
     pub(super) ended: bool,
-}
-
-/// What was done by [`Rx::receive`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Received {
-    Bytes,
-    Nothing,
-    End,
 }
 
 /// Where the bytes of a frame are.
@@ -108,32 +99,24 @@ impl Rx {
         }
     }
 
-    /// Takes once what the kernel has, up to the room there is.
-    pub(super) fn receive(&mut self, socket: impl AsFd) -> Result<Received, Errno> {
+    /// Has the room there is filled once.
+    pub(super) fn receive(
+        &mut self,
+        fill: impl FnOnce(&mut [u8]) -> Result<Received, Errno>,
+    ) -> Result<Received, Errno> {
         self.make_room();
         let room = &mut self.buffer[self.end..];
-        let wanted = room.len();
-        loop {
-            match recv(&socket, &mut *room, RecvFlags::DONTWAIT) {
-                Ok((0, _)) => {
-                    self.readable = false;
-                    self.ended = true;
-                    return Ok(Received::End);
-                }
-                Ok((count, _)) => {
-                    self.end += count;
-                    // A short receive found the end of what there was; the next bytes are told.
-                    self.readable = count == wanted || self.hung_up;
-                    return Ok(Received::Bytes);
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    self.readable = false;
-                    return Ok(Received::Nothing);
-                }
-                Err(error) => return Err(error),
+        debug_assert!(!room.is_empty(), "no frame is longer, and whole ones were taken");
+        let received = fill(room)?;
+        match received {
+            Received::Bytes { count, more } => {
+                self.end += count;
+                self.readable = more || self.hung_up;
             }
+            Received::Nothing => self.readable = false,
+            Received::End => (self.readable, self.ended) = (false, true),
         }
+        Ok(received)
     }
 
     /// Drops all that has come.

@@ -14,9 +14,6 @@ use m2_codec::btp::{self, Frame, FrameType};
 use m2_codec::ilp::{self, ForwardedPrepare, PacketType};
 use m2_codec::limits::FRAMING_LEN_MAX;
 use m2_codec::ws;
-use rustix::fd::AsFd;
-use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
 
 use super::bytes::Bytes;
 use crate::limits::{MASKS_LEN, TX_COMPACT_LEN, TX_KEPT_LEN};
@@ -205,28 +202,20 @@ impl Tx {
         self.bytes.append(|out| ws::put_close(out, code, reason, mask));
     }
 
-    /// Gives the kernel all it takes. `Ok(true)` when nothing is left.
-    pub(super) fn flush(&mut self, socket: impl AsFd) -> Result<bool, Errno> {
-        while self.sent < self.bytes.len() {
-            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            match send(&socket, &self.bytes[self.sent..], flags) {
-                Ok(count) => {
-                    self.sent += count;
-                    self.taken += count as u64;
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    self.blocked = true;
-                    self.compact();
-                    return Ok(false);
-                }
-                Err(error) => return Err(error),
-            }
+    /// What waits, for the kernel to take.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    /// The kernel has taken so much of [`Self::rest`].
+    pub(super) fn took(&mut self, count: usize) {
+        self.sent += count;
+        self.taken += count as u64;
+        if self.sent < self.bytes.len() {
+            return self.compact();
         }
         self.bytes.clear();
         self.sent = 0;
-        self.blocked = false;
-        Ok(true)
     }
 
     /// Gives memory back that a burst had needed.
@@ -409,25 +398,37 @@ mod tests {
         tx
     }
 
+    /// Until the kernel takes no more; `true` when it took all.
+    fn flush(tx: &mut Tx, socket: &mut impl std::io::Write) -> bool {
+        while tx.waiting() > 0 {
+            match socket.write(tx.rest()) {
+                Ok(count) => tx.took(count),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
     #[test]
     fn a_fulfill_waits_until_the_kernel_has_all_of_it_and_nothing_else_does() {
         for framing in framings() {
-            let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            let (mut ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
             let mut tx = Tx::new(framing);
             assert!(!tx.fulfill_waits());
             tx.put_answer(1, &fulfill());
             let end = tx.end();
             tx.put_empty_response(2);
             assert!(tx.fulfill_waits());
-            assert!(tx.flush(&ours).unwrap());
+            assert!(flush(&mut tx, &mut ours));
             assert!(!tx.fulfill_waits());
             // More than a socket holds, and no FULFILL in it.
             tx.put_whole(&vec![0; 4 << 20]);
-            assert!(!tx.flush(&ours).unwrap() && !tx.fulfill_waits());
+            assert!(!flush(&mut tx, &mut ours) && !tx.fulfill_waits());
             tx.put_answer(3, &fulfill());
             assert!(tx.fulfill_waits() && tx.end() > end + (4 << 20));
             let mut read = vec![0; 1 << 20];
-            while !tx.flush(&ours).unwrap() {
+            while !flush(&mut tx, &mut ours) {
                 assert!(tx.fulfill_waits());
                 let _ = std::io::Read::read(&mut theirs, &mut read).unwrap();
             }

@@ -51,6 +51,12 @@ balance_max = 1000000000
 payable_max = 1000000000
 "#;
 
+/// What moves the bytes of links, unless a test says so: io_uring in `io_uring.rs`, which has the tests
+/// of other files once more.
+fn io() -> &'static str {
+    if env!("CARGO_CRATE_NAME") == "io_uring" { "io_uring" } else { "epoll" }
+}
+
 /// A folder that goes with the test.
 pub(crate) struct Folder(PathBuf);
 
@@ -58,7 +64,9 @@ impl Folder {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("m2-switch-test-{}-{count}", std::process::id());
+        // This module may be part of the test's process more than once.
+        let module = module_path!().replace("::", "-");
+        let name = format!("m2-switch-test-{}-{module}-{count}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -121,8 +129,9 @@ impl Switch {
         } else {
             format!("[journal]\nsegment_bytes = 1048576\n[connection]\n{connection}")
         };
+        let io = if switch.contains("io = ") { String::new() } else { format!("io = {:?}", io()) };
         let text = format!(
-            "[switch]\naddress = \"test.m2m\"\nnetwork = \"test\"\ncontrol_socket = \"control.sock\"\n\
+            "[switch]\n{io}\naddress = \"test.m2m\"\nnetwork = \"test\"\ncontrol_socket = \"control.sock\"\n\
              in_flight_slots = 4096\n{switch}\n{sections}\n\
              [[listen]]\ntransport = \"ws\"\naddress = \"127.0.0.1:0\"\n\
              [[listen]]\ntransport = \"tcp\"\naddress = \"127.0.0.1:0\"\n\
