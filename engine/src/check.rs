@@ -6,14 +6,16 @@ use m2_core::Durability;
 
 use crate::config::Config;
 use crate::journal::{presence, probe};
+use crate::pin;
 use crate::topology::StartError;
 
 /// What of this machine `run` would refuse, without making anything.
 ///
 /// # Errors
 ///
-/// Each path that cannot be had; a journal that must exist and does not, or that would be forgotten.
+/// Each core and each path that cannot be had; a journal that must exist and does not, or that would be forgotten.
 pub fn refuse(config: &Config) -> Result<(), StartError> {
+    pin::refuse(config).map_err(StartError::Configuration)?;
     presence::refuse(config)
 }
 

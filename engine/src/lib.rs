@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!   config     one TOML file, checked whole          topology   which thread runs what, joined how
-//!   control    accept, dial, authenticate, operators  shard      links and packets, one thread
-//!   assemble   from a configuration to a switch       log        bounded, never per packet
+//!   control    accept, dial, authenticate, operators  shard      links and packets, a thread each
+//!   assemble   from a configuration to switches       log        bounded, never per packet
 //!   bind       addresses and socket files             limits     every bound, with its sum
 //!   journal    the thread that makes records durable  clock      both clocks, read together
+//!   pin        which core a shard runs on
 //! ```
 //!
 //! `unsafe` stands in `journal/uring.rs` alone (`cargo xtask edges`).
@@ -20,6 +21,7 @@ mod control;
 mod journal;
 mod limits;
 mod log;
+mod pin;
 mod shard;
 pub mod topology;
 

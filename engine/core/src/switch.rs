@@ -515,6 +515,12 @@ impl Switch {
         }
     }
 
+    /// Whether there is something that the log should tell.
+    #[must_use]
+    pub fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
+    }
+
     /// Takes out what the log should tell.
     pub fn drain_notices(&mut self, take: impl FnMut(Notice)) {
         self.notices.drain(..).for_each(take);

@@ -95,6 +95,7 @@ async fn status(shared: &Shared) -> Result<Value, String> {
         "address": switch.address.as_str(),
         "network": network_word(switch.network),
         "listen": listen,
+        "shards": switch.shards,
         "draining": draining,
         "connections": links,
         "in_flight": in_flight,
@@ -105,16 +106,19 @@ async fn status(shared: &Shared) -> Result<Value, String> {
 }
 
 async fn accounts(shared: &Shared) -> Result<Value, String> {
-    let Snapshot::Accounts(views) = shared.ask(Question::Accounts).await? else {
+    let Snapshot::Accounts(mut views) = shared.ask(Question::Accounts).await? else {
         unreachable!("an answer fits its question")
     };
+    views.sort_unstable_by_key(|it| it.id);
     let accounts: Vec<Value> = views
         .iter()
         .zip(&shared.config.accounts)
-        .map(|(view, account)| {
+        .map(|(it, account)| {
             let asset = &shared.config.assets[usize::from(account.asset.0)];
-            let mut told = account_words(view);
+            let mut told = account_words(&it.view);
             told.insert("name".into(), json!(account.name));
+            told.insert("shard".into(), json!(it.shard.0));
+            told.insert("egress_bytes".into(), json!(it.egress_bytes));
             told.insert("configured".into(), json!(!account.dormant));
             told.insert("asset_code".into(), json!(asset.code));
             told.insert("asset_scale".into(), json!(asset.scale));
@@ -283,9 +287,9 @@ fn resume(shared: &Shared) -> Result<Value, String> {
 }
 
 fn order(shared: &Shared, draining: bool) -> Result<(), String> {
-    let sent = shared.joints.to_shard.try_send(ToShard::SetDraining(draining));
-    crate::shard::wake::wake(&shared.joints.shard_wake);
-    sent.map_err(|_| "the shard is too busy to be told: try again".to_owned())
+    let busy = |_| "the shard is too busy to be told: try again".to_owned();
+    let mut shards = shared.joints.shards.iter();
+    shards.try_for_each(|shard| shard.put(ToShard::SetDraining(draining)).map_err(busy))
 }
 
 struct Cpu {

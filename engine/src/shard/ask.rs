@@ -2,7 +2,7 @@
 
 use m2_core::{AccountId, AssetIndex};
 
-use super::message::{Question, Snapshot};
+use super::message::{Question, Snapshot, Told};
 use super::run::Shard;
 
 impl Shard {
@@ -16,7 +16,8 @@ impl Shard {
             },
             Question::Accounts => {
                 let ids = (0..self.switch.account_count()).map(AccountId);
-                Snapshot::Accounts(ids.map(|id| self.switch.account_view(id)).collect())
+                let own = ids.filter(|id| self.owns(*id));
+                Snapshot::Accounts(own.map(|id| self.account(id)).collect())
             }
             Question::Counters => {
                 let asset =
@@ -25,10 +26,19 @@ impl Shard {
                 let pairs = (0..self.assets).flat_map(row);
                 Snapshot::Counters {
                     core: Box::new(self.switch.counters().clone()),
-                    links: self.links.counters,
+                    links: Box::new(self.links.counters),
                     pairs: pairs.map(|(from, to)| self.switch.pair_total(from, to)).collect(),
                 }
             }
+        }
+    }
+
+    fn account(&self, id: AccountId) -> Told {
+        Told {
+            id,
+            shard: self.joints.shard,
+            view: self.switch.account_view(id),
+            egress_bytes: self.links.waiting_bytes(id),
         }
     }
 }

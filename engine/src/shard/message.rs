@@ -1,17 +1,43 @@
-//! What the control thread and the shard tell each other. Nothing here is per packet.
+//! What the control thread and the shards tell each other. Nothing here is per packet.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TrySendError};
 use m2_codec::ws;
-use m2_core::{AccountId, AccountView, Counters, KeyError, Notice, PairTotal, UnrecordedFulfill};
+use m2_core::{
+    AccountId, AccountView, Counters, KeyError, Notice, PairTotal, ShardId, UnrecordedFulfill,
+};
 use m2_journal::Health;
 
 use super::orders::Obeyed;
+use super::wake::wake;
 use crate::control::request::Order;
 
-/// From the control thread, or from main, to the shard.
+/// Where a shard is told something.
+#[derive(Clone, Debug)]
+pub(crate) struct Mailbox {
+    /// To its inbox.
+    pub(crate) to_shard: Sender<ToShard>,
+    /// Its eventfd.
+    pub(crate) wake: Arc<OwnedFd>,
+}
+
+impl Mailbox {
+    /// Tells the shard, and wakes it.
+    ///
+    /// # Errors
+    ///
+    /// The message, when the inbox is full or the shard has ended.
+    pub(crate) fn put(&self, message: ToShard) -> Result<(), TrySendError<ToShard>> {
+        self.to_shard.try_send(message)?;
+        wake(&self.wake);
+        Ok(())
+    }
+}
+
+/// From the control thread, or from main, to a shard.
 #[derive(Debug)]
 pub(crate) enum ToShard {
     /// An authenticated connection: from now on the shard's.
@@ -63,7 +89,7 @@ pub(crate) enum Framing {
     },
 }
 
-/// What an operator may ask a shard.
+/// What an operator may ask the shards.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Question {
     /// Of the whole shard.
@@ -74,7 +100,7 @@ pub(crate) enum Question {
     Counters,
 }
 
-/// The answer to a [`Question`], all of one moment.
+/// The answer to a [`Question`]: of one shard, and then all of one moment, or of several together.
 #[derive(Debug)]
 pub(crate) enum Snapshot {
     /// To [`Question::Status`].
@@ -86,17 +112,60 @@ pub(crate) enum Snapshot {
         /// No new PREPARE is taken.
         draining: bool,
     },
-    /// To [`Question::Accounts`], in order of ids.
-    Accounts(Vec<AccountView>),
+    /// To [`Question::Accounts`]: the accounts of the shard.
+    Accounts(Vec<Told>),
     /// To [`Question::Counters`].
     Counters {
         /// Of the core.
         core: Box<Counters>,
         /// Of the links.
-        links: LinkCounters,
+        links: Box<LinkCounters>,
         /// By row of the incoming asset.
         pairs: Vec<PairTotal>,
     },
+}
+
+/// An account as its shard tells it.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// Which.
+    pub(crate) id: AccountId,
+    /// Whose it is.
+    pub(crate) shard: ShardId,
+    /// What the core has of it.
+    pub(crate) view: AccountView,
+    /// What waits for its peer to read.
+    pub(crate) egress_bytes: usize,
+}
+
+impl Snapshot {
+    /// Adds what another shard has answered to the same question.
+    ///
+    /// # Panics
+    ///
+    /// If it was another question.
+    pub(crate) fn merge(&mut self, other: Self) {
+        match (self, other) {
+            (
+                Self::Status { links, in_flight, draining },
+                Self::Status { links: more, in_flight: under_way, draining: drains },
+            ) => {
+                *links += more;
+                *in_flight += under_way;
+                *draining &= drains;
+            }
+            (Self::Accounts(all), Self::Accounts(more)) => all.extend(more),
+            (
+                Self::Counters { core, links, pairs },
+                Self::Counters { core: more, links: of_links, pairs: of_pairs },
+            ) => {
+                core.merge(&more);
+                links.merge(&of_links);
+                pairs.iter_mut().zip(&of_pairs).for_each(|(pair, more)| pair.merge(more));
+            }
+            _ => unreachable!("all shards were asked the same"),
+        }
+    }
 }
 
 /// What has happened on links since the start.
@@ -130,7 +199,41 @@ pub(crate) struct LinkCounters {
     pub(crate) events_lost: u64,
 }
 
-/// From the shard, or the journal, to the log, by way of the control thread.
+impl LinkCounters {
+    /// Adds what has happened on another shard's links.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        let Self {
+            links_up,
+            links_replaced,
+            links_full,
+            links_silent,
+            links_stalled,
+            bad_frames,
+            framing_lost,
+            websocket_violations,
+            messages_unserved,
+            transfers_refused,
+            prepares_unsent,
+            fulfills_unsent,
+            events_lost,
+        } = other;
+        self.links_up += links_up;
+        self.links_replaced += links_replaced;
+        self.links_full += links_full;
+        self.links_silent += links_silent;
+        self.links_stalled += links_stalled;
+        self.bad_frames += bad_frames;
+        self.framing_lost += framing_lost;
+        self.websocket_violations += websocket_violations;
+        self.messages_unserved += messages_unserved;
+        self.transfers_refused += transfers_refused;
+        self.prepares_unsent += prepares_unsent;
+        self.fulfills_unsent += fulfills_unsent;
+        self.events_lost += events_lost;
+    }
+}
+
+/// From a shard, or the journal, to the log, by way of the control thread.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// An account has a link.
@@ -248,6 +351,47 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Counts of which no two are alike: those of a shard are these, times its factor.
+    fn links(factor: u64) -> LinkCounters {
+        LinkCounters {
+            links_up: factor,
+            links_replaced: 2 * factor,
+            links_full: 3 * factor,
+            links_silent: 4 * factor,
+            links_stalled: 5 * factor,
+            bad_frames: 6 * factor,
+            framing_lost: 7 * factor,
+            websocket_violations: 8 * factor,
+            messages_unserved: 9 * factor,
+            transfers_refused: 10 * factor,
+            prepares_unsent: 11 * factor,
+            fulfills_unsent: 12 * factor,
+            events_lost: 13 * factor,
+        }
+    }
+
+    #[test]
+    fn every_count_of_every_shards_links_adds_up() {
+        let mut sum = LinkCounters::default();
+        for factor in [1, 10, 1_000] {
+            sum.merge(&links(factor));
+        }
+        assert_eq!(sum, links(1_011));
+    }
+
+    #[test]
+    fn a_switch_drains_when_all_of_its_shards_do() {
+        let status = |draining| Snapshot::Status { links: 2, in_flight: 3, draining };
+        for (one, other) in [(true, true), (true, false), (false, true), (false, false)] {
+            let mut merged = status(one);
+            merged.merge(status(other));
+            let Snapshot::Status { links, in_flight, draining } = merged else {
+                panic!("a status")
+            };
+            assert_eq!((links, in_flight, draining), (4, 6, one && other));
+        }
+    }
 
     #[test]
     fn every_change_of_a_link_changes_its_state() {

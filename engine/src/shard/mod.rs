@@ -3,11 +3,14 @@
 mod ask;
 mod batch;
 mod closing;
+pub(crate) mod crossing;
+pub(crate) mod ending;
 mod frames;
 mod links;
 pub(crate) mod message;
 mod orders;
 pub(crate) mod recorder;
+mod ring;
 mod run;
 mod rx;
 mod tx;

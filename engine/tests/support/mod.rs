@@ -23,6 +23,10 @@ use serde_json::{Value, json};
 /// Nothing in these tests takes longer when it works.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Shards of every switch: the files that `two_shards.rs` has run again there with two.
+pub(crate) const SHARDS: u16 =
+    if matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"two_shards") { 2 } else { 1 };
+
 /// Every test's configuration: three children in one asset, and a route for a dialled peer.
 pub(crate) const ACCOUNTS: &str = r#"
 [[assets]]
@@ -57,11 +61,19 @@ pub(crate) struct Folder(PathBuf);
 impl Folder {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("m2-switch-test-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("m2-switch-test-{}-{count}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            // There may be several of these modules in a process, and each counts by itself.
+            match std::fs::create_dir(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => {
+                    made.unwrap();
+                    return Self(path);
+                }
+            }
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -123,7 +135,7 @@ impl Switch {
         };
         let text = format!(
             "[switch]\naddress = \"test.m2m\"\nnetwork = \"test\"\ncontrol_socket = \"control.sock\"\n\
-             in_flight_slots = 4096\n{switch}\n{sections}\n\
+             in_flight_slots = 4096\nshards = {SHARDS}\n{switch}\n{sections}\n\
              [[listen]]\ntransport = \"ws\"\naddress = \"127.0.0.1:0\"\n\
              [[listen]]\ntransport = \"tcp\"\naddress = \"127.0.0.1:0\"\n\
              [[listen]]\ntransport = \"unix\"\npath = \"btp.sock\"\n{tables}"
