@@ -370,3 +370,6 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

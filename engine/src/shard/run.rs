@@ -90,7 +90,7 @@ pub(crate) struct Shard {
     /// Places of links that have something, and no room for the answers that it may be.
     pub(super) put_aside: Vec<usize>,
     /// The inbox may have something.
-    woken: bool,
+    pub(super) woken: bool,
     pub(super) draining: bool,
     /// When to stop waiting for answers.
     pub(super) shutdown_at_ns: Option<u64>,
@@ -152,32 +152,33 @@ impl Shard {
     /// Runs until it is told to end and has ended.
     pub(crate) fn run(mut self) {
         let mut events = Vec::with_capacity(EPOLL_EVENTS_MAX);
-        loop {
-            self.wait(&mut events);
-            if self.woken {
-                self.take_inbox();
-            }
-            self.take_arrivals();
-            self.take_up();
-            self.take_turns();
-            let now = self.ran_at.take().unwrap_or_else(clock::now);
-            self.seen_ns = now.mono_ns;
-            if self.next_deadline_ns().is_some_and(|deadline| deadline <= now.mono_ns) {
-                self.switch.tick(now, &mut self.links);
-            }
-            self.take_word(now);
-            self.take_records();
-            self.flush(now);
-            self.tell_delivered();
-            self.tell_unrecorded();
-            if now.mono_ns >= self.housekeeping_at_ns {
-                self.keep_house(now);
-            }
-            self.links.ways.publish();
-            if self.shutdown_at_ns.is_some() && self.has_ended(now) {
-                return;
-            }
+        while !self.pass(&mut events) {}
+    }
+
+    /// Once around. `true` when it has ended.
+    pub(super) fn pass(&mut self, events: &mut Vec<epoll::Event>) -> bool {
+        self.wait(events);
+        if self.woken {
+            self.take_inbox();
         }
+        self.take_arrivals();
+        self.take_up();
+        self.take_turns();
+        let now = self.ran_at.take().unwrap_or_else(clock::now);
+        self.seen_ns = now.mono_ns;
+        if self.next_deadline_ns().is_some_and(|deadline| deadline <= now.mono_ns) {
+            self.switch.tick(now, &mut self.links);
+        }
+        self.take_word(now);
+        self.take_records();
+        self.flush(now);
+        self.tell_delivered();
+        self.tell_unrecorded();
+        if now.mono_ns >= self.housekeeping_at_ns {
+            self.keep_house(now);
+        }
+        self.links.ways.publish();
+        self.shutdown_at_ns.is_some() && self.has_ended(now)
     }
 
     /// Marks the links that the kernel has something for, waiting if none has.

@@ -133,9 +133,11 @@ impl Switch {
         } else {
             format!("[journal]\nsegment_bytes = 1048576\n[connection]\n{connection}")
         };
+        let shards =
+            if switch.contains("shards = ") { String::new() } else { format!("shards = {SHARDS}") };
         let text = format!(
             "[switch]\naddress = \"test.m2m\"\nnetwork = \"test\"\ncontrol_socket = \"control.sock\"\n\
-             in_flight_slots = 4096\nshards = {SHARDS}\n{switch}\n{sections}\n\
+             in_flight_slots = 4096\n{shards}\n{switch}\n{sections}\n\
              [[listen]]\ntransport = \"ws\"\naddress = \"127.0.0.1:0\"\n\
              [[listen]]\ntransport = \"tcp\"\naddress = \"127.0.0.1:0\"\n\
              [[listen]]\ntransport = \"unix\"\npath = \"btp.sock\"\n{tables}"
@@ -197,6 +199,14 @@ impl Switch {
         self.child = spawn(&self.folder().join("switch.toml"), &self.log);
         let status = self.wait_for_exit();
         (status.code(), self.log())
+    }
+
+    /// From the next start on it has so many shards.
+    pub(crate) fn set_shards(&self, shards: u16) {
+        let file = self.folder().join("switch.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let line = text.lines().find(|line| line.starts_with("shards = ")).unwrap();
+        std::fs::write(&file, text.replace(line, &format!("shards = {shards}"))).unwrap();
     }
 
     /// Starts the switch again after it has ended.
