@@ -100,9 +100,10 @@ struct Arrival {
 }
 
 impl RingSize {
-    /// For a switch of so many shards.
+    /// For a switch of so many shards. Rings want powers of two.
     fn of(shards: usize) -> Self {
-        let places = (RING_PLACES / (shards - 1).max(1)).max(RING_PLACES_MIN);
+        let share = (RING_PLACES / (shards - 1).max(1)).max(RING_PLACES_MIN);
+        let places = 1 << share.ilog2();
         Self { places, bytes: (places * RING_BYTES_OF_PLACE).max(RING_BYTES_MIN) }
     }
 }

@@ -21,7 +21,7 @@ const ALICE: AccountId = AccountId(0);
 const BOB: AccountId = AccountId(1);
 
 /// Two places, and bytes for what one link may bring wherever the ring begins.
-const SMALL: RingSize = RingSize { places: 2, bytes: 2 * LINK_BYTES_MAX };
+const SMALL: RingSize = RingSize { places: 2, bytes: RING_BYTES_MIN };
 
 /// A switch of two shards, alice on the first and bob on the second.
 struct Two {
@@ -342,6 +342,16 @@ fn a_shard_that_waits_for_room_is_woken_by_who_makes_it() {
     two.pass(0);
     assert!(two.was_woken(1));
     assert!(!two.shards[1].begin_sleep(), "there is room");
+}
+
+#[test]
+fn rings_are_powers_of_two_for_any_number_of_shards() {
+    for shards in 1..=usize::from(crate::limits::SHARDS_MAX) {
+        let RingSize { places, bytes } = RingSize::of(shards);
+        assert!(places.is_power_of_two() && places >= RING_PLACES_MIN, "{shards}: {places}");
+        assert!(bytes.is_power_of_two() && bytes >= RING_BYTES_MIN, "{shards}: {bytes}");
+        assert!(shards < 3 || places * (shards - 1) <= RING_PLACES.max(RING_PLACES_MIN * shards));
+    }
 }
 
 /// Goal: no shard ends while another may still send it something. Method: a packet of alice's is with bob;
