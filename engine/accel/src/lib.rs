@@ -4,7 +4,8 @@
 //!   hash_lock   fulfillments checked together: 16 lanes of AVX-512, pairs on SHA-NI, or neither
 //!   prefetch    memory that will be read is asked for
 //!   ring        messages with packets from one thread to another
-//!   sync        what it is built on: the standard library's atomics and cells, or loom's
+//!   wake        who sleeps is woken, and nobody else
+//!   sync        what the two are built on: the standard library's atomics and cells, or loom's
 //! ```
 //!
 //! Every `unsafe` block of the packet path stands in this crate, each with its proof beside it, with
@@ -15,7 +16,9 @@ pub mod hash_lock;
 pub mod prefetch;
 pub mod ring;
 mod sync;
+pub mod wake;
 
 pub use hash_lock::{HashLocks, Path};
 pub use prefetch::{prefetch_at, prefetch_read};
 pub use ring::{Consumer, Producer, ring};
+pub use wake::SleepFlag;

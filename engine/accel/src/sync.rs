@@ -4,18 +4,18 @@
 //! Both halves have the same names. Invariant: none of the code above asks which half it has.
 
 #[cfg(loom)]
-pub(crate) use self::watched::{AtomicBool, AtomicUsize, Bytes, Lent, UnsafeCell};
+pub(crate) use self::watched::{AtomicBool, AtomicUsize, Bytes, Lent, UnsafeCell, fence};
 #[cfg(loom)]
 pub(crate) use loom::sync::Arc;
 
 #[cfg(not(loom))]
-pub(crate) use self::plain::{AtomicBool, AtomicUsize, Bytes, Lent, UnsafeCell};
+pub(crate) use self::plain::{AtomicBool, AtomicUsize, Bytes, Lent, UnsafeCell, fence};
 #[cfg(not(loom))]
 pub(crate) use std::sync::Arc;
 
 #[cfg(not(loom))]
 mod plain {
-    pub(crate) use core::sync::atomic::{AtomicBool, AtomicUsize};
+    pub(crate) use core::sync::atomic::{AtomicBool, AtomicUsize, fence};
 
     /// As loom has it: pointers are lent to a closure.
     #[derive(Debug)]
@@ -79,7 +79,7 @@ mod plain {
 #[allow(unsafe_code, reason = "loom runs one thread at a time")]
 mod watched {
     pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, fence};
 
     /// Bytes of which each part has one user at a time, which is watched byte by byte.
     #[derive(Debug)]

@@ -1,13 +1,14 @@
-//! The ring, in every order in which two threads can do what they do, as far as the memory model
-//! permits it and with up to three preemptions:
-//! `RUSTFLAGS="--cfg loom" cargo test -p m2-accel --test loom`. Loom fails where a cell is used by two
-//! at once, where what one wrote is not sure to be seen by the other, and where something is leaked.
+//! The ring and the flag of who sleeps, in every order in which two threads can do what they do, as
+//! far as the memory model permits it and with up to three preemptions:
+//! `RUSTFLAGS="--cfg loom" cargo test -p m2-accel --test loom`, which is the part `loom` of
+//! `cargo xtask test`. Loom fails where a cell is used by two at once, where what one wrote is not
+//! sure to be seen by the other, where something is leaked, and where everybody sleeps.
 
 #![cfg(loom)]
 
-use loom::sync::Arc;
+use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
-use m2_accel::{Consumer, Producer, ring};
+use m2_accel::{Consumer, Producer, SleepFlag, ring};
 
 fn every_order(scene: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
@@ -116,5 +117,80 @@ fn a_producer_learns_that_its_consumer_is_gone() {
         producer.publish();
         leaving.join().unwrap();
         assert!(producer.is_abandoned());
+    });
+}
+
+/// What a consumer sleeps on, as an eventfd does: a wake-up that came before the sleep ends it at once.
+#[derive(Default)]
+struct Event {
+    is_set: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Event {
+    fn set(&self) {
+        *self.is_set.lock().expect("nobody panics with it") = true;
+        self.changed.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut is_set = self.is_set.lock().expect("nobody panics with it");
+        while !*is_set {
+            is_set = self.changed.wait(is_set).expect("nobody panics with it");
+        }
+        *is_set = false;
+    }
+}
+
+#[derive(Default)]
+struct Bed {
+    flag: SleepFlag,
+    event: Event,
+}
+
+/// Goal: no wake-up is lost. Method: a consumer that sleeps whenever it finds nothing; if one is lost it
+/// sleeps for ever, which loom tells as a deadlock.
+#[test]
+fn whoever_sleeps_is_woken() {
+    every_order(|| {
+        let (mut producer, mut consumer) = ring(2, 4);
+        let bed = Arc::new(Bed::default());
+        let theirs = Arc::clone(&bed);
+        let sending = thread::spawn(move || {
+            for number in 0..2 {
+                let (item, packet) = message(number);
+                producer.push(item, &packet);
+                producer.publish();
+                if theirs.flag.take_sleeping() {
+                    theirs.event.set();
+                }
+            }
+        });
+        let mut expected = 0;
+        while expected < 2 {
+            if let Some((item, _)) = consumer.pop() {
+                assert_eq!(*item, expected);
+                expected += 1;
+                continue;
+            }
+            bed.flag.begin_sleep();
+            if consumer.is_empty() {
+                bed.event.wait();
+            }
+            bed.flag.end_sleep();
+        }
+        sending.join().unwrap();
+    });
+}
+
+#[test]
+fn of_two_producers_one_wakes() {
+    every_order(|| {
+        let flag = Arc::new(SleepFlag::default());
+        flag.begin_sleep();
+        let theirs = Arc::clone(&flag);
+        let other = thread::spawn(move || theirs.take_sleeping());
+        let ours = flag.take_sleeping();
+        assert!(ours ^ other.join().unwrap());
     });
 }
