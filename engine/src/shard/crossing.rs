@@ -26,11 +26,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
+use m2_accel::{Consumer, Producer, SleepFlag, ring};
 use m2_codec::limits::PREPARE_LEN_MAX;
 use m2_core::{Answer, Forward, ShardId};
 
 use super::links::State;
-use super::ring::{Consumer, Producer, SleepFlag, ring};
 use super::run::Shard;
 use super::wake::wake;
 use crate::clock;

@@ -10,7 +10,6 @@ mod links;
 pub(crate) mod message;
 mod orders;
 pub(crate) mod recorder;
-mod ring;
 mod run;
 mod rx;
 mod tx;
