@@ -1,4 +1,5 @@
-//! From a configuration to a switch: nothing here can refuse, as the configuration was checked.
+//! From a configuration to the switches of its shards: nothing here can refuse, as the configuration was
+//! checked.
 
 use std::sync::Arc;
 
@@ -6,21 +7,32 @@ use m2_core::{AccountConfig, AccountId, Now, Rates, Rings, Routes, ShardId, Swit
 
 use crate::config::Config;
 
-/// The process has one shard so far, which owns every account.
-const SHARD: ShardId = ShardId(0);
-
-/// A switch with every account and rate of the configuration, these routes, and no link.
+/// The switch of each shard, with every account and rate of the configuration, these routes, and no link.
+/// Routes and rates are shared by all.
 ///
 /// # Panics
 ///
 /// If the configuration did not come out of [`crate::config::parse`], or a route names an account that
 /// it does not have.
 #[must_use]
-pub fn switch(config: &Config, routes: Arc<Routes>, start: Now) -> Switch {
+pub fn switches(config: &Config, routes: &Arc<Routes>, start: Now) -> Vec<Switch> {
+    let rates = Rates::build(1, &config.assets, &config.rates);
+    let rates = Arc::new(rates.expect("rates were checked with the file"));
+    let switch = |shard| {
+        let mut switch = switch(config, ShardId(shard), start);
+        switch.set_rates(Arc::clone(&rates));
+        switch.set_routes(Arc::clone(routes));
+        switch
+    };
+    (0..config.switch.shards).map(switch).collect()
+}
+
+/// The switch of one shard, which knows every account.
+fn switch(config: &Config, shard: ShardId, start: Now) -> Switch {
     let section = &config.switch;
     let mut switch = Switch::new(SwitchConfig {
-        shard: SHARD,
-        shards: 1,
+        shard,
+        shards: section.shards,
         own_address: section.address.clone(),
         network: section.network,
         expiry_margin_ms: section.expiry_margin_ms,
@@ -39,7 +51,7 @@ pub fn switch(config: &Config, routes: Arc<Routes>, start: Now) -> Switch {
         let asset = &config.assets[usize::from(account.asset.0)];
         switch.add_account(AccountConfig {
             id,
-            shard: SHARD,
+            shard: config.shard_of(id),
             relation: account.relation,
             asset: account.asset,
             asset_code: asset.code.clone(),
@@ -49,9 +61,6 @@ pub fn switch(config: &Config, routes: Arc<Routes>, start: Now) -> Switch {
             limits: account.limits,
         });
     }
-    let rates = Rates::build(1, &config.assets, &config.rates);
-    switch.set_rates(Arc::new(rates.expect("rates were checked with the file")));
-    switch.set_routes(routes);
     switch
 }
 

@@ -7,19 +7,20 @@ use m2_core::Durability;
 use crate::config::{Config, SwitchIo};
 use crate::io::choose::choose;
 use crate::journal::{presence, probe};
-use crate::routes;
 use crate::topology::StartError;
+use crate::{pin, routes};
 
 /// What of this machine `run` would refuse, without making anything.
 ///
 /// # Errors
 ///
-/// What is wrong with the route file; each path that cannot be had; a journal that must exist and does not, or that would be forgotten;
-/// io_uring where it is wanted and not permitted.
+/// What is wrong with the route file; each core and each path that cannot be had; a journal that must exist and does not, or that would
+/// be forgotten; io_uring where it is wanted and not permitted.
 pub fn refuse(config: &Config) -> Result<(), StartError> {
     if config.switch.io == SwitchIo::Uring {
         choose(SwitchIo::Uring).map_err(StartError::Io)?;
     }
+    pin::refuse(config).map_err(StartError::Configuration)?;
     routes::load(config).map_err(StartError::Configuration)?;
     presence::refuse(config)
 }

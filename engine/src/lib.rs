@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!   config     one TOML file, checked whole          topology   which thread runs what, joined how
-//!   control    accept, dial, authenticate, operators  shard      links and packets, one thread
-//!   assemble   from a configuration to a switch       log        bounded, never per packet
+//!   control    accept, dial, authenticate, operators  shard      links and packets, a thread each
+//!   assemble   from a configuration to switches       log        bounded, never per packet
 //!   bind       addresses and socket files             limits     every bound, with its sum
 //!   journal    the thread that makes records durable  clock      both clocks, read together
 //!   routes     the table, with those of the route file
 //!   io         what a shard does with its sockets
+//!   pin        which core a shard runs on
 //! ```
 //!
 //! `unsafe` stands in `io/uring.rs` and `journal/uring.rs` alone (`cargo xtask edges`).
@@ -23,6 +24,7 @@ mod io;
 mod journal;
 mod limits;
 mod log;
+mod pin;
 pub mod routes;
 mod shard;
 pub mod topology;

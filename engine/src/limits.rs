@@ -42,6 +42,38 @@ pub(crate) const EGRESS_BYTES_MIN: u32 = 256 << 10;
 
 const _: () = assert!(FRAME_LEN_MAX + WS_HEADER_LEN_MAX < EGRESS_BYTES_MIN as usize / 2);
 
+/// Most shards: each may have a commit at the disk.
+pub(crate) const SHARDS_MAX: u16 = 64;
+/// Cores have numbers below this: as many as the kernel's sets of them have.
+pub(crate) const CORES_MAX: usize = rustix::thread::CpuSet::MAX_CPU;
+
+const _: () = assert!(SHARDS_MAX as usize <= COMMITS_UNDER_WAY_MAX);
+const _: () = assert!(SHARDS_MAX as usize <= m2_journal::limits::SHARDS_MAX);
+
+// Between shards.
+
+/// Forwards, and Answers, that wait in the rings of a shard to all others together: what two cores pass
+/// on in some 10 ms, which is what a system may keep a thread from its core. Beyond it Forwards get T03.
+/// A ring has no less than [`RING_PLACES_MIN`].
+pub(crate) const RING_PLACES: usize = 1 << 14;
+/// See [`RING_PLACES`].
+pub(crate) const RING_PLACES_MIN: usize = 1 << 10;
+/// Bytes of packets in a ring, for each of its places: the usual PREPARE has 170.
+pub(crate) const RING_BYTES_OF_PLACE: usize = 256;
+/// Fewest bytes of a ring. One that is empty takes what a link can bring at once, wherever in it the next
+/// byte lies.
+pub(crate) const RING_BYTES_MIN: usize = 512 << 10;
+/// What a link can bring at once: its buffer, and behind it one message that came in fragments.
+pub(crate) const LINK_BYTES_MAX: usize = RX_BUFFER_LEN + FRAME_LEN_MAX;
+
+const _: () = assert!(RING_BYTES_MIN >= 2 * LINK_BYTES_MAX);
+const _: () = assert!(RING_BYTES_MIN >= 2 * m2_codec::limits::PREPARE_LEN_MAX);
+
+/// Answers that are taken from a ring in one pass: some 50 us. Answers free what requests need.
+pub(crate) const ANSWERS_TAKEN_MAX: usize = 512;
+/// Forwards that are taken from a ring in one pass, before links get their turn.
+pub(crate) const FORWARDS_TAKEN_MAX: usize = 256;
+
 // Between threads.
 
 /// Messages to a shard that it has not taken: a burst of new links is a few hundred.

@@ -2,45 +2,56 @@
 //! full.
 //!
 //! ```text
-//!   main, signals         control (monoio)               shard 0 (io/)            journal (io_uring)
-//!   parses, binds,        accepts, dials, handshakes,    links, packets,          batches, flushes;
-//!   recovers, starts;     authenticates, control         ledgers, timers:         journal-files:
-//!   stops                 socket, log                    the core                 segments, snapshots
+//!   main, signals        control (monoio)          shard-0 ... shard-N (io/)     journal (io_uring)
+//!   parses, binds,       accepts, dials, hand-     each its accounts' links,     batches, flushes,
+//!   recovers, starts;    shakes, authenticates,    packets, ledgers, timers:     a stream a shard;
+//!   stops                control socket, log       a core; on a core of its own  journal-files:
+//!                                                  where `cores` says so         segments, snapshots
 //!
-//!   signals -- Shutdown ------------------------------------->  inbox        waits
-//!   control -- Link ----------------------------------------->  inbox        refuses: connection closed
-//!   control -- Ask, SetDraining ----------------------------->  inbox        refuses: operator told
-//!   routes --- Routes --------------------------------------->  inbox        waits
-//!   shard ---- the routes before ----------->  routes           room for them made by Routes
-//!   routes --- what it came to ------------->  control          room for it made by the order
-//!   shard ---- answer to one Ask ---------->  control           room for it made by the Ask
-//!   shard ---- Event ---------------------->  control           drops: counted as events_lost
-//!   shard ---- link is up or down --------->  control           a word an account: nothing to fill
-//!   shard ---- accounts as they are ------->  any reader        words under a sequence: nothing to fill
-//!   shard ---- records -------------------->  journal           kept in the core: then PREPAREs get T03
-//!   shard ---- image for a snapshot ------->  journal           drops: the next is as good
-//!   journal -- durable, health, wishes ---->  shard             words: nothing to fill
-//!   journal -- Event ---------------------->  control           drops: the health stands in `status`
-//!   journal -- files to make or retire ---->  journal-files     waits
-//!   anyone --- wake ----------------------------------------->  eventfd      merges
-//!   anyone --- nudge ---------------------->  socket pair       drops: a nudge is already there
-//!   resolver - addresses of one name ------>  control           room for them made by the dial
+//!   signals -- Shutdown to each shard -------------------->  inbox       waits
+//!   control -- Link to its account's shard --------------->  inbox       refuses: connection closed
+//!   control -- Order to its account's shard -------------->  inbox       refuses: operator told
+//!   control -- Ask, SetDraining to each shard ------------>  inbox       refuses: operator told
+//!   routes --- Routes to each shard ---------------------->  inbox       waits
+//!   shard ---- the routes before ------------->  routes                  room for them made by Routes
+//!   routes --- what it came to --------------->  control                 room for it made by the order
+//!   shard ---- answer to one Ask or Order ---->  control                 room for it made by who asked
+//!   shard ---- Event ------------------------->  control                 drops: counted as events_lost
+//!   shard ---- link is up or down ------------>  control                 a word an account: nothing to fill
+//!   shard ---- accounts as they are ---------->  any reader              words under a sequence: nothing to fill
+//!   shard ---- Forward, PREPARE -------------->  each other shard        refuses: PREPARE gets T03
+//!   shard ---- Answer, FULFILL or REJECT ----->  each other shard        waits: place reserved, bytes in sockets
+//!   shard ---- bell -------------------------->  each other shard        eventfd, if it sleeps: merges
+//!   shard ---- how far it is at the end ------>  each other shard        a word a shard: nothing to fill
+//!   shard ---- records ----------------------->  journal                 kept in the core: then PREPAREs get T03
+//!   shard ---- image for a snapshot ---------->  journal                 drops: the next is as good
+//!   journal -- durable, health, wishes ------->  each shard              words: nothing to fill
+//!   journal -- Event ------------------------->  control                 drops: the health stands in `status`
+//!   journal -- files to make or retire ------->  journal-files           waits
+//!   anyone --- wake -------------------------->  a shard                 eventfd: merges
+//!   anyone --- nudge ------------------------->  control                 drops: a nudge is already there
+//!   resolver - addresses of one name --------->  control                 room for them made by the dial
 //! ```
 //!
-//! A resolver is a thread that lives for one look-up; so is the one that logs a signal's line, and
-//! `routes` lives for one reading of the route file. No thread waits for another's lock, and the
-//! shard waits for nobody. A panic on any thread ends the process.
+//! N shards have N x (N - 1) rings of Forwards and as many of Answers (`shard/crossing.rs`). What waits
+//! with an Answer's bytes is a link that is not received from: never a shard, which always takes what is
+//! in its rings. A resolver is a thread that lives for one look-up; so is the one that logs a signal's
+//! line, and `routes` lives for one reading of the route file. No thread waits for another's lock, and a
+//! shard waits for nobody but, at its end, for the other shards (`shard/ending.rs`). A panic on any thread
+//! ends the process.
 
 use core::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use crossbeam_channel::bounded;
-use m2_core::Durability;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use m2_core::{AccountId, Durability, ShardId, Switch};
 use m2_journal::Health;
+use m2_published::Publisher;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::{Handle, Signals};
 
@@ -48,12 +59,15 @@ use crate::bind::{self, Sockets};
 use crate::clock::{self, NS_PER_MS};
 use crate::config::{Config, Problems};
 use crate::control::{self, Bound};
+use crate::io::BackEnd;
 use crate::io::choose::{self, Choice, Reason};
 use crate::limits::{EVENTS_LEN, INBOX_LEN, SIGNAL_LOG_PATIENCE};
-use crate::shard::message::{Board, ToShard};
+use crate::shard::crossing;
+use crate::shard::ending::Endings;
+use crate::shard::message::{Board, Event, Mailbox, ToShard};
 use crate::shard::wake::{Nudge, shard_wake, wake};
-use crate::shard::{self, Settings, Shard};
-use crate::{assemble, journal, log, routes};
+use crate::shard::{self, Settings, Shard, recorder};
+use crate::{assemble, journal, log, pin, routes};
 
 /// Exit status when a second signal cuts the ending short.
 const STATUS_CUT_SHORT: i32 = 3;
@@ -111,25 +125,23 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
     let signals = Signals::new([SIGTERM, SIGINT])?;
     // A file that may not grow is an error of its write, as any other, and no reason to die at once.
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
+    pin::refuse(&config).map_err(StartError::Configuration)?;
     let choice = choose::choose(config.switch.io).map_err(StartError::Io)?;
     let Sockets { bound, control_socket, files } =
         bind::all(&config).map_err(StartError::Configuration)?;
 
-    let (to_shard, inbox) = bounded(INBOX_LEN);
-    let (events_in, events) = bounded(EVENTS_LEN);
+    let Doors { mailboxes, inboxes } = doors(config.switch.shards)?;
+    let (events_in, events) = bounded(EVENTS_LEN * mailboxes.len());
     let (nudge, nudged) = Nudge::pair()?;
-    let shard_wake = Arc::new(shard_wake()?);
     let stopping = Arc::new(AtomicBool::new(false));
-    let shard_ended = Arc::new(AtomicBool::new(false));
+    let shards_ended = Arc::new(AtomicBool::new(false));
 
     let (signals_end, signals_thread) = {
-        let (to_shard, wake_up) = (to_shard.clone(), Arc::clone(&shard_wake));
+        let mailboxes = mailboxes.clone();
         let (nudge, stopping) = (nudge.clone(), Arc::clone(&stopping));
         on_signals(signals, move || {
             stopping.store(true, Ordering::Release);
-            // The shard takes messages whatever else it does; before it starts there is room.
-            to_shard.send(ToShard::Shutdown).expect("the shard lives until it is told to end");
-            wake(&wake_up);
+            mailboxes.iter().for_each(shut_down);
             nudge.send();
         })?
     };
@@ -137,59 +149,59 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
     let opened = journal::open(&mut config)?;
     let routes = Arc::new(routes::load(&config).map_err(StartError::Configuration)?);
     let config = Arc::new(config);
-    let mut switch = assemble::switch(&config, routes, clock::now());
+    let mut switches = assemble::switches(&config, &routes, clock::now());
+    drop(routes);
+    let wakes: Vec<_> = mailboxes.iter().map(|it| Arc::clone(&it.wake)).collect();
     let board = Arc::new(Board::new(config.accounts.len()));
-    let (published, mut publishers) = m2_published::published(config.accounts.len(), 1);
+    let shard_count = usize::from(config.switch.shards);
+    let (published, publishers) = m2_published::published(config.accounts.len(), shard_count);
     let mut journal = None;
-    let mut recorder = None;
+    let mut recorders = Vec::new();
     let mut words = None;
     let recovered = opened.as_ref().map(|opened| opened.recovered());
     if let Some(opened) = opened {
-        opened.restore(&mut switch);
-        let shard_wakes = vec![Arc::clone(&shard_wake)];
-        let (running, mut joints) =
-            opened.start(&config, shard_wakes, events_in.clone(), nudge.clone())?;
+        opened.restore(&config, &mut switches);
+        let (running, joints) =
+            opened.start(&config, wakes.clone(), events_in.clone(), nudge.clone())?;
         words = Some(running.words());
-        recorder = joints.pop();
+        recorders = joints;
         journal = Some(running);
     }
-    let joints = shard::Joints {
-        inbox,
-        wake: Arc::clone(&shard_wake),
+    let shards = Shards {
+        switches,
+        inboxes,
+        wakes,
+        recorders,
         events: events_in,
         nudge: nudge.clone(),
         board: Arc::clone(&board),
-        publisher: publishers.pop().expect("one for the one shard"),
-        recorder,
+        publishers,
+        ended: Arc::clone(&shards_ended),
     };
-    let shard =
-        Shard::new(switch, config.assets.len(), settings(&config), joints, choice.back_end)?;
     let joints = control::Joints {
-        to_shard: to_shard.clone(),
-        shard_wake: Arc::clone(&shard_wake),
+        shards: mailboxes,
         events,
         nudged,
-        nudge: nudge.clone(),
+        nudge,
         board,
         published,
         words,
         recovered,
         stopping: Arc::clone(&stopping),
-        shard_ended: Arc::clone(&shard_ended),
+        shards_ended,
     };
 
     tell_choice(&choice);
+    let shards = shards.join(&config, choice.back_end)?;
     tell_ready(&config, &bound);
-    let shard_thread = thread::Builder::new().name("shard-0".into()).spawn(move || {
-        shard.run();
-        shard_ended.store(true, Ordering::Release);
-        nudge.send();
-    })?;
+    let shard_threads = spawn(shards, &config)?;
     let control_thread = thread::Builder::new()
         .name("control".into())
         .spawn(move || control::run(config, bound, control_socket, joints))?;
 
-    shard_thread.join().expect("a panic ends the process before this");
+    for shard in shard_threads {
+        shard.join().expect("a panic ends the process before this");
+    }
     let health = journal.map(journal::Running::end);
     control_thread.join().expect("a panic ends the process before this");
     signals_end.close();
@@ -201,6 +213,117 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
     }
     tracing::info!("stopped");
     Ok(Ending::InOrder)
+}
+
+/// Both ends of what shards are told through, by shard.
+struct Doors {
+    mailboxes: Vec<Mailbox>,
+    inboxes: Vec<Receiver<ToShard>>,
+}
+
+fn doors(shards: u16) -> io::Result<Doors> {
+    let mut doors = Doors { mailboxes: Vec::new(), inboxes: Vec::new() };
+    for _ in 0..shards {
+        let (to_shard, inbox) = bounded(INBOX_LEN);
+        doors.mailboxes.push(Mailbox { to_shard, wake: Arc::new(shard_wake()?) });
+        doors.inboxes.push(inbox);
+    }
+    Ok(doors)
+}
+
+/// Tells a shard to end in order.
+fn shut_down(shard: &Mailbox) {
+    // It takes messages whatever else it does; before it starts there is room. One that has ended, as
+    // the journal failed, need not be told.
+    let _ = shard.to_shard.send(ToShard::Shutdown);
+    wake(&shard.wake);
+}
+
+/// What the shards are made of, by shard.
+struct Shards {
+    switches: Vec<Switch>,
+    inboxes: Vec<Receiver<ToShard>>,
+    wakes: Vec<Arc<OwnedFd>>,
+    /// Empty where nothing is recorded.
+    recorders: Vec<recorder::Joints>,
+    events: Sender<Event>,
+    nudge: Nudge,
+    board: Arc<Board>,
+    publishers: Vec<Publisher>,
+    /// Set by the last one that ends.
+    ended: Arc<AtomicBool>,
+}
+
+/// Shards that are joined to each other, and what their threads tell when they end.
+struct Joined {
+    shards: Vec<Shard>,
+    nudge: Nudge,
+    ended: Arc<AtomicBool>,
+}
+
+impl Shards {
+    /// Joins the shards by rings.
+    fn join(self, config: &Config, back_end: BackEnd) -> Result<Joined, StartError> {
+        let Self { switches, inboxes, wakes, recorders, events, nudge, board, publishers, ended } =
+            self;
+        let ids = (0_u32..).map(AccountId).take(config.accounts.len());
+        let owners: Arc<[ShardId]> = ids.map(|id| config.shard_of(id)).collect();
+        let crossings = crossing::between(&wakes);
+        let endings = Arc::new(Endings::new(wakes.clone()));
+        let mut recorders = recorders.into_iter();
+        let parts = switches.into_iter().zip(inboxes).zip(wakes).zip(crossings).zip(publishers);
+        let mut shards = Vec::new();
+        for (id, ((((switch, inbox), wake), crossing), publisher)) in (0..).map(ShardId).zip(parts)
+        {
+            let joints = shard::Joints {
+                shard: id,
+                owners: Arc::clone(&owners),
+                inbox,
+                wake,
+                events: events.clone(),
+                nudge: nudge.clone(),
+                board: Arc::clone(&board),
+                publisher,
+                endings: Arc::clone(&endings),
+                recorder: recorders.next(),
+            };
+            let settings = settings(config);
+            shards.push(Shard::new(
+                switch,
+                config.assets.len(),
+                settings,
+                joints,
+                crossing,
+                back_end,
+            )?);
+        }
+        Ok(Joined { shards, nudge, ended })
+    }
+}
+
+/// A thread for each shard, on its core if it has one.
+fn spawn(joined: Joined, config: &Config) -> io::Result<Vec<JoinHandle<()>>> {
+    let Joined { shards, nudge, ended } = joined;
+    let left = Arc::new(AtomicUsize::new(shards.len()));
+    let mut threads = Vec::new();
+    for (number, shard) in shards.into_iter().enumerate() {
+        let core = config.switch.cores.as_ref().map(|cores| cores[number]);
+        let (nudge, ended, left) = (nudge.clone(), Arc::clone(&ended), Arc::clone(&left));
+        let run = move || {
+            if let Some(core) = core
+                && let Err(error) = pin::this_thread(core)
+            {
+                tracing::warn!(shard = number, core, %error, "the shard cannot stay on its core");
+            }
+            shard.run();
+            if left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                ended.store(true, Ordering::Release);
+                nudge.send();
+            }
+        };
+        threads.push(thread::Builder::new().name(format!("shard-{number}")).spawn(run)?);
+    }
+    Ok(threads)
 }
 
 /// Stops at the first signal, ends the process at the second. A thread of its own, which waits for
@@ -281,6 +404,7 @@ fn tell_ready(config: &Config, bound: &[Bound]) {
         version = env!("CARGO_PKG_VERSION"),
         address = config.switch.address.as_str(),
         accounts = config.accounts.len(),
+        shards = config.switch.shards,
         listen = listen.join(", "),
         control_socket = %config.switch.control_socket.display(),
         "ready"

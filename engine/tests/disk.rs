@@ -138,10 +138,16 @@ fn a_spill_folder_of_another_journal_is_refused_and_what_others_left_is_not_take
     assert!(spill.path().join(others).exists());
 }
 
+/// Room for two segments of each stream, beside a file that takes the place of more.
+fn small() -> String {
+    format!("{}m", 6 + 2 * SHARDS)
+}
+
+const FILLER: &str = "head -c 5500000 /dev/zero > journal/filler";
+
 #[test]
 fn a_full_disk_refuses_new_packets_until_there_is_room() {
-    // Room for two segments, and a file that takes the place of more.
-    let switch = Switch::start_on_a_small_disk("8m", "head -c 5500000 /dev/zero > journal/filler");
+    let switch = Switch::start_on_a_small_disk(&small(), FILLER);
     let (mut alice, mut bob) = (switch.peer("tcp", "alice"), switch.peer("tcp", "bob"));
     // On a busy machine it may be slow before it is full.
     let mut paid = 0;
@@ -165,7 +171,7 @@ fn a_full_disk_refuses_new_packets_until_there_is_room() {
 /// file that takes the place of more segments stays, and the disk fills up several times.
 #[test]
 fn a_full_disk_gets_room_from_what_snapshots_hold() {
-    let switch = Switch::start_on_a_small_disk("8m", "head -c 5500000 /dev/zero > journal/filler");
+    let switch = Switch::start_on_a_small_disk(&small(), FILLER);
     let (mut alice, mut bob) = (switch.peer("tcp", "alice"), switch.peer("tcp", "bob"));
     let state = || switch.ask(&json!({ "cmd": "journal" }))["state"].clone();
     let mut paid = 0;
@@ -182,6 +188,11 @@ fn a_full_disk_gets_room_from_what_snapshots_hold() {
         });
     }
     assert_eq!(balance(&switch, "alice"), i64::from(paid));
+}
+
+/// The first of the stream that has the records of packets to bob: his shard decides them.
+fn first_segment() -> String {
+    format!("stream-{:03}-00000001.m2j", SHARDS - 1)
 }
 
 /// The segments that there are of the first generation.
@@ -203,7 +214,7 @@ fn segments_go_though_a_peer_reads_nothing() {
     }
     wait("all are refused", || switch.account("carol", "rejects_out") == 10_000);
     // Each packet takes a page: a segment of a mebibyte has 255.
-    let first = "stream-000-00000001.m2j".to_owned();
+    let first = first_segment();
     assert!(segments(&switch).contains(&first));
     let mut paid = 0;
     while segments(&switch).contains(&first) {
@@ -252,7 +263,7 @@ fn a_start_waits_for_the_room_that_the_generation_before_leaves() {
         }
     }
     // Room for the new base, and for no segment beside the old ones.
-    let size = format!("{}", (2 << 20) + (1 << 19));
+    let size = format!("{}", (u32::from(SHARDS) << 21) + (1 << 19));
     let switch = Switch::start_on_a_small_disk(
         &size,
         &format!("cp -r --sparse=never {journal:?}/. journal/"),
@@ -353,13 +364,14 @@ fn damage_below_what_was_flushed_stops_the_start() {
         pay(&mut alice, &mut bob, "test.m2m.bob", 1);
     }
     switch.kill();
-    let segment = switch.folder().join("journal/generation-00000001/stream-000-00000001.m2j");
+    let segment = switch.folder().join("journal/generation-00000001").join(first_segment());
     let mut bytes = std::fs::read(&segment).unwrap();
     bytes[4096 + 200] ^= 1;
     std::fs::write(&segment, bytes).unwrap();
     let (status, told) = switch.fail_to_start();
     assert_eq!(status, Some(2));
-    for words in ["stream-000-00000001.m2j is damaged at byte 4096", "restore the file", "m2ctl"] {
+    let damaged = format!("{} is damaged at byte 4096", first_segment());
+    for words in [&*damaged, "restore the file", "m2ctl"] {
         assert!(told.contains(words), "{words:?} is not in: {told}");
     }
 }
@@ -373,13 +385,14 @@ fn a_tail_that_was_torn_is_cut_saved_aside_and_told() {
     }
     switch.kill();
     let generation = switch.folder().join("journal/generation-00000001");
-    let segment = generation.join("stream-000-00000001.m2j");
+    let segment = generation.join(first_segment());
     let mut bytes = std::fs::read(&segment).unwrap();
     // Behind the three batches, a page each, as a write that the power cut short may leave it.
     bytes[4 * 4096..4 * 4096 + 700].fill(0x5a);
     std::fs::write(&segment, bytes).unwrap();
     switch.restart();
-    assert!(switch.log().contains("stream 0 ends before record 3"), "{}", switch.log());
+    let words = format!("stream {} ends before record 3", SHARDS - 1);
+    assert!(switch.log().contains(&words), "{}", switch.log());
     let saved = std::fs::read_dir(switch.folder().join("journal/cut")).unwrap().count();
     assert_eq!((saved, balance(&switch, "alice")), (1, 3));
 }

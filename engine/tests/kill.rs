@@ -1,5 +1,5 @@
-//! The switch under load, killed without a word at random moments, started again over what it left:
-//! its ledgers against the books of both ends.
+//! The switch under load, killed without a word at random moments, started again over what it left, with
+//! one shard, two and three in turn: its ledgers against the books of both ends.
 //!
 //! SIGKILL leaves what was written to the page cache, so this tries the order of things and the
 //! replay; what the power takes is tried by the simulation (`m2-sim crash`).
@@ -109,8 +109,11 @@ struct Round {
     listed: u64,
 }
 
-/// One life: both ends pay and earn until the switch is killed; then it is started again.
-fn live_and_die(switch: &mut Switch, numbers: &AtomicU64, life: Duration) -> Round {
+/// One life: both ends pay and earn until the switch is killed; then it is started again, with another
+/// number of shards.
+fn live_and_die(switch: &mut Switch, numbers: &AtomicU64, round: u64) -> Round {
+    let life = Duration::from_micros(round * 7919 % 20_000);
+    switch.set_shards([2, 3, 1][usize::try_from(round % 3).unwrap()]);
     let before = balance(switch, "alice");
     let (alice, bob) = (switch.peer("tcp", "alice"), switch.peer("tcp", "bob"));
     let (paid, earned) = thread::scope(|scope| {
@@ -137,8 +140,7 @@ fn a_sync_debt_that_was_acknowledged_outlives_every_kill() {
     let numbers = AtomicU64::new(1);
     let mut packets = 0;
     for round in 0..ROUNDS {
-        let life = Duration::from_micros(round * 7919 % 20_000);
-        let Round { paid, earned, recovered, listed } = live_and_die(&mut switch, &numbers, life);
+        let Round { paid, earned, recovered, listed } = live_and_die(&mut switch, &numbers, round);
         let told = format!("round {round}: {paid:?}, {earned:?}, {recovered}, {listed} listed");
         assert!(recovered >= i128::from(paid.units), "a debt was forgotten: {told}");
         assert!(recovered <= i128::from(earned.units), "a debt was made up: {told}");
@@ -154,8 +156,7 @@ fn async_debts_are_lost_within_their_bound_alone() {
     let mut switch = Switch::start_with("", "", &tables("async"));
     let numbers = AtomicU64::new(1);
     for round in 0..ROUNDS / 4 {
-        let life = Duration::from_micros(round * 7919 % 20_000);
-        let Round { paid, earned, recovered, .. } = live_and_die(&mut switch, &numbers, life);
+        let Round { paid, earned, recovered, .. } = live_and_die(&mut switch, &numbers, round);
         assert!(recovered <= i128::from(earned.units), "a debt was made up in round {round}");
         let lost = i128::from(paid.units) - recovered;
         // async_bytes by default: 16,384 records, none of more units than the last.

@@ -111,16 +111,18 @@ fn no_undelivered_fulfill_falls_to_the_limit_of_lines() {
     assert_eq!(counters["log_evidence_lines_left_out"], 0);
 }
 
-/// Has `from` send PREPAREs to a peer that does not read until its egress has half of its cap: how
-/// many went, of which the last was refused (T02).
-fn fill(switch: &Switch, from: &mut Peer, name: &str, destination: &str) -> u64 {
+/// Has `from` send PREPAREs to bob, who does not read, until his egress has half of its cap: how many
+/// went, of which the last was refused (T02).
+fn fill(switch: &Switch, from: &mut Peer) -> u64 {
     let data = [0; 32_000];
-    let (asked, busy) =
-        (switch.account(name, "requests_in").as_u64().unwrap(), switch.refused("T02"));
+    // Both are bob's shard's to say.
+    let decided =
+        || switch.account("bob", "prepares_out").as_u64().unwrap() + switch.refused("T02");
+    let (before, busy) = (decided(), switch.refused("T02"));
     for sent in 1..1_000 {
         let request_id = u32::try_from(sent).unwrap();
-        from.send_prepare(request_id, &prepare_with(destination, 1, 1, 25_000, &data));
-        switch.wait_for_requests(name, asked + sent);
+        from.send_prepare(request_id, &prepare_with("test.m2m.bob", 1, 1, 25_000, &data));
+        wait("the last one has left or is refused", || decided() == before + sent);
         if switch.refused("T02") > busy {
             let got = from.frame();
             assert_eq!((got.request_id, got.reject_code()), (request_id, ErrorCode::T02_PEER_BUSY));
@@ -138,7 +140,7 @@ fn c16_packets_of_which_no_byte_left_are_answered_t01_when_their_link_is_lost() 
         let bob = switch.peer(transport, "bob");
         let unsent_before = switch.counter("links", "prepares_unsent");
         let in_flight_before = switch.account("alice", "in_flight_in").as_u64().unwrap();
-        let sent = fill(&switch, &mut alice, "alice", "test.m2m.bob");
+        let sent = fill(&switch, &mut alice);
         drop(bob);
         wait("the link is down", || switch.account("bob", "connected") == false);
         let unsent = switch.counter("links", "prepares_unsent") - unsent_before;
@@ -163,7 +165,7 @@ fn a_peer_that_stops_reading_hurts_itself_alone() {
     let memory_before = resident_kib(switch.pid());
 
     // Half of the cap is for PREPAREs: then T02, and others go on.
-    fill(&switch, &mut alice, "alice", "test.m2m.bob");
+    fill(&switch, &mut alice);
     pay(&mut alice, &mut carol, "test.m2m.carol", 1);
     assert_eq!(switch.account("bob", "connected"), true);
 

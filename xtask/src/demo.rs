@@ -52,6 +52,9 @@ pub(crate) struct Options {
     /// Packets a second, over all senders
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
+    /// Threads of the switch that forward packets
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    shards: u16,
     /// Only the report, as one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -62,8 +65,8 @@ pub(crate) struct Options {
 
 impl Options {
     /// A short run of these binaries, slow enough for any machine.
-    pub(crate) fn for_the_suite(binaries: PathBuf) -> Self {
-        Self { seconds: 3, rate: 2_000, json: false, binaries: Some(binaries) }
+    pub(crate) fn for_the_suite(binaries: PathBuf, shards: u16) -> Self {
+        Self { seconds: 3, rate: 2_000, shards, json: false, binaries: Some(binaries) }
     }
 }
 
@@ -85,7 +88,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let tokens = files::Tokens::random()?;
 
     let config = folder.join("switch.toml");
-    write(&config, &files::config(&sockets.0, &tokens))?;
+    write(&config, &files::config(&sockets.0, &tokens, options.shards))?;
     let mut switch = Switch::start(&binaries, &config, &folder.join("switch.log"))?;
     let listen = switch.wait_until_ready(&sockets.control(), &interrupt)?;
     let workload = folder.join("workload.toml");

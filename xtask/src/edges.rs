@@ -1,6 +1,7 @@
 //! Which crate may import which, and where `unsafe` may stand.
 //!
 //! ```text
+//!   m2-engine ----> m2-accel
 //!   m2-engine ----> m2-core ----> m2-codec        m2-load ----> m2-codec
 //!       '---------------------------^             m2-bench ---> m2-core, m2-codec, m2-journal, m2-load,
 //!   m2-engine ----> m2-published                                m2-published, m2-accel
@@ -31,7 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("m2-core", &["m2-codec", "m2-accel"]),
     ("m2-journal", &["m2-core"]),
     ("m2-published", &["m2-core"]),
-    ("m2-engine", &["m2-codec", "m2-core", "m2-journal", "m2-published"]),
+    ("m2-engine", &["m2-accel", "m2-codec", "m2-core", "m2-journal", "m2-published"]),
     ("m2ctl", &["m2-codec", "m2-core", "m2-journal"]),
     ("m2-load", &["m2-codec"]),
     ("m2-bench", &["m2-accel", "m2-codec", "m2-core", "m2-journal", "m2-load", "m2-published"]),

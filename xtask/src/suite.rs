@@ -160,9 +160,15 @@ fn counted(command: &mut Command) -> Result<Count> {
     Ok(if is_silent_failure { count.plus(Count::FAILED) } else { count })
 }
 
+/// Once with one shard, and once with two.
 fn short_demo(workspace: &Workspace) -> Result<Count> {
-    let options = Options::for_the_suite(binaries::for_tests(workspace)?);
-    demo::run(workspace, &options).map(|()| Count::PASSED)
+    let binaries = binaries::for_tests(workspace)?;
+    let mut count = Count::default();
+    for shards in [1, 2] {
+        let options = Options::for_the_suite(binaries.clone(), shards);
+        count = count.plus(demo::run(workspace, &options).map(|()| Count::PASSED)?);
+    }
+    Ok(count)
 }
 
 fn one(command: &mut Command) -> Result<Count> {

@@ -30,6 +30,10 @@ impl<T> Room<T> {
         self.taken < self.capacity
     }
 
+    pub(crate) fn taken(&self) -> usize {
+        self.taken
+    }
+
     pub(crate) fn reserve(&mut self) -> Option<Place<T>> {
         if !self.has_room() {
             return None;

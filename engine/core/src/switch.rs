@@ -484,10 +484,14 @@ impl Switch {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Packets without an answer, and FULFILLs that wait for their record or for room.
+    /// PREPAREs of this shard's accounts from their hold until their answer is given: also while they
+    /// are with another shard or in a ring, and while their FULFILL waits for its record or for room.
+    /// Over all shards that is every packet under way, once.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.slots.in_flight() + self.gate.withheld
+        let awaited: usize = self.answer_rooms.iter().map(Room::taken).sum();
+        u32::try_from(awaited).expect("each has a slot or lies in a ring: some 2^30")
+            + self.gate.withheld
     }
 
     /// What the slots of this shard hold, added up slot by slot, by account. (`held_out` of an account
@@ -525,6 +529,12 @@ impl Switch {
             self.counters.records += 1;
             take(record);
         }
+    }
+
+    /// Whether there is something that the log should tell.
+    #[must_use]
+    pub fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
     }
 
     /// Takes out what the log should tell.

@@ -36,12 +36,15 @@ fn money_is_held_from_the_first_half_to_the_last() {
     let mut shards = two();
     shards.request(Shards::link(ALICE), 41, usual("test.bob", 10));
     assert_eq!(shards.words(), [held_in(10), Words::default()], "in a Forward");
+    let in_flight = |shards: &Shards| [0, 1].map(|at| shards.switches[at].in_flight());
+    assert_eq!(in_flight(&shards), [1, 0]);
     let (_, forward, _) = &shards.egress[0].forwards[0];
     assert_eq!((forward.account_in(), forward.amount_in()), (ALICE, 10));
     assert_eq!((forward.account_out(), forward.amount_out()), (BOB, 25));
 
     shards.carry_forwards();
     assert_eq!(shards.words(), [held_in(10), held_out(25)], "in a slot");
+    assert_eq!(in_flight(&shards), [1, 0], "counted once");
     let sums = shards.switches[1].slot_sums();
     assert_eq!((sums[0].count_in, sums[0].amount_in), (1, 10));
     assert_eq!((sums[1].count_out, sums[1].amount_out), (1, 25));
@@ -52,11 +55,13 @@ fn money_is_held_from_the_first_half_to_the_last() {
     shards.response(Shards::link(BOB), *id, ResponseBody::Packet(&fulfill(PREIMAGE)));
     let owed = Words { balance: -25, ..Words::default() };
     assert_eq!(shards.words(), [held_in(10), owed], "in an Answer");
+    assert_eq!(in_flight(&shards), [1, 0]);
     let (_, answer, _) = &shards.egress[1].answers[0];
     assert_eq!((answer.account_in(), answer.amount_in(), answer.is_fulfilled()), (ALICE, 10, true));
 
     shards.carry_answers();
     assert_eq!(shards.words(), [Words { balance: 10, ..Words::default() }, owed]);
+    assert_eq!(in_flight(&shards), [0, 0]);
     let wanted = Sent::Answer { to: Shards::link(ALICE), id: 41, packet: fulfill(PREIMAGE) };
     assert_eq!(shards.sent(), [wanted]);
     let mut records = Vec::new();

@@ -15,7 +15,7 @@ use super::switch::{schemes, word};
 use super::table::{At, Table};
 use super::{Account, Dial, DialToken, SwitchSection, TokenHash, read_at_most, resolved};
 use crate::limits::{
-    ASSET_CODE_LEN_MAX, NAME_LEN_MAX, SCALE_MAX, TOKEN_FILE_LEN_MAX, TOKEN_LEN_MAX,
+    ASSET_CODE_LEN_MAX, NAME_LEN_MAX, SCALE_MAX, SHARDS_MAX, TOKEN_FILE_LEN_MAX, TOKEN_LEN_MAX,
     UNIX_PATH_LEN_MAX,
 };
 
@@ -110,7 +110,7 @@ pub(super) fn accounts(
         root.complain(1, "there is no account: add at least one [[accounts]]".into());
     }
     let count = u32::try_from(tables.len()).unwrap_or(u32::MAX);
-    let slots = switch.map_or(1, |switch| switch.in_flight_slots);
+    let slots = switch.map_or(1, |it| it.in_flight_slots.saturating_mul(it.shards.into()));
     let mut reader = Reader {
         file,
         assets,
@@ -162,6 +162,7 @@ impl Reader<'_> {
         let dial = dial(self.file, table);
         self.connects(table, name.as_deref());
         let limits = limits(table, self.in_flight_packets_default);
+        let shard = shard(table, self.switch);
         let durability = table.choice(
             "durability",
             &[("sync", Durability::Sync), ("async", Durability::Async), ("none", Durability::None)],
@@ -176,6 +177,7 @@ impl Reader<'_> {
             token,
             dial,
             limits,
+            shard,
             durability: durability.unwrap_or_default(),
             line: table.line_of("durability"),
             dormant: false,
@@ -300,6 +302,21 @@ fn account_name(table: &Table<'_, '_>, seen: &mut Seen) -> Option<String> {
     let what = format!("the name \"{}\"", name.value);
     let first = !twice(table, &mut seen.names, name.value, name.line, &what);
     first.then(|| name.value.to_owned())
+}
+
+/// A shard that there is.
+fn shard(table: &Table<'_, '_>, switch: Option<&SwitchSection>) -> Option<u16> {
+    let At { line, value } = table.number("shard", 0..=SHARDS_MAX - 1)?;
+    let shards = switch.map_or(SHARDS_MAX, |switch| switch.shards);
+    if value >= shards {
+        let last = shards - 1;
+        let text = format!(
+            "shard = {value} is none of ours: with shards = {shards} write a number from 0 to {last}, \
+             or remove the key"
+        );
+        table.complain(line, text);
+    }
+    Some(value)
 }
 
 fn ildcp_segment(

@@ -24,7 +24,9 @@ use std::path::{Path, PathBuf};
 
 use m2_codec::address::{Address, Prefix};
 use m2_codec::url::Endpoint;
-use m2_core::{Asset, AssetIndex, Durability, Limits, Network, RateEntry, Relation};
+use m2_core::{
+    AccountId, Asset, AssetIndex, Durability, Limits, Network, RateEntry, Relation, ShardId,
+};
 use toml::de::DeTable;
 use zeroize::Zeroizing;
 
@@ -80,11 +82,17 @@ pub struct SwitchSection {
     pub remaining_ms_min: u32,
     /// The longest that a packet holds money.
     pub hold_ms_max: u32,
-    /// How many packets may be in flight at once.
+    /// How many packets may be in flight at once on each shard.
     pub in_flight_slots: u32,
+    /// How many shards forward packets, each on a thread of its own.
+    pub shards: u16,
+    /// Which core each shard runs on; absent where the system is to choose.
+    pub cores: Option<Vec<usize>>,
+    /// Line in the file, for what this machine makes of it.
+    pub cores_line: usize,
     /// Whether a packet may go back to its sender.
     pub reflect: bool,
-    /// How long the shard polls before it sleeps.
+    /// How long a shard polls before it sleeps.
     pub spin_us: u32,
     /// By which system calls the shard moves bytes.
     pub io: SwitchIo,
@@ -205,6 +213,8 @@ pub struct Account {
     pub dial: Option<Dial>,
     /// What it may owe, send and have in flight.
     pub limits: Limits,
+    /// Which shard it is on; absent where its number says so.
+    pub shard: Option<u16>,
     /// What a FULFILL for it waits for.
     pub durability: Durability,
     /// Line in the file of its durability.
@@ -259,6 +269,15 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, Problems> {
 }
 
 impl Config {
+    /// Which shard an account is on. It may be another after a restart: a journal's shards are those
+    /// that wrote it.
+    #[must_use]
+    pub fn shard_of(&self, account: AccountId) -> ShardId {
+        let count = u32::from(self.switch.shards);
+        let by_number = u16::try_from(account.0 % count).expect("it is below a u16");
+        ShardId(self.accounts[account.0 as usize].shard.unwrap_or(by_number))
+    }
+
     /// Refuses accounts whose debts are not recorded, unless the command line accepts that.
     ///
     /// # Errors

@@ -12,7 +12,10 @@ use super::{
     ConnectionSection, Listen, ListenAddress, LogFormat, LogSection, RoutesSection, SwitchIo,
     SwitchSection, Transport, resolved,
 };
-use crate::limits::{EGRESS_BYTES_MIN, HANDSHAKE_BYTES_LIMIT, SHUTDOWN_MS_MAX, UNIX_PATH_LEN_MAX};
+use crate::limits::{
+    CORES_MAX, EGRESS_BYTES_MIN, HANDSHAKE_BYTES_LIMIT, SHARDS_MAX, SHUTDOWN_MS_MAX,
+    UNIX_PATH_LEN_MAX,
+};
 
 pub(super) fn switch(file: &Path, root: &Table<'_, '_>) -> Option<SwitchSection> {
     let table = root.table("switch", "[switch]");
@@ -23,7 +26,11 @@ pub(super) fn switch(file: &Path, root: &Table<'_, '_>) -> Option<SwitchSection>
     let address = address(&table, network);
     let control_socket =
         table.text_required("control_socket", "control_socket = \"run/control.sock\"");
+    let shards = table.integer("shards", 1..=SHARDS_MAX, 1);
     let section = SwitchSection {
+        shards,
+        cores: cores(&table, shards),
+        cores_line: table.line_of("cores"),
         expiry_margin_ms: table.integer("expiry_margin_ms", 0..=HOLD_MS_MAX, 1_000),
         remaining_ms_min: table.integer("remaining_ms_min", 0..=HOLD_MS_MAX, 1_000),
         hold_ms_max: table.integer("hold_ms_max", 1..=HOLD_MS_MAX, 30_000),
@@ -58,6 +65,29 @@ fn io(table: &Table<'_, '_>) -> SwitchIo {
     let words =
         [("auto", SwitchIo::Auto), ("epoll", SwitchIo::Epoll), ("io_uring", SwitchIo::Uring)];
     table.choice("io", &words).unwrap_or(SwitchIo::Auto)
+}
+
+/// One core for each shard, none twice.
+fn cores(table: &Table<'_, '_>, shards: u16) -> Option<Vec<usize>> {
+    let listed = table.numbers("cores", 0..=CORES_MAX - 1)?;
+    if listed.len() != usize::from(shards) {
+        let text = format!(
+            "`cores` names {} where there are {shards} shards: write one number for each shard, or \
+             remove the key",
+            listed.len()
+        );
+        table.complain(table.line_of("cores"), text);
+        return None;
+    }
+    let mut cores: Vec<usize> = Vec::with_capacity(listed.len());
+    for At { line, value } in listed {
+        if cores.contains(&value) {
+            let text = format!("core {value} stands twice in `cores`: give each shard its own");
+            table.complain(line, text);
+        }
+        cores.push(value);
+    }
+    Some(cores)
 }
 
 fn address(table: &Table<'_, '_>, network: Option<Network>) -> Option<Address> {

@@ -180,6 +180,37 @@ impl<'a, 'i> Table<'a, 'i> {
         Some(At { line: found.line, value: value? })
     }
 
+    /// A list of integers in a range. `None` where it is absent, or told as wrong.
+    pub(super) fn numbers<T>(
+        &self,
+        key: &'static str,
+        range: RangeInclusive<T>,
+    ) -> Option<Vec<At<T>>>
+    where
+        T: Copy + PartialOrd + TryFrom<u64> + core::fmt::Display,
+    {
+        let found = self.value(key)?;
+        let (least, most) = (range.start(), range.end());
+        let Some(array) = found.value.as_array() else {
+            self.wrong_kind(&found, key, "a list of whole numbers, as in [0, 2]");
+            return None;
+        };
+        let number = |element: &'a Spanned<DeValue<'i>>| {
+            let line = self.problems.line(&element.span());
+            let integer = element.get_ref().as_integer();
+            let parsed = integer.and_then(|it| u64::from_str_radix(it.as_str(), it.radix()).ok());
+            let value = parsed.and_then(|value| T::try_from(value).ok());
+            let value = value.filter(|value| range.contains(value));
+            if value.is_none() {
+                let text = format!("each of `{key}` must be a whole number from {least} to {most}");
+                self.complain(line, text);
+            }
+            value.map(|value| At { line, value })
+        };
+        let all: Vec<_> = array.iter().map(number).collect();
+        all.into_iter().collect()
+    }
+
     /// A list of strings; absent reads as none.
     pub(super) fn texts(&self, key: &'static str) -> Option<Vec<At<&'a str>>> {
         let found = self.value(key)?;

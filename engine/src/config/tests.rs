@@ -73,6 +73,42 @@ fn the_smallest_file_has_every_default() {
 }
 
 #[test]
+fn accounts_are_spread_over_shards_by_their_numbers_unless_told() {
+    let account = |number: usize, more: &str| {
+        format!(
+            "[[accounts]]\nname = \"a{number}\"\nrelation = \"child\"\nasset = \"USD/9\"\n\
+             token = \"secret-{number}\"\n{more}\n"
+        )
+    };
+    let accounts = (1..6).map(|number| account(number, if number == 4 { "shard = 2" } else { "" }));
+    let text = SMALLEST.replace("[[assets]]", "shards = 3\ncores = [4, 0, 2]\n[[assets]]");
+    let config = read(&(text + &accounts.collect::<String>())).unwrap();
+    let shards: Vec<u16> = (0..6).map(|number| config.shard_of(AccountId(number)).0).collect();
+    assert_eq!(shards, [0, 1, 2, 0, 2, 2]);
+    assert_eq!(config.switch.cores, Some(vec![4, 0, 2]));
+    // A share of the slots of all.
+    assert_eq!(config.accounts[0].limits.in_flight_packets_max, 3 * (4 << 20) / 6);
+    let config = read(SMALLEST).unwrap();
+    assert_eq!((config.switch.shards, config.switch.cores.as_ref()), (1, None));
+    assert_eq!(config.shard_of(AccountId(0)), ShardId(0));
+}
+
+#[test]
+fn shards_that_cannot_be_meant_are_told() {
+    let network = "network = \"test\"\n";
+    let told = |line: &str, at, words| one_complaint(3, &format!("{network}{line}"), at, words);
+    told("shards = 0", 4, "write a number from 1 to 64");
+    told("shards = 65", 4, "write a number from 1 to 64");
+    told("shards = 2\ncores = [1]", 5, "names 1 where there are 2 shards");
+    told("shards = 2\ncores = [1, 1]", 5, "core 1 stands twice");
+    told("cores = 1", 4, "must be a list of whole numbers, as in [0, 2]");
+    told("cores = [-1]", 4, "each of `cores` must be a whole number from 0 to 1023");
+    told("cores = [1024]", 4, "each of `cores` must be a whole number from 0 to 1023");
+    one_complaint(0, "shard = 1", 13, "with shards = 1 write a number from 0 to 0");
+    one_complaint(0, "shard = 64", 13, "out of range");
+}
+
+#[test]
 fn the_journal_stands_beside_the_file_unless_told() {
     let journal = read(SMALLEST).unwrap().journal;
     assert_eq!(journal.path, Path::new("/etc/m2/journal"));

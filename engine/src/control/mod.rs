@@ -1,11 +1,13 @@
 //! The control thread: whatever is not per packet.
 //!
 //! It accepts and dials, shakes hands and authenticates within limits of time and bytes, and gives
-//! each connection that passed to the shard. It answers on the control socket and writes the log.
+//! each connection that passed to the shard of its account. It answers on the control socket, for all
+//! shards together, and writes the log.
 //! It runs on monoio, with io_uring where the kernel permits it and epoll where not.
 
 mod dial;
 mod handshake;
+mod keys;
 mod listen;
 mod money;
 mod nudged;
@@ -17,15 +19,14 @@ mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use m2_core::{AccountId, JournalState};
+use crossbeam_channel::{Receiver, TrySendError, bounded};
+use m2_core::{AccountId, JournalState, KeyError};
 use m2_journal::recover::Recovered;
 use m2_published::Published;
 
@@ -34,8 +35,9 @@ use crate::journal::Words;
 use crate::limits::{ANSWER_PATIENCE, DURABLE_LOOK, LOG_EVIDENCE_LINES_PER_S, LOG_LINES_PER_S};
 use crate::log::Limiter;
 use crate::shard::Obeyed;
-use crate::shard::message::{Board, Event, NewLink, Question, Snapshot, ToShard};
-use crate::shard::wake::{Nudge, wake};
+use crate::shard::message::{Board, Event, Mailbox, NewLink, Question, Snapshot, ToShard};
+use crate::shard::wake::Nudge;
+use keys::Claims;
 use nudged::Nudged;
 use places::Places;
 use request::Order;
@@ -45,8 +47,8 @@ use wire::Wire;
 /// What joins the control thread to the others; see `topology.rs`.
 #[derive(Debug)]
 pub(crate) struct Joints {
-    pub(crate) to_shard: Sender<ToShard>,
-    pub(crate) shard_wake: Arc<OwnedFd>,
+    /// By shard.
+    pub(crate) shards: Vec<Mailbox>,
     pub(crate) events: Receiver<Event>,
     /// The end of a [`Nudge`] that is woken.
     pub(crate) nudged: UnixStream,
@@ -61,8 +63,8 @@ pub(crate) struct Joints {
     pub(crate) recovered: Option<Arc<Recovered>>,
     /// No new connection is taken.
     pub(crate) stopping: Arc<AtomicBool>,
-    /// The shard has ended.
-    pub(crate) shard_ended: Arc<AtomicBool>,
+    /// Every shard has ended.
+    pub(crate) shards_ended: Arc<AtomicBool>,
 }
 
 /// A listener with what is told of it.
@@ -84,6 +86,7 @@ struct Shared {
     names: HashMap<String, AccountId>,
     by_token: HashMap<[u8; 32], AccountId>,
     joints: Joints,
+    claims: RefCell<Claims>,
     news: Nudged,
     unauthenticated: RefCell<Places>,
     counters: RefCell<EdgeCounters>,
@@ -109,7 +112,7 @@ struct EdgeCounters {
     dials_failed: u64,
 }
 
-/// Runs the control thread until the shard has ended.
+/// Runs the control thread until every shard has ended.
 ///
 /// # Panics
 ///
@@ -137,7 +140,10 @@ pub(crate) fn run(
         let by_token =
             tokens.filter_map(|(at, account)| Some((*account.token?.as_bytes(), id(at)))).collect();
         let places = Places::new(config.connection.unauthenticated_max);
+        let keys = joints.recovered.iter().flat_map(|it| &it.keys);
+        let claims = Claims::new(keys.map(|(key, state)| (*key, state.account)));
         let shared = Rc::new(Shared {
+            claims: RefCell::new(claims),
             unauthenticated: RefCell::new(places),
             config,
             started: Instant::now(),
@@ -171,14 +177,14 @@ fn id(position: usize) -> AccountId {
 }
 
 impl Shared {
-    /// Passes on news of the shard until there will be none.
+    /// Passes on news of the shards until there will be none.
     async fn watch(&self) {
         let nudged = self.joints.nudged.try_clone().and_then(|socket| Wire::new(socket.into()));
         let nudged = nudged.expect("the kernel waits on a socket pair");
         let mut bytes = Vec::new();
         loop {
             // Looked at before the queue: what was told before the end is read after it.
-            let ended = self.joints.shard_ended.load(Ordering::Acquire);
+            let ended = self.joints.shards_ended.load(Ordering::Acquire);
             while let Ok(event) = self.joints.events.try_recv() {
                 match &event {
                     Event::Journal(_, reason) => {
@@ -207,15 +213,12 @@ impl Shared {
         self.joints.stopping.load(Ordering::Acquire)
     }
 
-    /// Gives a connection to the shard. `false`, and the connection is closed, if the shard has
-    /// more to do than it can take.
+    /// Gives a connection to the shard of its account. `false`, and the connection is closed, if that
+    /// has more to do than it can take.
     fn hand_over(&self, link: NewLink) -> bool {
         let account = link.account;
-        match self.joints.to_shard.try_send(ToShard::Link(link)) {
-            Ok(()) => {
-                wake(&self.joints.shard_wake);
-                true
-            }
+        match self.shard_of(account).put(ToShard::Link(link)) {
+            Ok(()) => true,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.log(|| {
                     let account = self.name(account);
@@ -226,53 +229,94 @@ impl Shared {
         }
     }
 
-    /// Asks the shard.
+    /// Where the shard of an account is told something.
+    fn shard_of(&self, account: AccountId) -> &Mailbox {
+        &self.joints.shards[usize::from(self.config.shard_of(account).0)]
+    }
+
+    /// Asks every shard, and adds up what they answer.
     async fn ask(&self, question: Question) -> Result<Snapshot, &'static str> {
-        let (answer, answered) = bounded(1);
-        if self.joints.to_shard.try_send(ToShard::Ask(question, answer)).is_err() {
-            return Err("the shard is too busy to be asked: try again");
-        }
-        wake(&self.joints.shard_wake);
-        let wait = async {
-            loop {
-                if let Ok(snapshot) = answered.try_recv() {
-                    return snapshot;
-                }
-                self.news.news().await;
+        let shards = &self.joints.shards;
+        let (answer, answered) = bounded(shards.len());
+        for shard in shards {
+            if shard.put(ToShard::Ask(question, answer.clone())).is_err() {
+                return Err("the shard is too busy to be asked: try again");
             }
+        }
+        let wait = async {
+            let mut all = self.next_of(&answered).await;
+            for _ in 1..shards.len() {
+                all.merge(self.next_of(&answered).await);
+            }
+            all
         };
         monoio::time::timeout(ANSWER_PATIENCE, wait)
             .await
             .map_err(|_| "the shard did not answer in time: try again")
     }
 
-    /// Gives the shard an order, and waits until its record is durable.
-    async fn order(&self, account: AccountId, order: Order) -> Result<Obeyed, String> {
-        let (answer, answered) = bounded(1);
-        if self.joints.to_shard.try_send(ToShard::Order { account, order, answer }).is_err() {
-            return Err("the shard is too busy to be told: try again, under the same key".into());
-        }
-        wake(&self.joints.shard_wake);
-        let wait = async {
-            let obeyed = loop {
-                if let Ok(answer) = answered.try_recv() {
-                    break answer;
-                }
-                self.news.news().await;
-            };
-            let obeyed = obeyed.map_err(|error| error.to_string())?;
-            let Some(words) = &self.joints.words else { return Ok(obeyed) };
-            while words.durable(obeyed.stream) < obeyed.position {
-                if words.state() == JournalState::Failed {
-                    return Err("it was done, but not recorded: the journal has failed".to_owned());
-                }
-                monoio::time::sleep(DURABLE_LOOK).await;
+    /// What a shard answers next.
+    async fn next_of<T>(&self, answered: &Receiver<T>) -> T {
+        loop {
+            if let Ok(answer) = answered.try_recv() {
+                return answer;
             }
-            Ok(obeyed)
+            self.news.news().await;
+        }
+    }
+
+    /// Gives the shard of an account an order, and waits until its record is durable. The key of the
+    /// order stands for nothing on another shard.
+    async fn order(&self, account: AccountId, order: Order) -> Result<Obeyed, String> {
+        let Some(key) = order.key() else { return self.obey(account, order).await.0 };
+        let claimed = self.claims.borrow_mut().claim(key, account);
+        if let Err(other) = claimed
+            && self.config.shard_of(other) != self.config.shard_of(account)
+        {
+            return Err(format!(
+                "the key is known for account {}: the same key may not stand for two things",
+                self.name(other)
+            ));
+        }
+        let (result, is_used) = self.obey(account, order).await;
+        if claimed.is_ok() {
+            self.claims.borrow_mut().ended(key, is_used);
+        }
+        result
+    }
+
+    /// Gives a shard an order. Also whether the shard may know the order's key now.
+    async fn obey(&self, account: AccountId, order: Order) -> (Result<Obeyed, String>, bool) {
+        let (answer, answered) = bounded(1);
+        if self.shard_of(account).put(ToShard::Order { account, order, answer }).is_err() {
+            let busy = "the shard is too busy to be told: try again, under the same key";
+            return (Err(busy.into()), false);
+        }
+        let wait = async {
+            let obeyed = match self.next_of(&answered).await {
+                Ok(obeyed) => obeyed,
+                Err(error) => {
+                    return (Err(error.to_string()), matches!(error, KeyError::Differs { .. }));
+                }
+            };
+            let is_used = !matches!((order, obeyed.frozen), (Order::Freeze { .. }, None));
+            (self.until_durable(obeyed).await, is_used)
         };
         monoio::time::timeout(ANSWER_PATIENCE, wait).await.unwrap_or_else(|_| {
-            Err("it is not known to be recorded yet: ask again, under the same key".into())
+            let unknown = "it is not known to be recorded yet: ask again, under the same key";
+            (Err(unknown.into()), true)
         })
+    }
+
+    async fn until_durable(&self, obeyed: Obeyed) -> Result<Obeyed, String> {
+        let Some(words) = &self.joints.words else { return Ok(obeyed) };
+        while words.durable(obeyed.stream) < obeyed.position {
+            if words.state() == JournalState::Failed {
+                return Err("it was done, but not recorded: the journal has failed".to_owned());
+            }
+            monoio::time::sleep(DURABLE_LOOK).await;
+        }
+        Ok(obeyed)
     }
 
     fn name(&self, account: AccountId) -> &str {

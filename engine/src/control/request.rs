@@ -81,6 +81,21 @@ pub enum Order {
     },
 }
 
+impl Order {
+    /// What names the payment, if it is about one.
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        match self {
+            Self::Credit { key, .. }
+            | Self::Reverse { key, .. }
+            | Self::Freeze { key, .. }
+            | Self::Settled { key }
+            | Self::Cancelled { key } => Some(*key),
+            Self::Limits { .. } => None,
+        }
+    }
+}
+
 /// Every command with the keys that it has beside `cmd`.
 const COMMANDS: &[(&str, &[&str])] = &[
     ("status", &[]),

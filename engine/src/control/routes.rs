@@ -1,7 +1,7 @@
 //! Routes replaced while packets flow.
 //!
 //! ```text
-//!   control             routes (a thread that lives for one load)          shard
+//!   control             routes (a thread that lives for one load)          each shard
 //!   order ------------> reads, checks, builds
 //!                       Routes -------------------------------------------> swaps
 //!                       frees what was before <---------------------------- the routes before
@@ -13,17 +13,16 @@
 //!
 //! Invariant: where anything is wrong nothing has changed.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, TryRecvError, bounded};
+use crossbeam_channel::{TryRecvError, bounded};
 use m2_core::Routes;
 use serde_json::{Value, json};
 
 use super::Shared;
 use crate::config::Config;
-use crate::shard::message::ToShard;
+use crate::shard::message::{Mailbox, ToShard};
 use crate::shard::wake::wake;
 
 /// What a load came to.
@@ -65,11 +64,11 @@ pub(super) async fn reload(shared: &Shared) -> Result<Value, String> {
 async fn load(shared: &Shared) -> Result<Loaded, String> {
     let (told, loaded) = bounded(1);
     let config = Arc::clone(&shared.config);
-    let (to_shard, shard_wake) = (shared.joints.to_shard.clone(), shared.joints.shard_wake.clone());
+    let shards = shared.joints.shards.clone();
     let nudge = shared.joints.nudge.clone();
     let spawned = std::thread::Builder::new().name("routes".into()).spawn(move || {
         // There is room for the one answer.
-        let _ = told.try_send(replace(&config, &to_shard, &shard_wake));
+        let _ = told.try_send(replace(&config, &shards));
         nudge.send();
     });
     spawned.map_err(|error| format!("there is no thread to read the route file: {error}"))?;
@@ -85,31 +84,27 @@ async fn load(shared: &Shared) -> Result<Loaded, String> {
 }
 
 /// Builds the routes, hands them over, and frees those before them.
-fn replace(
-    config: &Config,
-    to_shard: &Sender<ToShard>,
-    shard_wake: &OwnedFd,
-) -> Result<Loaded, String> {
+fn replace(config: &Config, shards: &[Mailbox]) -> Result<Loaded, String> {
     let began = Instant::now();
     let routes = crate::routes::load(config).map_err(|problems| problems.to_string())?;
     let (count, bytes, read) = (routes.count(), routes.bytes(), began.elapsed());
-    let before = hand_over(Arc::new(routes), to_shard, shard_wake).ok_or(STOPPING)?;
+    let before = hand_over(&Arc::new(routes), shards).ok_or(STOPPING)?;
     let taken = began.elapsed() - read;
     drop(before);
     Ok(Loaded { count, bytes, read, taken })
 }
 
-/// Gives the shard new routes and waits for those that it had, however long: were nobody there to
-/// take them, the shard would have to free them. `None` if the shard has ended.
-fn hand_over(
-    routes: Arc<Routes>,
-    to_shard: &Sender<ToShard>,
-    shard_wake: &OwnedFd,
-) -> Option<Arc<Routes>> {
-    let (before, given_back) = bounded(1);
-    to_shard.send(ToShard::Routes { routes, before }).ok()?;
-    wake(shard_wake);
-    given_back.recv().ok()
+/// Gives every shard the new routes and waits for those that it had, however long: were nobody there to
+/// take them, a shard would have to free them. `None` if a shard has ended.
+fn hand_over(routes: &Arc<Routes>, shards: &[Mailbox]) -> Option<Vec<Arc<Routes>>> {
+    let mut waiting = Vec::with_capacity(shards.len());
+    for shard in shards {
+        let (before, given_back) = bounded(1);
+        shard.to_shard.send(ToShard::Routes { routes: Arc::clone(routes), before }).ok()?;
+        wake(&shard.wake);
+        waiting.push(given_back);
+    }
+    waiting.into_iter().map(|given_back| given_back.recv().ok()).collect()
 }
 
 fn micros(time: Duration) -> u64 {

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use m2_core::{AccountView, Counters, Legs, Network, PairTotal};
+use m2_core::{AccountId, AccountView, Counters, Legs, Network, PairTotal};
 use m2_published::Reading;
 use serde_json::{Map, Value, json};
 
@@ -99,6 +99,7 @@ async fn status(shared: &Shared) -> Result<Value, String> {
         "address": switch.address.as_str(),
         "network": network_word(switch.network),
         "listen": listen,
+        "shards": switch.shards,
         "draining": draining,
         "connections": links,
         "in_flight": in_flight,
@@ -113,10 +114,13 @@ async fn accounts(shared: &Shared) -> Result<Value, String> {
     let accounts: Vec<Value> = views
         .iter()
         .zip(&shared.config.accounts)
-        .map(|(view, account)| {
+        .zip((0_u32..).map(AccountId))
+        .map(|((view, account), id)| {
             let asset = &shared.config.assets[usize::from(account.asset.0)];
             let mut told = account_words(view);
             told.insert("name".into(), json!(account.name));
+            told.insert("shard".into(), json!(shared.config.shard_of(id).0));
+            told.insert("egress_bytes".into(), json!(shared.joints.board.egress_bytes(id)));
             told.insert("configured".into(), json!(!account.dormant));
             told.insert("asset_code".into(), json!(asset.code));
             told.insert("asset_scale".into(), json!(asset.scale));
@@ -301,9 +305,9 @@ fn resume(shared: &Shared) -> Result<Value, String> {
 }
 
 fn order(shared: &Shared, draining: bool) -> Result<(), String> {
-    let sent = shared.joints.to_shard.try_send(ToShard::SetDraining(draining));
-    crate::shard::wake::wake(&shared.joints.shard_wake);
-    sent.map_err(|_| "the shard is too busy to be told: try again".to_owned())
+    let busy = |_| "the shard is too busy to be told: try again".to_owned();
+    let mut shards = shared.joints.shards.iter();
+    shards.try_for_each(|shard| shard.put(ToShard::SetDraining(draining)).map_err(busy))
 }
 
 struct Cpu {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 use m2_core::ledger::Words as LedgerWords;
-use m2_core::{AccountId, Asset, Limits, ShardId, Switch};
+use m2_core::{AccountId, AccountImage, Asset, Limits, ShardId, Switch};
 use m2_journal::image::{ConfiguredLimits, JournalId};
 use m2_journal::limits::{BLOCK_LEN, RESERVE_BYTES_DEFAULT};
 use m2_journal::recover::{self, Entry, Options, Progress, Recovered, begin_generation, found};
@@ -43,9 +43,6 @@ use crate::topology::StartError;
 const SPILL_NOTE: &str = "spill-folder";
 /// In the spill folder: that it is one, and of which journal.
 const SPILL_MARK: &str = "m2-spill";
-
-/// Shards of the process.
-const SHARDS: usize = 1;
 
 /// A journal that was read, and whose next generation stands on the disk.
 pub(crate) struct Opened {
@@ -90,7 +87,8 @@ pub(crate) fn open(config: &mut Config) -> Result<Option<Opened>, StartError> {
     tell(config, &mut storage, &recovered)?;
     let entries = entries(config);
     let settings = settings(config);
-    let mut writer = begin_generation(&mut storage, &recovered, &entries, SHARDS, settings)
+    let shards = usize::from(config.switch.shards);
+    let mut writer = begin_generation(&mut storage, &recovered, &entries, shards, settings)
         .map_err(|error| StartError::Journal(sentence(&section, &error)))?;
     let owner = Owner::read(&mut storage, recovered.generation + 1)
         .map_err(|error| StartError::Journal(sentence(&section, &error)))?;
@@ -454,10 +452,10 @@ fn known(recovered: &Recovered) -> Vec<Known> {
 
 /// The accounts of the new generation, in the order of their numbers.
 fn entries(config: &Config) -> Vec<Entry> {
-    let entry = |account: &crate::config::Account| {
+    let entry = |(id, account): (u32, &crate::config::Account)| {
         let asset = &config.assets[usize::from(account.asset.0)];
         Entry {
-            shard: ShardId(0),
+            shard: config.shard_of(AccountId(id)),
             name: account.name.clone(),
             asset_code: asset.code.clone(),
             asset_scale: asset.scale,
@@ -467,7 +465,7 @@ fn entries(config: &Config) -> Vec<Entry> {
             },
         }
     };
-    config.accounts.iter().map(entry).collect()
+    (0..).zip(&config.accounts).map(entry).collect()
 }
 
 fn settings(config: &Config) -> Settings {
@@ -490,15 +488,18 @@ impl Opened {
         Arc::clone(&self.recovered)
     }
 
-    /// Gives a switch the words and keys that were recovered.
-    pub(crate) fn restore(&self, switch: &mut Switch) {
-        for account in &self.recovered.accounts {
-            if account.image.words != LedgerWords::default() {
-                switch.restore(account.image.account, account.image.words);
+    /// Gives each shard's switch the words and keys that were recovered of its accounts, whichever
+    /// shards had them before.
+    pub(crate) fn restore(&self, config: &Config, switches: &mut [Switch]) {
+        let shard_of = |account| usize::from(config.shard_of(account).0);
+        for was in &self.recovered.accounts {
+            let AccountImage { account, words, .. } = was.image;
+            if words != LedgerWords::default() {
+                switches[shard_of(account)].restore(account, words);
             }
         }
         for (key, state) in &self.recovered.keys {
-            switch.restore_key(*key, *state);
+            switches[shard_of(state.account)].restore_key(*key, *state);
         }
     }
 
@@ -515,12 +516,13 @@ impl Opened {
         nudge: Nudge,
     ) -> Result<(Running, Vec<recorder::Joints>), StartError> {
         let section = &config.journal;
-        let words = Arc::new(Words::new(SHARDS));
+        let count = shard_wakes.len();
+        let words = Arc::new(Words::new(count));
         let wake = Arc::new(shard_wake()?);
         last_words::expect(&words, &wake);
-        let (image, images) = bounded(SHARDS);
+        let (image, images) = bounded(count);
         let (mut rings, mut shards) = (Vec::new(), Vec::new());
-        for shard in 0..SHARDS {
+        for shard in 0..count {
             let (ring, records) = RingBuffer::new(JOURNAL_RING_LEN);
             rings.push(records);
             shards.push(recorder::Joints {

@@ -21,7 +21,7 @@ impl Shard {
                 let pairs = (0..self.assets).flat_map(row);
                 Snapshot::Counters {
                     core: Box::new(self.switch.counters().clone()),
-                    links: self.links.counters,
+                    links: Box::new(self.links.counters),
                     pairs: pairs.map(|(from, to)| self.switch.pair_total(from, to)).collect(),
                 }
             }

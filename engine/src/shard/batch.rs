@@ -19,6 +19,8 @@ pub(super) struct Batch {
     lent: ArrayVec<(usize, Buffers), BATCH_MAX>,
     requests: ArrayVec<Noted<PacketAt>, BATCH_MAX>,
     responses: ArrayVec<Noted<BodyAt>, BATCH_MAX>,
+    /// Of the packets of `responses`.
+    response_bytes: usize,
 }
 
 /// A packet of the link whose buffers are the `lent`th. Packets of one link stand together, and in
@@ -81,6 +83,11 @@ impl Batch {
         self.requests.len() + self.responses.len()
     }
 
+    /// Bytes of the packets in the answers that are noted.
+    pub(super) fn response_bytes(&self) -> usize {
+        self.response_bytes
+    }
+
     /// Notes a request of the link whose buffers are lent next.
     pub(super) fn push_request(&mut self, connection: ConnectionId, request_id: u32, at: PacketAt) {
         let lent = self.lent.len();
@@ -90,6 +97,9 @@ impl Batch {
     /// Notes an answer of the link whose buffers are lent next.
     pub(super) fn push_response(&mut self, connection: ConnectionId, request_id: u32, at: BodyAt) {
         let lent = self.lent.len();
+        if let BodyAt::Packet(packet) = &at {
+            self.response_bytes += packet.range.len();
+        }
         self.responses.push(Noted { lent, connection, request_id, what: at });
     }
 
@@ -102,6 +112,7 @@ impl Batch {
     pub(super) fn run(&mut self, switch: &mut Switch, now: Now, egress: &mut impl Egress) {
         switch.vectors(now, &self.response_vector(), &self.request_vector(), egress);
         self.responses.clear();
+        self.response_bytes = 0;
         self.requests.clear();
     }
 

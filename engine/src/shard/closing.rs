@@ -75,6 +75,7 @@ impl Shard {
     /// Takes a link out and closes its socket.
     pub(super) fn remove(&mut self, place: usize) {
         let Some(link) = self.links.remove(place) else { return };
+        self.note_egress(link.connection.account);
         self.links.counters.fulfills_unsent += u64::from(link.tx.fulfills_unsent());
         self.io.remove(place, &link.socket);
         // It fails only if the socket is already what this makes it.

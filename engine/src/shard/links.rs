@@ -1,12 +1,13 @@
-//! The links of a shard, and where the core's packets leave.
+//! The links of a shard, and where the core's packets leave: on them, or to other shards.
 //!
 //! An account has at most one link that is open and one that is closing: the former carries packets,
 //! the latter only gets rid of the bytes it still has.
 
 use m2_codec::ilp::{self, ForwardedPrepare, PacketType};
-use m2_core::{AccountId, ConnectionId, Egress};
+use m2_core::{AccountId, Answer, ConnectionId, Egress, Forward, ShardId};
 use rustix::fd::OwnedFd;
 
+use super::crossing::Ways;
 use super::message::LinkCounters;
 use super::rx::Rx;
 use super::tx::Tx;
@@ -96,10 +97,12 @@ pub(super) struct Links {
     put_bytes: usize,
     egress_bytes_max: usize,
     pub(super) counters: LinkCounters,
+    /// To the other shards.
+    pub(super) ways: Ways,
 }
 
 impl Links {
-    pub(super) fn new(accounts: usize, egress_bytes_max: usize) -> Self {
+    pub(super) fn new(accounts: usize, egress_bytes_max: usize, ways: Ways) -> Self {
         Self {
             places: Vec::new(),
             free: Vec::new(),
@@ -108,7 +111,15 @@ impl Links {
             put_bytes: 0,
             egress_bytes_max,
             counters: LinkCounters::default(),
+            ways,
         }
+    }
+
+    /// Bytes that wait for an account's peer to read.
+    pub(super) fn waiting_bytes(&self, account: AccountId) -> usize {
+        let Places { open, closing } = self.by_account[index(account)];
+        let links = [open, closing].into_iter().flatten();
+        links.filter_map(|place| self.places[place].as_ref()).map(|link| link.tx.waiting()).sum()
     }
 
     /// Takes a link in as its account's open one.
@@ -270,6 +281,18 @@ impl Egress for Links {
             // The commit stands; that the peer does not learn of it is counted.
             _ => self.count_lost(packet),
         }
+    }
+
+    fn forward_room(&self, to: ShardId) -> bool {
+        self.ways.forward_room(to)
+    }
+
+    fn forward(&mut self, to: ShardId, forward: Forward, packet: &[u8]) {
+        self.ways.forward(to, forward, packet);
+    }
+
+    fn give_back(&mut self, to: ShardId, answer: Answer, packet: &[u8]) {
+        self.ways.give_back(to, answer, packet);
     }
 }
 

@@ -1,18 +1,41 @@
-//! What the control thread and the shard tell each other. Nothing here is per packet.
+//! What the control thread and the shards tell each other. Nothing here is per packet.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TrySendError};
 use m2_codec::ws;
 use m2_core::{AccountId, Counters, KeyError, Notice, PairTotal, Routes, UnrecordedFulfill};
 use m2_journal::Health;
 
 use super::orders::Obeyed;
+use super::wake::wake;
 use crate::control::request::Order;
 
-/// From the control thread, or from main, to the shard.
+/// Where a shard is told something.
+#[derive(Clone, Debug)]
+pub(crate) struct Mailbox {
+    /// To its inbox.
+    pub(crate) to_shard: Sender<ToShard>,
+    /// Its eventfd.
+    pub(crate) wake: Arc<OwnedFd>,
+}
+
+impl Mailbox {
+    /// Tells the shard, and wakes it.
+    ///
+    /// # Errors
+    ///
+    /// The message, when the inbox is full or the shard has ended.
+    pub(crate) fn put(&self, message: ToShard) -> Result<(), TrySendError<ToShard>> {
+        self.to_shard.try_send(message)?;
+        wake(&self.wake);
+        Ok(())
+    }
+}
+
+/// From the control thread, or from main, to a shard.
 #[derive(Debug)]
 pub(crate) enum ToShard {
     /// An authenticated connection: from now on the shard's.
@@ -71,7 +94,7 @@ pub(crate) enum Framing {
     },
 }
 
-/// What an operator may ask a shard.
+/// What an operator may ask the shards.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Question {
     /// Of the whole shard.
@@ -80,7 +103,7 @@ pub(crate) enum Question {
     Counters,
 }
 
-/// The answer to a [`Question`], all of one moment.
+/// The answer to a [`Question`]: of one shard, and then all of one moment, or of several together.
 #[derive(Debug)]
 pub(crate) enum Snapshot {
     /// To [`Question::Status`].
@@ -97,10 +120,39 @@ pub(crate) enum Snapshot {
         /// Of the core.
         core: Box<Counters>,
         /// Of the links.
-        links: LinkCounters,
+        links: Box<LinkCounters>,
         /// By row of the incoming asset.
         pairs: Vec<PairTotal>,
     },
+}
+
+impl Snapshot {
+    /// Adds what another shard has answered to the same question.
+    ///
+    /// # Panics
+    ///
+    /// If it was another question.
+    pub(crate) fn merge(&mut self, other: Self) {
+        match (self, other) {
+            (
+                Self::Status { links, in_flight, draining },
+                Self::Status { links: more, in_flight: under_way, draining: drains },
+            ) => {
+                *links += more;
+                *in_flight += under_way;
+                *draining &= drains;
+            }
+            (
+                Self::Counters { core, links, pairs },
+                Self::Counters { core: more, links: of_links, pairs: of_pairs },
+            ) => {
+                core.merge(&more);
+                links.merge(&of_links);
+                pairs.iter_mut().zip(&of_pairs).for_each(|(pair, more)| pair.merge(more));
+            }
+            _ => unreachable!("all shards were asked the same"),
+        }
+    }
 }
 
 /// What has happened on links since the start.
@@ -134,7 +186,41 @@ pub(crate) struct LinkCounters {
     pub(crate) events_lost: u64,
 }
 
-/// From the shard, or the journal, to the log, by way of the control thread.
+impl LinkCounters {
+    /// Adds what has happened on another shard's links.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        let Self {
+            links_up,
+            links_replaced,
+            links_full,
+            links_silent,
+            links_stalled,
+            bad_frames,
+            framing_lost,
+            websocket_violations,
+            messages_unserved,
+            transfers_refused,
+            prepares_unsent,
+            fulfills_unsent,
+            events_lost,
+        } = other;
+        self.links_up += links_up;
+        self.links_replaced += links_replaced;
+        self.links_full += links_full;
+        self.links_silent += links_silent;
+        self.links_stalled += links_stalled;
+        self.bad_frames += bad_frames;
+        self.framing_lost += framing_lost;
+        self.websocket_violations += websocket_violations;
+        self.messages_unserved += messages_unserved;
+        self.transfers_refused += transfers_refused;
+        self.prepares_unsent += prepares_unsent;
+        self.fulfills_unsent += fulfills_unsent;
+        self.events_lost += events_lost;
+    }
+}
+
+/// From a shard, or the journal, to the log, by way of the control thread.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// An account has a link.
@@ -209,10 +295,14 @@ impl Cause {
     }
 }
 
-/// For each account, whether it has a link, and the how-manieth: written by the shard, read by
-/// whoever dials. A word and not a queue, so that no news of a lost link can itself be lost.
+/// For each account, whether it has a link, and the how-manieth, and how many bytes wait for its peer:
+/// written by its shard, read by whoever dials or tells operators. Words and not a queue, so that no news
+/// of a lost link can itself be lost.
 #[derive(Debug)]
-pub(crate) struct Board(Vec<AtomicU64>);
+pub(crate) struct Board {
+    links: Vec<AtomicU64>,
+    egress_bytes: Vec<AtomicU64>,
+}
 
 /// One reading of the [`Board`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -228,23 +318,34 @@ impl LinkState {
 impl Board {
     /// No account has a link.
     pub(crate) fn new(accounts: usize) -> Self {
-        Self((0..accounts).map(|_| AtomicU64::new(0)).collect())
+        let words = || (0..accounts).map(|_| AtomicU64::new(0)).collect();
+        Self { links: words(), egress_bytes: words() }
     }
 
     /// How it stands with an account. Any change gives another state, also up, down and up again.
     pub(crate) fn state(&self, account: AccountId) -> LinkState {
-        LinkState(self.0[account.0 as usize].load(Ordering::Acquire))
+        LinkState(self.links[account.0 as usize].load(Ordering::Acquire))
     }
 
     /// An account has a new link.
     pub(crate) fn set_up(&self, account: AccountId) {
-        let word = &self.0[account.0 as usize];
+        let word = &self.links[account.0 as usize];
         word.store((word.load(Ordering::Relaxed) | 1) + 2, Ordering::Release);
+    }
+
+    /// Bytes that waited for an account's peer to read when its shard looked last.
+    pub(crate) fn egress_bytes(&self, account: AccountId) -> u64 {
+        self.egress_bytes[account.0 as usize].load(Ordering::Relaxed)
+    }
+
+    /// So many bytes wait for an account's peer to read.
+    pub(crate) fn set_egress_bytes(&self, account: AccountId, bytes: usize) {
+        self.egress_bytes[account.0 as usize].store(bytes as u64, Ordering::Relaxed);
     }
 
     /// An account has none any more.
     pub(crate) fn set_down(&self, account: AccountId) {
-        let word = &self.0[account.0 as usize];
+        let word = &self.links[account.0 as usize];
         word.store(word.load(Ordering::Relaxed) & !1, Ordering::Release);
     }
 }
@@ -252,6 +353,47 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Counts of which no two are alike: those of a shard are these, times its factor.
+    fn links(factor: u64) -> LinkCounters {
+        LinkCounters {
+            links_up: factor,
+            links_replaced: 2 * factor,
+            links_full: 3 * factor,
+            links_silent: 4 * factor,
+            links_stalled: 5 * factor,
+            bad_frames: 6 * factor,
+            framing_lost: 7 * factor,
+            websocket_violations: 8 * factor,
+            messages_unserved: 9 * factor,
+            transfers_refused: 10 * factor,
+            prepares_unsent: 11 * factor,
+            fulfills_unsent: 12 * factor,
+            events_lost: 13 * factor,
+        }
+    }
+
+    #[test]
+    fn every_count_of_every_shards_links_adds_up() {
+        let mut sum = LinkCounters::default();
+        for factor in [1, 10, 1_000] {
+            sum.merge(&links(factor));
+        }
+        assert_eq!(sum, links(1_011));
+    }
+
+    #[test]
+    fn a_switch_drains_when_all_of_its_shards_do() {
+        let status = |draining| Snapshot::Status { links: 2, in_flight: 3, draining };
+        for (one, other) in [(true, true), (true, false), (false, true), (false, false)] {
+            let mut merged = status(one);
+            merged.merge(status(other));
+            let Snapshot::Status { links, in_flight, draining } = merged else {
+                panic!("a status")
+            };
+            assert_eq!((links, in_flight, draining), (4, 6, one && other));
+        }
+    }
 
     #[test]
     fn every_change_of_a_link_changes_its_state() {

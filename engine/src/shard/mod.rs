@@ -4,6 +4,8 @@ mod ask;
 mod batch;
 mod bytes;
 mod closing;
+pub(crate) mod crossing;
+pub(crate) mod ending;
 mod frames;
 mod links;
 pub(crate) mod message;

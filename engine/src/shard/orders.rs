@@ -23,6 +23,7 @@ pub(crate) struct Obeyed {
 impl Shard {
     /// Does what an operator asks for.
     pub(super) fn obey(&mut self, account: AccountId, order: Order) -> Result<Obeyed, KeyError> {
+        self.assert_own(account);
         let now = clock::now();
         let switch = &mut self.switch;
         let mut frozen = None;
@@ -49,7 +50,7 @@ impl Shard {
             }
         };
         Ok(Obeyed {
-            stream: 0,
+            stream: usize::from(self.joints.shard.0),
             position: switch.appended(),
             known: outcome == KeyOutcome::Known,
             frozen,

@@ -3,10 +3,11 @@
 //! ```text
 //!   +-> wait: until the kernel has something, the next deadline, or not at all while links have more
 //!   |   inbox: new links, questions, orders
+//!   |   rings: Answers and Forwards of other shards, to the core
 //!   |   for each link that has something, in turn:
 //!   |       receive once; split frames; note packets in the vectors
 //!   |       vectors full? -> core, then on with the same link
-//!   |   vectors to the core; its packets go to the links' egress
+//!   |   vectors to the core; its packets go to the links' egress, or into rings
 //!   |   accounts that changed are published
 //!   |   one send for each link that has something to say, all together
 //!   +-- expiries, pings, closing links
@@ -22,12 +23,14 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use m2_codec::ws::{Role, close_code};
-use m2_core::{JournalState, Now, Switch, UnrecordedFulfill};
+use m2_core::{AccountId, JournalState, Now, ShardId, Switch, UnrecordedFulfill};
 use m2_published::Publisher;
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 
 use super::batch::Batch;
+use super::crossing::{Arrivals, Crossing};
+use super::ending::{Endings, Stage};
 use super::links::{Link, Links, State};
 use super::message::{Board, Cause, Event, Framing, NewLink, ToShard};
 use super::recorder::{self, Recorder};
@@ -52,6 +55,9 @@ pub(crate) struct Settings {
 /// What joins a shard to the other threads; see `topology.rs`.
 #[derive(Debug)]
 pub(crate) struct Joints {
+    pub(crate) shard: ShardId,
+    /// By account: which shard owns it.
+    pub(crate) owners: Arc<[ShardId]>,
     pub(crate) inbox: Receiver<ToShard>,
     /// Readable when there is something in `inbox`.
     pub(crate) wake: Arc<OwnedFd>,
@@ -61,6 +67,7 @@ pub(crate) struct Joints {
     pub(crate) board: Arc<Board>,
     /// Where this shard's accounts are published.
     pub(crate) publisher: Publisher,
+    pub(crate) endings: Arc<Endings>,
     /// Absent where nothing is recorded.
     pub(crate) recorder: Option<recorder::Joints>,
 }
@@ -75,23 +82,29 @@ pub(crate) struct Shard {
     pub(super) io: Box<dyn Io>,
     pub(super) assets: usize,
     pub(super) batch: Batch,
-    recorder: Option<Recorder>,
+    /// From other shards; what goes to them is with `links`.
+    pub(super) arrivals: Arrivals,
+    pub(super) recorder: Option<Recorder>,
     /// FULFILLs that went on without their records and were not told yet.
-    unrecorded: Vec<UnrecordedFulfill>,
+    pub(super) unrecorded: Vec<UnrecordedFulfill>,
     /// Places of links that have something, or may.
-    ready: VecDeque<usize>,
+    pub(super) ready: VecDeque<usize>,
+    /// Places of links that have something, and no room for the answers that it may be.
+    pub(super) put_aside: Vec<usize>,
     /// The inbox may have something.
-    woken: bool,
+    pub(super) woken: bool,
     pub(super) draining: bool,
     /// When to stop waiting for answers.
-    shutdown_at_ns: Option<u64>,
-    ending: bool,
+    pub(super) shutdown_at_ns: Option<u64>,
+    pub(super) stage: Stage,
+    /// Every shard is settled, and the links are being closed.
+    pub(super) ending: bool,
     housekeeping_at_ns: u64,
-    busy_until_ns: u64,
+    pub(super) busy_until_ns: u64,
     /// The monotonic clock as it was read last: old by one sleep at most.
-    seen_ns: u64,
+    pub(super) seen_ns: u64,
     /// When the last vector of this pass went to the core.
-    ran_at: Option<Now>,
+    pub(super) ran_at: Option<Now>,
 }
 
 impl Shard {
@@ -105,26 +118,31 @@ impl Shard {
         assets: usize,
         settings: Settings,
         mut joints: Joints,
+        crossing: Crossing,
         back_end: BackEnd,
     ) -> std::io::Result<Self> {
         let accounts = switch.account_count() as usize;
         // Each has an open link and a closing one.
         let io = back_end.open(&joints.wake, 2 * accounts)?;
         let recorder = joints.recorder.take().map(Recorder::new);
+        let Crossing { ways, arrivals } = crossing;
         let mut shard = Self {
-            links: Links::new(accounts, settings.egress_bytes_max),
+            links: Links::new(accounts, settings.egress_bytes_max, ways),
             switch,
             settings,
             joints,
             io,
             assets,
             batch: Batch::default(),
+            arrivals,
             recorder,
             unrecorded: Vec::new(),
             ready: VecDeque::new(),
+            put_aside: Vec::new(),
             woken: true,
             draining: false,
             shutdown_at_ns: None,
+            stage: Stage::Running,
             ending: false,
             housekeeping_at_ns: 0,
             busy_until_ns: 0,
@@ -139,35 +157,46 @@ impl Shard {
     /// Runs until it is told to end and has ended.
     pub(crate) fn run(mut self) {
         let mut ready = Vec::with_capacity(READY_MAX);
-        loop {
-            self.wait(&mut ready);
-            if self.woken {
-                self.take_inbox();
-            }
-            self.take_turns();
-            let now = self.ran_at.take().unwrap_or_else(clock::now);
-            self.seen_ns = now.mono_ns;
-            if self.switch.next_deadline_ns().is_some_and(|deadline| deadline <= now.mono_ns) {
-                self.switch.tick(now, &mut self.links);
-            }
-            self.take_word(now);
-            self.take_records();
-            self.flush(now);
-            self.tell_delivered();
-            self.tell_unrecorded();
-            if now.mono_ns >= self.housekeeping_at_ns {
-                self.keep_house(now);
-            }
-            if self.shutdown_at_ns.is_some() && self.has_ended(now) {
-                return;
-            }
+        while !self.pass(&mut ready) {}
+    }
+
+    /// Once around. `true` when it has ended.
+    pub(super) fn pass(&mut self, ready: &mut Vec<Ready>) -> bool {
+        self.wait(ready);
+        if self.woken {
+            self.take_inbox();
         }
+        self.take_arrivals();
+        self.take_up();
+        self.take_turns();
+        let now = self.ran_at.take().unwrap_or_else(clock::now);
+        self.seen_ns = now.mono_ns;
+        if self.next_deadline_ns().is_some_and(|deadline| deadline <= now.mono_ns) {
+            self.switch.tick(now, &mut self.links);
+        }
+        self.take_word(now);
+        self.take_records();
+        self.flush(now);
+        self.tell_delivered();
+        self.tell_unrecorded();
+        if now.mono_ns >= self.housekeeping_at_ns {
+            self.keep_house(now);
+        }
+        self.links.ways.publish();
+        self.shutdown_at_ns.is_some() && self.has_ended(now)
     }
 
     /// Marks the links that the kernel has something for, waiting if none has.
     fn wait(&mut self, ready: &mut Vec<Ready>) {
-        let patience_ns = self.patience();
+        let mut patience_ns = self.patience();
+        let sleeps = patience_ns != Some(0) && self.begin_sleep();
+        if !sleeps {
+            patience_ns = Some(0);
+        }
         self.io.wait(patience_ns, ready);
+        if sleeps {
+            self.end_sleep();
+        }
         for ready in ready.drain(..) {
             let Ready::Link { place, readable, writable, hung_up } = ready else {
                 self.woken = true;
@@ -193,8 +222,9 @@ impl Shard {
         if !self.ready.is_empty() || self.woken {
             return Some(0);
         }
-        let mut until = self.switch.next_deadline_ns().unwrap_or(u64::MAX);
-        if self.links.count() > 0 {
+        let mut until = self.next_deadline_ns().unwrap_or(u64::MAX);
+        // Other shards' packets may leave notices where there is no link.
+        if self.links.count() > 0 || self.switch.has_notices() {
             until = until.min(self.housekeeping_at_ns);
         }
         until = until.min(self.shutdown_at_ns.unwrap_or(u64::MAX));
@@ -211,6 +241,20 @@ impl Shard {
         }
         self.busy_until_ns = 0;
         (until < u64::MAX).then(|| until.saturating_sub(now_ns))
+    }
+
+    /// When time next asks something of the core. A shard that is silent decides nothing any more.
+    fn next_deadline_ns(&self) -> Option<u64> {
+        self.switch.next_deadline_ns().filter(|_| self.stage < Stage::Silent)
+    }
+
+    /// Whatever concerns an account comes to the shard that owns it.
+    pub(super) fn assert_own(&self, account: AccountId) {
+        assert!(self.owns(account), "an account is touched on its own shard");
+    }
+
+    pub(super) fn owns(&self, account: AccountId) -> bool {
+        self.joints.owners[account.0 as usize] == self.joints.shard
     }
 
     pub(super) fn set_ready(&mut self, place: usize) {
@@ -266,7 +310,7 @@ impl Shard {
     }
 
     /// Lists what went on without its record, all of it, if need be later.
-    fn tell_unrecorded(&mut self) {
+    pub(super) fn tell_unrecorded(&mut self) {
         let Self { switch, unrecorded, joints, .. } = self;
         switch.drain_unrecorded(|fulfill| unrecorded.push(fulfill));
         if unrecorded.is_empty() {
@@ -295,13 +339,7 @@ impl Shard {
         }
     }
 
-    /// Takes nothing new; ends once what is in flight has.
-    fn shut_down(&mut self, now_ns: u64) {
-        self.shutdown_at_ns.get_or_insert(now_ns + self.settings.shutdown_ns);
-        self.set_draining(true);
-    }
-
-    fn set_draining(&mut self, draining: bool) {
+    pub(super) fn set_draining(&mut self, draining: bool) {
         self.draining = draining || self.shutdown_at_ns.is_some();
         self.switch.set_draining(self.draining);
     }
@@ -311,6 +349,7 @@ impl Shard {
         if self.ending {
             return;
         }
+        self.assert_own(new.account);
         let now = clock::now();
         if let Some(place) = self.links.open_place(new.account) {
             self.links.counters.links_replaced += 1;
@@ -365,6 +404,9 @@ impl Shard {
     }
 
     fn take_turn(&mut self, place: usize) {
+        if !self.may_take(place) {
+            return;
+        }
         let Self { links, io, .. } = self;
         let Some(link) = links.get_mut(place) else { return };
         if link.rx.readable {
@@ -396,12 +438,14 @@ impl Shard {
         }
         let now = clock::now();
         self.ran_at = Some(now);
+        self.links.ways.look();
         self.batch.run(&mut self.switch, now, &mut self.links);
         for (place, buffers) in self.batch.take_lent() {
             let link = self.links.get_mut(place).expect("no link goes while its buffers are lent");
             link.rx.take_back(buffers);
         }
         self.take_records();
+        self.links.ways.publish();
         self.busy_until_ns = now.mono_ns + self.settings.spin_ns;
         if self.links.put_bytes() > PUT_BYTES_MAX {
             self.flush(now);
@@ -431,8 +475,12 @@ impl Shard {
         while !places.is_full()
             && let Some(place) = self.links.next_dirty()
         {
-            if self.links.get_mut(place).is_some_and(|link| link.tx.full || !link.tx.blocked) {
+            let Some(link) = self.links.get_mut(place) else { continue };
+            if link.tx.full || !link.tx.blocked {
                 places.push(place);
+            } else {
+                let account = link.connection.account;
+                self.note_egress(account);
             }
         }
         places
@@ -457,9 +505,17 @@ impl Shard {
         taken
     }
 
+    /// Tells how many bytes wait for an account's peer.
+    pub(super) fn note_egress(&self, account: AccountId) {
+        self.joints.board.set_egress_bytes(account, self.links.waiting_bytes(account));
+    }
+
     /// What follows of what the kernel took of a link's bytes, or why it took no more.
     fn look_after(&mut self, now: Now, place: usize, taken: Taken) {
         // It may be gone with one that was looked after before.
+        let Some(link) = self.links.get_mut(place) else { return };
+        let account = link.connection.account;
+        self.note_egress(account);
         let Some(link) = self.links.get_mut(place) else { return };
         if link.tx.full {
             self.links.counters.links_full += 1;
@@ -489,50 +545,6 @@ impl Shard {
         if link.rx.ended {
             self.remove(place);
         }
-    }
-
-    fn has_ended(&mut self, now: Now) -> bool {
-        let late = self.shutdown_at_ns.is_some_and(|at| now.mono_ns >= at);
-        if !self.ending && late {
-            self.let_go_of_all(now);
-        }
-        let in_flight = self.switch.in_flight();
-        if !self.ending && (in_flight == 0 || late) {
-            self.ending = true;
-            self.shutdown_at_ns = Some(u64::MAX);
-            if let Some(recorder) = &self.recorder {
-                recorder.set_ending();
-            }
-            if in_flight > 0 {
-                self.tell(Event::ShutdownCut { in_flight });
-            }
-            for place in self.links.occupied() {
-                if self.links.get_mut(place).is_some_and(|link| link.state == State::Open) {
-                    let text = "the switch is stopping";
-                    let close = Some((close_code::GOING_AWAY, text));
-                    self.close(now, place, Cause::Shutdown, close);
-                }
-            }
-            self.flush(now);
-        }
-        self.ending && self.links.count() == 0 && self.has_told_all()
-    }
-
-    /// A record that found the journal's ring full waits in the core, and is taken before the end; so is
-    /// the list of what went on unrecorded that found the log's queue full.
-    fn has_told_all(&self) -> bool {
-        self.switch.records_waiting() == 0 && self.unrecorded.is_empty()
-    }
-
-    /// FULFILLs that wait for their records wait no longer: withheld beyond the end, their money were
-    /// lost for certain. They are counted and listed.
-    fn let_go_of_all(&mut self, now: Now) {
-        self.switch.set_journal(JournalState::Failed);
-        while self.switch.next_deadline_ns() == Some(0) {
-            self.switch.tick(now, &mut self.links);
-        }
-        self.flush(now);
-        self.tell_unrecorded();
     }
 
     /// Tells the log, unless its queue is full.

@@ -23,6 +23,10 @@ use serde_json::{Value, json};
 /// Nothing in these tests takes longer when it works.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Shards of every switch: the files that `two_shards.rs` has run again there with two.
+pub(crate) const SHARDS: u16 =
+    if matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"two_shards") { 2 } else { 1 };
+
 /// Every test's configuration: three children in one asset, and a route for a dialled peer.
 pub(crate) const ACCOUNTS: &str = r#"
 [[assets]]
@@ -63,13 +67,19 @@ pub(crate) struct Folder(PathBuf);
 impl Folder {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        // This module may be part of the test's process more than once.
-        let module = module_path!().replace("::", "-");
-        let name = format!("m2-switch-test-{}-{module}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("m2-switch-test-{}-{count}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            // There may be several of these modules in a process, and each counts by itself.
+            match std::fs::create_dir(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => {
+                    made.unwrap();
+                    return Self(path);
+                }
+            }
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -130,9 +140,11 @@ impl Switch {
             format!("[journal]\nsegment_bytes = 1048576\n[connection]\n{connection}")
         };
         let io = if switch.contains("io = ") { String::new() } else { format!("io = {:?}", io()) };
+        let shards =
+            if switch.contains("shards = ") { String::new() } else { format!("shards = {SHARDS}") };
         let text = format!(
             "[switch]\n{io}\naddress = \"test.m2m\"\nnetwork = \"test\"\ncontrol_socket = \"control.sock\"\n\
-             in_flight_slots = 4096\n{switch}\n{sections}\n\
+             in_flight_slots = 4096\n{shards}\n{switch}\n{sections}\n\
              [[listen]]\ntransport = \"ws\"\naddress = \"127.0.0.1:0\"\n\
              [[listen]]\ntransport = \"tcp\"\naddress = \"127.0.0.1:0\"\n\
              [[listen]]\ntransport = \"unix\"\npath = \"btp.sock\"\n{tables}"
@@ -194,6 +206,14 @@ impl Switch {
         self.child = spawn(&self.folder().join("switch.toml"), &self.log);
         let status = self.wait_for_exit();
         (status.code(), self.log())
+    }
+
+    /// From the next start on it has so many shards.
+    pub(crate) fn set_shards(&self, shards: u16) {
+        let file = self.folder().join("switch.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let line = text.lines().find(|line| line.starts_with("shards = ")).unwrap();
+        std::fs::write(&file, text.replace(line, &format!("shards = {shards}"))).unwrap();
     }
 
     /// Starts the switch again after it has ended.

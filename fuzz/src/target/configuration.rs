@@ -13,7 +13,7 @@ const FILE: &str = "/nonexistent/m2/switch.toml";
 const START: Now = Now { utc_ms: 1_795_186_800_000, mono_ns: 77_000_000_000 };
 
 /// Any text is a configuration or a list of complaints, each one line about a line of the file; what
-/// is right makes a switch with each of its accounts, none of which owes anything.
+/// is right makes shards with each of its accounts, none of which owes anything.
 pub fn configuration(data: &[u8]) {
     let Ok(text) = core::str::from_utf8(data) else { return };
     let file = Path::new(FILE);
@@ -39,10 +39,13 @@ fn right(mut config: Config) {
     config.switch.in_flight_slots = 64;
     config.routes.file = None;
     let routes = m2_engine::routes::load(&config).expect("there is no route file to be wrong");
-    let switch = m2_engine::assemble::switch(&config, Arc::new(routes), START);
-    assert_eq!(switch.account_count() as usize, names.len());
+    let switches = m2_engine::assemble::switches(&config, &Arc::new(routes), START);
+    assert_eq!(switches.len(), usize::from(config.switch.shards));
     for (number, account) in (0..).zip(&config.accounts) {
-        let view = switch.account_view(AccountId(number));
+        let id = AccountId(number);
+        let switch = &switches[usize::from(config.shard_of(id).0)];
+        assert_eq!(switch.account_count() as usize, names.len());
+        let view = switch.account_view(id);
         assert!(!view.connected && view.words == Words::default(), "{} owes", account.name);
         assert!(names.iter().filter(|name| **name == account.name).count() == 1, "a name twice");
     }

@@ -151,7 +151,7 @@ impl Net {
     pub(crate) fn check_end(&mut self, cores: &[Switch]) {
         assert!(self.live_hops.is_empty(), "equation 4: {:?} have no answer", self.live_hops);
         for (core, switch) in cores.iter().enumerate() {
-            assert!(switch.in_flight() == 0, "equation 2: slots of shard {core} are taken");
+            assert!(switch.in_flight() == 0, "equation 2: packets of shard {core} are under way");
             let shard = &self.shards[core];
             let is_all = shard.taken == shard.stream.len();
             assert!(is_all, "equation 1: what shard {core} has done is not all recorded");

@@ -136,7 +136,7 @@ impl fmt::Display for Listen {
 }
 
 /// The switch's configuration. Port 0 lets the kernel choose.
-pub(super) fn config(sockets: &Path, Tokens(tokens): &Tokens) -> String {
+pub(super) fn config(sockets: &Path, Tokens(tokens): &Tokens, shards: u16) -> String {
     let control = sockets.join(CONTROL_SOCKET).display().to_string();
     let btp = sockets.join("btp.sock").display().to_string();
     let mut text = format!(
@@ -144,6 +144,7 @@ pub(super) fn config(sockets: &Path, Tokens(tokens): &Tokens) -> String {
 address = "test.m2m"
 network = "test"
 control_socket = {control:?}
+shards = {shards}
 
 [[listen]]
 transport = "ws"
@@ -268,7 +269,7 @@ mod tests {
             { "transport": "unix", "address": "/tmp/x" },
         ]}));
         let workload = workload(&listen.unwrap(), &tokens).unwrap();
-        let config = config(Path::new("/tmp"), &tokens);
+        let config = config(Path::new("/tmp"), &tokens, 2);
         for (index, token) in tokens.0.iter().enumerate() {
             assert!(!tokens.0[..index].contains(token));
             assert_eq!(config.matches(token).count(), 1);

@@ -1,0 +1,83 @@
+//! Which account each key of a payment is for, over all shards.
+//!
+//! A shard sees that a key of its own is told of for something else. It cannot see that another shard has
+//! the key; and a journal in which a key stands for two payments is damaged. So an order claims its key
+//! for its account before it goes to a shard.
+//!
+//! Invariant: a key that a shard knows is claimed, by the account that it stands for.
+
+use std::collections::HashMap;
+
+use m2_core::{AccountId, Key};
+
+/// See the head of the file.
+#[derive(Debug, Default)]
+pub(super) struct Claims(HashMap<Key, Claim>);
+
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    account: AccountId,
+    /// Orders that nobody knows the end of.
+    under_way: u32,
+    /// A shard may know the key.
+    is_used: bool,
+}
+
+impl Claims {
+    /// The keys that a journal brought.
+    pub(super) fn new(known: impl Iterator<Item = (Key, AccountId)>) -> Self {
+        let claim = |account| Claim { account, under_way: 0, is_used: true };
+        Self(known.map(|(key, account)| (key, claim(account))).collect())
+    }
+
+    /// Claims a key for an order. Whose it is if it is another account's: then nothing was claimed.
+    pub(super) fn claim(&mut self, key: Key, account: AccountId) -> Result<(), AccountId> {
+        let new = Claim { account, under_way: 0, is_used: false };
+        let claim = self.0.entry(key).or_insert(new);
+        if claim.account != account {
+            return Err(claim.account);
+        }
+        claim.under_way += 1;
+        Ok(())
+    }
+
+    /// The order has ended. A key that no shard has come to know is free again.
+    pub(super) fn ended(&mut self, key: Key, is_used: bool) {
+        let claim = self.0.get_mut(&key).expect("it was claimed for the order");
+        claim.under_way -= 1;
+        claim.is_used |= is_used;
+        if claim.under_way == 0 && !claim.is_used {
+            self.0.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Key = Key([7; 16]);
+    const ALICE: AccountId = AccountId(0);
+    const BOB: AccountId = AccountId(1);
+
+    #[test]
+    fn a_key_that_stands_for_a_payment_is_its_accounts_for_good() {
+        let mut claims = Claims::new([(Key([1; 16]), BOB)].into_iter());
+        assert_eq!(claims.claim(Key([1; 16]), ALICE), Err(BOB), "a journal brought it");
+        assert_eq!(claims.claim(KEY, ALICE), Ok(()));
+        claims.ended(KEY, true);
+        assert_eq!(claims.claim(KEY, ALICE), Ok(()), "told again");
+        claims.ended(KEY, false);
+        assert_eq!(claims.claim(KEY, BOB), Err(ALICE));
+    }
+
+    #[test]
+    fn a_key_that_came_to_nothing_is_free_once_no_order_has_it() {
+        let mut claims = Claims::default();
+        assert_eq!([claims.claim(KEY, ALICE), claims.claim(KEY, ALICE)], [Ok(()), Ok(())]);
+        claims.ended(KEY, false);
+        assert_eq!(claims.claim(KEY, BOB), Err(ALICE), "the other order may use it");
+        claims.ended(KEY, false);
+        assert_eq!(claims.claim(KEY, BOB), Ok(()));
+    }
+}
