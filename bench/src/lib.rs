@@ -11,4 +11,5 @@ pub mod bare;
 pub mod driver;
 pub mod journal;
 pub mod pump;
+pub mod recorded;
 pub mod workload;

@@ -118,9 +118,16 @@ impl Workload {
         self.prepares.len() / self.packets.len()
     }
 
-    /// The switch as the workload wants it: every account linked, every limit finite.
+    /// The switch as the workload wants it: every account linked, every limit finite, nothing recorded.
     #[must_use]
     pub fn switch(&self) -> Switch {
+        self.switch_of(Durability::None)
+    }
+
+    /// The same, whose accounts are all of this durability. What `Async` puts at risk is bounded far above
+    /// what is ever in flight.
+    #[must_use]
+    pub fn switch_of(&self, durability: Durability) -> Switch {
         const SLOTS: u32 = 1 << 18;
         let mut switch = Switch::new(SwitchConfig {
             shard: ShardId(0),
@@ -129,8 +136,8 @@ impl Workload {
             network: Network::Test,
             expiry_margin_ms: 1_000,
             sync_grace_ms: 0,
-            async_ms: 0,
-            async_bytes: 0,
+            async_ms: 3_600_000,
+            async_bytes: 1 << 40,
             remaining_ms_min: 1_000,
             hold_ms_max: 30_000,
             in_flight_slots: SLOTS,
@@ -140,7 +147,7 @@ impl Workload {
             start: START,
         });
         for number in 0..ACCOUNTS {
-            switch.add_account(account(AccountId(number)));
+            switch.add_account(AccountConfig { durability, ..account(AccountId(number)) });
         }
         switch.set_routes(Arc::clone(&self.routes));
         switch.set_rates(Arc::clone(&self.rates));

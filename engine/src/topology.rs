@@ -148,7 +148,13 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
         board: Arc::clone(&board),
         recorder,
     };
-    let shard = Shard::new(switch, config.assets.len(), settings(&config), joints)?;
+    #[cfg_attr(not(feature = "forwarder"), expect(unused_mut))]
+    let mut shard = Shard::new(switch, config.assets.len(), settings(&config), joints)?;
+    #[cfg(feature = "forwarder")]
+    if config.forwards {
+        shard.set_forwarding(&config).map_err(io::Error::other)?;
+        tracing::error!("NO SWITCH: a forwarder for benches. IT KEEPS NO BOOKS and checks nothing");
+    }
     let joints = control::Joints {
         to_shard: to_shard.clone(),
         shard_wake: Arc::clone(&shard_wake),
@@ -184,6 +190,18 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
     }
     tracing::info!("stopped");
     Ok(Ending::InOrder)
+}
+
+/// Runs the forwarder until a signal ends it: a switch in everything but the core, with nothing to record.
+///
+/// # Errors
+///
+/// What keeps it from starting, a configuration with routes that it cannot go by among it.
+#[cfg(feature = "forwarder")]
+pub fn forward(mut config: Config) -> Result<(), StartError> {
+    config.forwards = true;
+    config.accounts.iter_mut().for_each(|account| account.durability = Durability::None);
+    run(config).map(drop)
 }
 
 /// Stops at the first signal, ends the process at the second. A thread of its own, which waits for

@@ -122,10 +122,17 @@ fn format(workspace: &Workspace) -> Result<Count> {
     one(&mut command::cargo(workspace, &["fmt", "--all", "--check"]))
 }
 
+/// What switches on the forwarder of the benches, which is in nothing that is shipped: its lints and its
+/// tests run beside those of the rest.
+const FORWARDER: &str = "--features=m2-engine/forwarder";
+
 fn lints(workspace: &Workspace) -> Result<Count> {
     component(workspace, "clippy", "clippy")?;
-    let mut clippy = command::cargo(workspace, &["clippy", "--workspace", "--all-targets"]);
-    one(clippy.args(["--", "-D", "warnings"]))
+    let clippy = |features: &[&str]| {
+        let mut clippy = command::cargo(workspace, &["clippy", "--workspace", "--all-targets"]);
+        one(clippy.args(features).args(["--", "-D", "warnings"]))
+    };
+    Ok(clippy(&[])?.plus(clippy(&[FORWARDER])?))
 }
 
 fn docs(workspace: &Workspace) -> Result<Count> {
@@ -134,8 +141,13 @@ fn docs(workspace: &Workspace) -> Result<Count> {
 }
 
 fn tests(workspace: &Workspace) -> Result<Count> {
-    let arguments = ["test", "--workspace", "--no-fail-fast"];
-    let output = command::run(&mut command::cargo(workspace, &arguments), Show::Lines)?;
+    let all = tested(workspace, &["test", "--workspace", "--no-fail-fast"])?;
+    let of_forwarder = ["test", "--workspace", "--lib", FORWARDER, "forwarder"];
+    Ok(all.plus(tested(workspace, &of_forwarder)?))
+}
+
+fn tested(workspace: &Workspace, arguments: &[&str]) -> Result<Count> {
+    let output = command::run(&mut command::cargo(workspace, arguments), Show::Lines)?;
     let count = output
         .lines
         .iter()

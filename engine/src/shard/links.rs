@@ -161,6 +161,12 @@ impl Links {
         self.by_account[index(account)].open
     }
 
+    /// An account's open connection.
+    #[cfg(feature = "forwarder")]
+    pub(super) fn connection(&self, account: AccountId) -> Option<ConnectionId> {
+        self.places[self.open_place(account)?].as_ref().map(|link| link.connection)
+    }
+
     /// The places where links are.
     pub(super) fn occupied(&self) -> Vec<usize> {
         (0..self.places.len()).filter(|place| self.places[*place].is_some()).collect()

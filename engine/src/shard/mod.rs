@@ -3,6 +3,8 @@
 mod ask;
 mod batch;
 mod closing;
+#[cfg(feature = "forwarder")]
+mod forwarder;
 mod frames;
 mod links;
 pub(crate) mod message;

@@ -26,6 +26,8 @@ use rustix::event::epoll;
 use rustix::net::Shutdown;
 
 use super::batch::Batch;
+#[cfg(feature = "forwarder")]
+use super::forwarder::Forwarder;
 use super::links::{Link, Links, State};
 use super::message::{Board, Cause, Event, Framing, NewLink, ToShard};
 use super::recorder::{self, Recorder};
@@ -33,6 +35,8 @@ use super::rx::{Received, Rx};
 use super::tx::{Masks, Tx, TxFraming};
 use super::wake::Nudge;
 use crate::clock::{self, NS_PER_MS};
+#[cfg(feature = "forwarder")]
+use crate::config::Config;
 use crate::limits::{END_LOOK_NS, EPOLL_EVENTS_MAX, INBOX_TAKEN_MAX, PUT_BYTES_MAX};
 
 /// What epoll tells of our own wake-up; a place of a link is far below.
@@ -90,6 +94,9 @@ pub(crate) struct Shard {
     seen_ns: u64,
     /// When the last vector of this pass went to the core.
     ran_at: Option<Now>,
+    /// Where it is, the core hears of no packet.
+    #[cfg(feature = "forwarder")]
+    forwarder: Option<Forwarder>,
 }
 
 impl Shard {
@@ -128,7 +135,20 @@ impl Shard {
             busy_until_ns: 0,
             seen_ns: clock::mono_ns(),
             ran_at: None,
+            #[cfg(feature = "forwarder")]
+            forwarder: None,
         })
+    }
+
+    /// Passes packets on without the core from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration has no routes that a forwarder can go by.
+    #[cfg(feature = "forwarder")]
+    pub(crate) fn set_forwarding(&mut self, config: &Config) -> Result<(), String> {
+        self.forwarder = Some(Forwarder::new(config)?);
+        Ok(())
     }
 
     /// Runs until it is told to end and has ended.
@@ -391,7 +411,7 @@ impl Shard {
         }
         let now = clock::now();
         self.ran_at = Some(now);
-        self.batch.run(&mut self.switch, now, &mut self.links);
+        self.decide(now);
         for (place, buffers) in self.batch.take_lent() {
             let link = self.links.get_mut(place).expect("no link goes while its buffers are lent");
             link.rx.take_back(buffers);
@@ -401,6 +421,15 @@ impl Shard {
         if self.links.put_bytes() > PUT_BYTES_MAX {
             self.flush(now);
         }
+    }
+
+    /// What becomes of the packets in the vectors.
+    fn decide(&mut self, now: Now) {
+        #[cfg(feature = "forwarder")]
+        if let Some(forwarder) = &mut self.forwarder {
+            return self.batch.forward(forwarder, &mut self.links);
+        }
+        self.batch.run(&mut self.switch, now, &mut self.links);
     }
 
     /// Gives the kernel what links have to say. Links that are full are closed.
