@@ -8,6 +8,7 @@ mod binaries;
 mod command;
 mod demo;
 mod edges;
+mod flamegraph;
 mod fuzz;
 mod interop;
 mod mutants;
@@ -57,6 +58,8 @@ enum Task {
     Mutants(mutants::Options),
     /// Runs one bench and keeps its result in bench/results/NAME.json
     Bench(bench::Options),
+    /// Where the time of a pair goes: a flamegraph of a scenario and a note, in flamegraphs/
+    Flamegraph(flamegraph::Options),
     /// Networks of switches under seeds, and judges that follow every unit
     Simulate(simulate::Options),
     /// libFuzzer on a law of the package m2-fuzz; needs a nightly toolchain
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         }),
         Task::Mutants(options) => mutants::run(&workspace, &options),
         Task::Bench(options) => bench::run(&workspace, &options),
+        Task::Flamegraph(options) => flamegraph::run(&workspace, &options),
         Task::Simulate(options) => simulate::run(&workspace, &options),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
         Task::Sanitize(options) => sanitize::run(&workspace, &options),
