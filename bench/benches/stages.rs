@@ -1,13 +1,14 @@
 //! `cargo bench -p m2-bench`: the stages of a pair, one by one.
 //!
 //! For looking closer when `cargo xtask bench core` has moved; figures for the README come from
-//! there. ring's SHA-256 is the yardstick for the one that the switch uses.
+//! there. ring's SHA-256 is the yardstick for the one that the switch uses, and for each path of `m2-accel`.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use m2_accel::hash_lock::{HashLocks, OPENS_MAX, Path};
 use m2_bench::workload::{PACKETS, ROUTES, START, Workload};
 use m2_codec::ilp::Prepare;
 use m2_codec::timestamp;
@@ -64,5 +65,27 @@ fn stages(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, stages);
+/// 64 hash locks at once, by each path that this machine has: a figure is for all of them.
+fn hash_locks(criterion: &mut Criterion) {
+    let fulfillments: [[u8; 32]; OPENS_MAX] =
+        core::array::from_fn(|index| [u8::try_from(index).expect("below 64"); 32]);
+    let conditions = fulfillments.each_ref().map(sha256_of_32);
+    let (fulfillments, conditions) = (fulfillments.each_ref(), conditions.each_ref());
+    for locks in Path::ALL.into_iter().filter_map(HashLocks::with) {
+        criterion.bench_function(&format!("64 hash locks, {}", locks.path()), |bench| {
+            let opens = || locks.opens(black_box(&fulfillments), black_box(&conditions));
+            assert_eq!(opens(), u64::MAX);
+            bench.iter(opens);
+        });
+    }
+    criterion.bench_function("64 hash locks, ring", |bench| {
+        let opens = |(fulfillment, condition): (&&[u8; 32], &&[u8; 32])| {
+            ring::digest::digest(&ring::digest::SHA256, black_box(*fulfillment)).as_ref()
+                == black_box(*condition)
+        };
+        bench.iter(|| assert!(fulfillments.iter().zip(&conditions).all(opens)));
+    });
+}
+
+criterion_group!(benches, stages, hash_locks);
 criterion_main!(benches);

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   m2-engine ----> m2-core ----> m2-codec        m2-load ----> m2-codec
-//!       '---------------------------^             m2-bench ---> m2-core, m2-codec, m2-journal, m2-load
+//!       '---------------------------^             m2-bench ---> m2-core, m2-codec, m2-journal, m2-load, m2-accel
 //!   m2-journal ---> m2-core                       m2-sim ----> m2-core, m2-codec, m2-journal
-//!   m2ctl --------> m2-journal, m2-core, m2-codec
-//!                                                 m2-fuzz ----> m2-engine, m2-core, m2-codec
+//!   m2ctl --------> m2-journal, m2-core, m2-codec m2-fuzz ----> m2-engine, m2-core, m2-codec
+//!                                                 m2-accel ---> none
 //! ```
 //!
 //! The table below is complete: a crate or an edge that it does not name is a fault. Dependencies
@@ -24,20 +24,21 @@ use crate::workspace::Workspace;
 /// The generator does not import the switch, so that its books are a second opinion; the benches
 /// measure what can be called without a process around it.
 const EDGES: &[(&str, &[&str])] = &[
+    ("m2-accel", &[]),
     ("m2-codec", &[]),
     ("m2-core", &["m2-codec"]),
     ("m2-journal", &["m2-core"]),
     ("m2-engine", &["m2-codec", "m2-core", "m2-journal"]),
     ("m2ctl", &["m2-codec", "m2-core", "m2-journal"]),
     ("m2-load", &["m2-codec"]),
-    ("m2-bench", &["m2-codec", "m2-core", "m2-journal", "m2-load"]),
+    ("m2-bench", &["m2-accel", "m2-codec", "m2-core", "m2-journal", "m2-load"]),
     ("m2-fuzz", &["m2-codec", "m2-core", "m2-engine"]),
     ("m2-sim", &["m2-codec", "m2-core", "m2-journal"]),
     ("xtask", &[]),
 ];
 
 /// Folders and files where `unsafe` may stand.
-const UNSAFE_PLACES: &[&str] = &["engine/src/journal/uring.rs"];
+const UNSAFE_PLACES: &[&str] = &["engine/accel/src/", "engine/src/journal/uring.rs"];
 
 /// One check for each crate, and one for each source file.
 ///

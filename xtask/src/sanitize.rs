@@ -35,7 +35,7 @@ const SANITIZERS: &[Sanitizer] = &[
     Sanitizer {
         name: "address",
         rustflags: "-Zsanitizer=address --cfg=m2_system_allocator -Cforce-frame-pointers=yes",
-        packages: &["m2-codec", "m2-core", "m2-fuzz", "m2-engine"],
+        packages: &["m2-accel", "m2-codec", "m2-core", "m2-fuzz", "m2-engine"],
         suppressions: ("LSAN_OPTIONS", "xtask/src/leak_sanitizer.txt"),
         // It measures how much memory a switch takes, and the sanitizer's own counts as well.
         left_out: &["a_peer_that_stops_reading_hurts_itself_alone"],
@@ -46,7 +46,7 @@ const SANITIZERS: &[Sanitizer] = &[
         rustflags: "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer \
                     --cfg=m2_system_allocator -Cforce-frame-pointers=yes",
         // The other packages start no thread.
-        packages: &["m2-engine"],
+        packages: &["m2-accel", "m2-engine"],
         suppressions: ("TSAN_OPTIONS", "xtask/src/thread_sanitizer.txt"),
         left_out: &[],
     },

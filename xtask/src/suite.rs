@@ -56,6 +56,7 @@ const PARTS: &[(&str, Part)] = &[
     ("rules", |workspace| rules::check(workspace).map(|checks| print_checks(&checks))),
     ("edges", |workspace| edges::check(workspace).map(|checks| print_checks(&checks))),
     ("tests", tests),
+    ("loom", loom),
     ("simulation", |workspace| simulate::networks_for_the_suite(workspace).map(|()| Count::PASSED)),
     ("crashes", |workspace| simulate::crashes_for_the_suite(workspace).map(|()| Count::PASSED)),
     ("pages", |workspace| pages::check(workspace).map(|checks| print_checks(&checks))),
@@ -141,13 +142,23 @@ fn docs(workspace: &Workspace) -> Result<Count> {
 }
 
 fn tests(workspace: &Workspace) -> Result<Count> {
-    let all = tested(workspace, &["test", "--workspace", "--no-fail-fast"])?;
+    let all = counted(&mut command::cargo(workspace, &["test", "--workspace", "--no-fail-fast"]))?;
     let of_forwarder = ["test", "--workspace", "--lib", FORWARDER, "forwarder"];
-    Ok(all.plus(tested(workspace, &of_forwarder)?))
+    Ok(all.plus(counted(&mut command::cargo(workspace, &of_forwarder))?))
 }
 
-fn tested(workspace: &Workspace, arguments: &[&str]) -> Result<Count> {
-    let output = command::run(&mut command::cargo(workspace, arguments), Show::Lines)?;
+/// What two threads share, in every order. The flag changes what is built of every crate: in a folder of
+/// its own, so that nothing else is built again.
+fn loom(workspace: &Workspace) -> Result<Count> {
+    let arguments = ["test", "-p", "m2-accel", "--test", "loom", "--no-fail-fast"];
+    let mut cargo = command::cargo(workspace, &arguments);
+    cargo.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", workspace.target().join("loom"));
+    counted(&mut cargo)
+}
+
+/// Runs tests by cargo, and reads how many there were.
+fn counted(command: &mut Command) -> Result<Count> {
+    let output = command::run(command, Show::Lines)?;
     let count = output
         .lines
         .iter()
