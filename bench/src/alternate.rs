@@ -76,7 +76,8 @@ pub fn alternate(
 }
 
 /// Microseconds that this thread has computed.
-fn cpu_us() -> i64 {
+#[must_use]
+pub fn cpu_us() -> i64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
 }

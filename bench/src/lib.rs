@@ -12,4 +12,5 @@ pub mod driver;
 pub mod journal;
 pub mod pump;
 pub mod recorded;
+pub mod two_shards;
 pub mod workload;
