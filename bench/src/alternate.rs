@@ -76,15 +76,21 @@ pub fn alternate(
 }
 
 /// Microseconds that this thread has computed.
-fn cpu_us() -> i64 {
+#[must_use]
+pub fn cpu_us() -> i64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
 }
 
 /// Keeps this thread on one core, so that runs differ by less. Says so where it may not.
 pub fn pin() {
+    pin_to(0);
+}
+
+/// Keeps this thread on the core with this number. Says so where it may not.
+pub fn pin_to(core: usize) {
     let mut cores = rustix::thread::CpuSet::new();
-    cores.set(0);
+    cores.set(core);
     if let Err(error) = rustix::thread::sched_setaffinity(None, &cores) {
         eprintln!("not pinned to a core ({error}): expect a wider spread");
     }

@@ -11,4 +11,6 @@ pub mod bare;
 pub mod driver;
 pub mod journal;
 pub mod pump;
+pub mod recorded;
+pub mod two_shards;
 pub mod workload;

@@ -118,19 +118,32 @@ impl Workload {
         self.prepares.len() / self.packets.len()
     }
 
-    /// The switch as the workload wants it: every account linked, every limit finite.
+    /// The switch as the workload wants it: every account linked, every limit finite, nothing recorded.
     #[must_use]
     pub fn switch(&self) -> Switch {
+        self.switch_of(Durability::None)
+    }
+
+    /// The same, whose accounts are all of this durability. What `Async` puts at risk is bounded far above
+    /// what is ever in flight.
+    #[must_use]
+    pub fn switch_of(&self, durability: Durability) -> Switch {
+        self.switch_on(durability, ShardId(0), 1)
+    }
+
+    /// The same as one shard of several, each with its own accounts linked.
+    #[must_use]
+    pub fn switch_on(&self, durability: Durability, shard: ShardId, shards: u16) -> Switch {
         const SLOTS: u32 = 1 << 18;
         let mut switch = Switch::new(SwitchConfig {
-            shard: ShardId(0),
-            shards: 1,
+            shard,
+            shards,
             own_address: "test.m2m".parse().expect("an address"),
             network: Network::Test,
             expiry_margin_ms: 1_000,
             sync_grace_ms: 0,
-            async_ms: 0,
-            async_bytes: 0,
+            async_ms: 3_600_000,
+            async_bytes: 1 << 40,
             remaining_ms_min: 1_000,
             hold_ms_max: 30_000,
             in_flight_slots: SLOTS,
@@ -140,12 +153,17 @@ impl Workload {
             start: START,
         });
         for number in 0..ACCOUNTS {
-            switch.add_account(account(AccountId(number)));
+            let id = AccountId(number);
+            switch.add_account(AccountConfig {
+                durability,
+                shard: home(id, shards),
+                ..account(id)
+            });
         }
         switch.set_routes(Arc::clone(&self.routes));
         switch.set_rates(Arc::clone(&self.rates));
-        for number in 0..ACCOUNTS {
-            let _ = switch.link_up(AccountId(number));
+        for id in (0..ACCOUNTS).map(AccountId).filter(|id| home(*id, shards) == shard) {
+            let _ = switch.link_up(id);
         }
         switch
     }
@@ -181,6 +199,13 @@ impl Workload {
         self.packets.push(Packet { from, to, amount_in: amount, start, len });
         self.fulfills.push(fulfill);
     }
+}
+
+/// The shard of an account, of so many: both assets are on each.
+#[must_use]
+pub fn home(account: AccountId, shards: u16) -> ShardId {
+    let number = account.0 / 2 % u32::from(shards);
+    ShardId(u16::try_from(number).expect("less than the number of shards"))
 }
 
 /// The asset of an account.

@@ -86,6 +86,11 @@ const _: () = assert!(EVENTS_LEN >= 4 * m2_core::limits::NOTICES_MAX);
 /// Messages that a shard takes from its inbox in one pass: each costs some microseconds.
 pub(crate) const INBOX_TAKEN_MAX: usize = 16;
 
+/// PREPAREs that the forwarder of the benches has without an answer: 16 connections with 1,024 each, eight
+/// times.
+#[cfg(feature = "forwarder")]
+pub(crate) const FORWARDER_SLOTS: u32 = 1 << 17;
+
 // The journal.
 
 /// Smallest segment: 16,000 records, a few milliseconds' worth.

@@ -192,7 +192,12 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
     };
 
     tell_choice(&choice);
-    let shards = shards.join(&config, choice.back_end)?;
+    #[cfg_attr(not(feature = "forwarder"), expect(unused_mut))]
+    let mut shards = shards.join(&config, choice.back_end)?;
+    #[cfg(feature = "forwarder")]
+    if config.forwards {
+        shards.set_forwarding(&config).map_err(io::Error::other)?;
+    }
     tell_ready(&config, &bound);
     let shard_threads = spawn(shards, &config)?;
     let control_thread = thread::Builder::new()
@@ -301,6 +306,21 @@ impl Shards {
     }
 }
 
+#[cfg(feature = "forwarder")]
+impl Joined {
+    /// Makes a forwarder of the one shard that there is.
+    fn set_forwarding(&mut self, config: &Config) -> Result<(), String> {
+        let [shard] = &mut self.shards[..] else {
+            return Err(
+                "the forwarder has one shard: remove `shards` from the configuration".into()
+            );
+        };
+        shard.set_forwarding(config)?;
+        tracing::error!("NO SWITCH: a forwarder for benches. IT KEEPS NO BOOKS and checks nothing");
+        Ok(())
+    }
+}
+
 /// A thread for each shard, on its core if it has one.
 fn spawn(joined: Joined, config: &Config) -> io::Result<Vec<JoinHandle<()>>> {
     let Joined { shards, nudge, ended } = joined;
@@ -324,6 +344,18 @@ fn spawn(joined: Joined, config: &Config) -> io::Result<Vec<JoinHandle<()>>> {
         threads.push(thread::Builder::new().name(format!("shard-{number}")).spawn(run)?);
     }
     Ok(threads)
+}
+
+/// Runs the forwarder until a signal ends it: a switch in everything but the core, with nothing to record.
+///
+/// # Errors
+///
+/// What keeps it from starting, a configuration with routes that it cannot go by among it.
+#[cfg(feature = "forwarder")]
+pub fn forward(mut config: Config) -> Result<(), StartError> {
+    config.forwards = true;
+    config.accounts.iter_mut().for_each(|account| account.durability = Durability::None);
+    run(config).map(drop)
 }
 
 /// Stops at the first signal, ends the process at the second. A thread of its own, which waits for

@@ -1,7 +1,7 @@
 //! `cargo xtask bench NAME`: runs a bench and keeps what it found.
 //!
-//! A bench is a binary of the package m2-bench, but for `peers` and `journal`, which start
-//! other programs; `figures` makes the page of the figures of `peers` anew. It writes its report as it likes and its result as
+//! A bench is a binary of the package m2-bench, but for `peers`, `journal` and those of [`sockets`], which
+//! start other programs; `figures` makes the page of the figures of `peers` anew. It writes its report as it likes and its result as
 //! one JSON object on one line of stdout; the result is kept in `bench/results/NAME.json` with
 //! what makes it comparable: machine, toolchain, commit, date and command.
 
@@ -9,22 +9,61 @@ use std::fs;
 use std::process::Command;
 use std::time::SystemTime;
 
+use clap::Args;
 use serde_json::{Value, json};
 
+use self::sockets::Effort;
 use crate::Result;
 use crate::command::{self, Show};
 use crate::workspace::Workspace;
 
 mod journal;
+pub(crate) mod packets;
 mod peers;
-mod targets;
+mod sockets;
+mod spread;
+pub(crate) mod targets;
 
-/// Runs the bench `name` and writes its result.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// sockets, one, openloop, three, cpu, slowpeer, journal, peers, or a binary of the package m2-bench
+    name: String,
+    /// Of a bench through sockets: how many turns, from which the median is taken
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    runs: u16,
+    /// Of a bench through sockets: two turns of the first case, of which nothing is kept
+    #[arg(long)]
+    quick: bool,
+}
+
+/// A bench through sockets.
+type OfSockets = fn(&Workspace, Effort) -> Result<Value>;
+
+const OF_SOCKETS: [(&str, OfSockets); 6] = [
+    ("sockets", sockets::throughput::run),
+    ("one", sockets::one::run),
+    ("openloop", sockets::openloop::run),
+    ("three", sockets::three::run),
+    ("cpu", sockets::cpu::run),
+    ("slowpeer", sockets::slowpeer::run),
+];
+
+/// Runs a bench and writes its result.
 ///
 /// # Errors
 ///
 /// When it does not build, fails, or prints no result.
-pub(crate) fn run(workspace: &Workspace, name: &str) -> Result<()> {
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let name = options.name.as_str();
+    if let Some((_, bench)) = OF_SOCKETS.iter().find(|(of_sockets, _)| *of_sockets == name) {
+        let runs = if options.quick { 2 } else { usize::from(options.runs) };
+        let result = bench(workspace, Effort { runs, quick: options.quick })?;
+        if options.quick {
+            println!("it runs and verifies; nothing is kept of so few runs");
+            return Ok(());
+        }
+        return keep(workspace, name, &result);
+    }
     if name == "journal" {
         return keep(workspace, name, &journal::run(workspace)?);
     }

@@ -8,6 +8,7 @@ mod binaries;
 mod command;
 mod demo;
 mod edges;
+mod flamegraph;
 mod fuzz;
 mod interop;
 mod mutants;
@@ -56,10 +57,9 @@ enum Task {
     /// Faults planted one at a time in a copy: does an assertion about money or answers fail?
     Mutants(mutants::Options),
     /// Runs one bench and keeps its result in bench/results/NAME.json
-    Bench {
-        /// A binary of the package m2-bench
-        name: String,
-    },
+    Bench(bench::Options),
+    /// Where the time of a pair goes: a flamegraph of a scenario and a note, in flamegraphs/
+    Flamegraph(flamegraph::Options),
     /// Networks of switches under seeds, and judges that follow every unit
     Simulate(simulate::Options),
     /// libFuzzer on a law of the package m2-fuzz; needs a nightly toolchain
@@ -81,7 +81,8 @@ fn main() -> ExitCode {
             failed => Err(format!("{failed} of the interop tests failed")),
         }),
         Task::Mutants(options) => mutants::run(&workspace, &options),
-        Task::Bench { name } => bench::run(&workspace, &name),
+        Task::Bench(options) => bench::run(&workspace, &options),
+        Task::Flamegraph(options) => flamegraph::run(&workspace, &options),
         Task::Simulate(options) => simulate::run(&workspace, &options),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
         Task::Sanitize(options) => sanitize::run(&workspace, &options),

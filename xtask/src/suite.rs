@@ -123,10 +123,17 @@ fn format(workspace: &Workspace) -> Result<Count> {
     one(&mut command::cargo(workspace, &["fmt", "--all", "--check"]))
 }
 
+/// What switches on the forwarder of the benches, which is in nothing that is shipped: its lints and its
+/// tests run beside those of the rest.
+const FORWARDER: &str = "--features=m2-engine/forwarder";
+
 fn lints(workspace: &Workspace) -> Result<Count> {
     component(workspace, "clippy", "clippy")?;
-    let mut clippy = command::cargo(workspace, &["clippy", "--workspace", "--all-targets"]);
-    one(clippy.args(["--", "-D", "warnings"]))
+    let clippy = |features: &[&str]| {
+        let mut clippy = command::cargo(workspace, &["clippy", "--workspace", "--all-targets"]);
+        one(clippy.args(features).args(["--", "-D", "warnings"]))
+    };
+    Ok(clippy(&[])?.plus(clippy(&[FORWARDER])?))
 }
 
 fn docs(workspace: &Workspace) -> Result<Count> {
@@ -135,7 +142,9 @@ fn docs(workspace: &Workspace) -> Result<Count> {
 }
 
 fn tests(workspace: &Workspace) -> Result<Count> {
-    counted(&mut command::cargo(workspace, &["test", "--workspace", "--no-fail-fast"]))
+    let all = counted(&mut command::cargo(workspace, &["test", "--workspace", "--no-fail-fast"]))?;
+    let of_forwarder = ["test", "--workspace", "--lib", FORWARDER, "forwarder"];
+    Ok(all.plus(counted(&mut command::cargo(workspace, &of_forwarder))?))
 }
 
 /// What two threads share, in every order. The flag changes what is built of every crate: in a folder of

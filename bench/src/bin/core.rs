@@ -1,60 +1,136 @@
 //! `cargo xtask bench core`: the composed core in memory, beside the bare loop.
 //!
-//! Standard workload (10k routes, 100k in flight), raw BTP frames in and out, one core, no journal
-//! yet: records leave the core and are dropped. Every answer is verified, and the books after.
+//! Standard workload (10k routes, 100k in flight), raw BTP frames in and out, one core. `core` drops its
+//! records; `recorded` gives them to a thread that hashes and discards them, and so it does with a million
+//! routes. Every answer is verified, and the books after.
 //!
-//! With the argument `profile` it runs the core alone for some seconds, for a profiler to look at.
+//! With the argument `profile` it runs the core alone for some seconds, for a profiler to look at; with
+//! `profile recorded`, the core that records. `profile PAIRS` and `profile bare PAIRS` run so many pairs,
+//! for a tool that counts instructions.
 
-use m2_bench::alternate::{alternate, pin};
+use m2_bench::alternate::{Spread, alternate, pin};
 use m2_bench::bare::Bare;
-use m2_bench::driver::{Copying, Driver, links};
+use m2_bench::driver::{Copying, Driver, Forwarding, links};
+use m2_bench::recorded::Recorded;
 use m2_bench::workload::{ROUTES, Workload};
-use serde_json::json;
+use m2_core::Durability;
+use serde_json::{Value, json};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const IN_FLIGHT: usize = 100_000;
+const MANY_ROUTES: u32 = 1_000_000;
 const PAIRS: u64 = 1 << 20;
 
 fn main() {
     pin();
+    let words: Vec<_> = std::env::args().skip(1).collect();
     let workload = Workload::new(ROUTES);
-    let mut switch = Driver::new(workload.switch(), &workload, links(), IN_FLIGHT);
-    if std::env::args().nth(1).as_deref() == Some("profile") {
-        let pairs =
-            std::env::args().nth(2).map_or(12 * PAIRS, |text| text.parse().expect("a number"));
-        switch.run(pairs);
-        return switch.verify();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["profile"] => return profile(workload.switch(), &workload, 12 * PAIRS, drop),
+        ["profile", "recorded"] => {
+            return profile(recorded(&workload), &workload, 12 * PAIRS, end);
+        }
+        ["profile", "bare", pairs] => {
+            return profile(Bare::new(&workload, links()), &workload, number(pairs), drop);
+        }
+        ["profile", pairs] => return profile(workload.switch(), &workload, number(pairs), drop),
+        _ => {}
     }
-    let mut bare = Driver::new(Bare::new(&workload, links()), &workload, links(), IN_FLIGHT);
-    let (core, loop_, ratio) = alternate(PAIRS, || switch.run(PAIRS), || bare.run(PAIRS));
-    switch.verify();
-    bare.verify();
-    drop(bare);
-
-    let mut copying = Driver::new(Copying::new(links()), &workload, links(), IN_FLIGHT);
-    let mut nothing = || {};
-    let (driver, _, _) = alternate(PAIRS, || copying.run(PAIRS), &mut nothing);
-
     println!("PREPAREs of {} bytes on average", workload.prepare_len_average());
-    println!("core      {core} ns a pair = {:.2} M pairs/s", 1_000.0 / core.median);
-    println!("bare loop {loop_} ns a pair = {:.2} M pairs/s", 1_000.0 / loop_.median);
-    println!(
-        "core / bare loop in time: {:.2} ({:.2} to {:.2})",
-        ratio.median, ratio.low, ratio.high
-    );
-    println!("of each, the driver's own: {driver} ns a pair");
+    let core = beside_bare("core", workload.switch(), &workload, drop);
+    let recorded_core = beside_bare("recorded", recorded(&workload), &workload, end);
+    let driver = driver_alone(&workload);
+    let many = Workload::new(MANY_ROUTES);
+    let many_core = beside_bare("recorded, a million routes", recorded(&many), &many, end);
     let result = json!({
-        "workload": "standard: 10k routes, 100k in flight, raw BTP frames in and out, no journal",
+        "workload": "standard: 10k routes, 100k in flight, raw BTP frames in and out, nothing recorded",
         "departures": "simulated time 2 us a pair, in which 1 in 100 expires",
         "pairs_per_run": PAIRS,
         "runs": m2_bench::alternate::RUNS,
-        "core": core.to_json("ns_per_pair"),
-        "core_median_pairs_per_s": (1e9 / core.median).round(),
-        "bare_loop": loop_.to_json("ns_per_pair"),
-        "core_over_bare_loop_time": ratio.to_json("ratio"),
+        "core": core.core.to_json("ns_per_pair"),
+        "core_median_pairs_per_s": core.pairs_per_s(),
+        "bare_loop": core.bare.to_json("ns_per_pair"),
+        "core_over_bare_loop_time": core.ratio.to_json("ratio"),
+        "recorded": recorded_core.to_json(
+            "records drained by a thread that hashes (BLAKE3 over what is there, at most 64 KiB) and discards"
+        ),
+        "recorded_million_routes": many_core.to_json(
+            "the same with a million routes, of which packets go to 32,768"
+        ),
         "driver": driver.to_json("ns_per_pair"),
     });
     println!("{result}");
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().expect("a number of pairs")
+}
+
+/// What was measured of a core and of the bare loop in turns.
+struct Beside {
+    core: Spread,
+    bare: Spread,
+    /// The core's time over the bare loop's.
+    ratio: Spread,
+}
+
+impl Beside {
+    fn pairs_per_s(&self) -> f64 {
+        (1e9 / self.core.median).round()
+    }
+
+    fn to_json(&self, what: &str) -> Value {
+        json!({
+            "what": what,
+            "core": self.core.to_json("ns_per_pair"),
+            "core_median_pairs_per_s": self.pairs_per_s(),
+            "bare_loop": self.bare.to_json("ns_per_pair"),
+            "core_over_bare_loop_time": self.ratio.to_json("ratio"),
+        })
+    }
+}
+
+fn recorded(workload: &Workload) -> Recorded {
+    Recorded::new(workload.switch_of(Durability::Async))
+}
+
+/// Every record that left the core was hashed.
+fn end(core: Recorded) {
+    println!("  {} records hashed", core.finish());
+}
+
+fn beside_bare<F: Forwarding>(
+    name: &str,
+    core: F,
+    workload: &Workload,
+    end: impl FnOnce(F),
+) -> Beside {
+    let mut core = Driver::new(core, workload, links(), IN_FLIGHT);
+    let mut bare = Driver::new(Bare::new(workload, links()), workload, links(), IN_FLIGHT);
+    let (of_core, of_bare, ratio) = alternate(PAIRS, || core.run(PAIRS), || bare.run(PAIRS));
+    core.verify();
+    bare.verify();
+    end(core.core);
+    let found = Beside { core: of_core, bare: of_bare, ratio };
+    println!("{name}: {of_core} ns a pair = {:.2} M pairs/s", found.pairs_per_s() / 1e6);
+    println!("  bare loop {of_bare} ns a pair = {:.2} M pairs/s", 1_000.0 / of_bare.median);
+    println!("  in time: {:.2} ({:.2} to {:.2})", ratio.median, ratio.low, ratio.high);
+    found
+}
+
+/// Of each figure, what is the driver's own.
+fn driver_alone(workload: &Workload) -> Spread {
+    let mut copying = Driver::new(Copying::new(links()), workload, links(), IN_FLIGHT);
+    let (driver, _, _) = alternate(PAIRS, || copying.run(PAIRS), || {});
+    println!("of each, the driver's own: {driver} ns a pair");
+    driver
+}
+
+fn profile<F: Forwarding>(core: F, workload: &Workload, pairs: u64, end: impl FnOnce(F)) {
+    let mut core = Driver::new(core, workload, links(), IN_FLIGHT);
+    core.run(pairs);
+    core.verify();
+    end(core.core);
 }

@@ -63,6 +63,9 @@ pub struct Config {
     pub rates: Vec<RateEntry>,
     /// `[[accounts]]`; an account's id is its position in this list.
     pub accounts: Vec<Account>,
+    /// Pass packets on and keep no books: set by `m2-forwarder`, never by a file.
+    #[cfg(feature = "forwarder")]
+    pub forwards: bool,
 }
 
 /// `[switch]`: what the switch is, and the rules of time.
@@ -326,6 +329,8 @@ fn sections(file: &Path, root: &Table<'_, '_>) -> Option<Config> {
         assets: assets.list,
         rates,
         accounts,
+        #[cfg(feature = "forwarder")]
+        forwards: false,
     })
 }
 

@@ -10,6 +10,10 @@ use arrayvec::ArrayVec;
 use m2_core::limits::BATCH_MAX;
 use m2_core::{ConnectionId, Egress, Now, Request, Response, ResponseBody, Switch};
 
+#[cfg(feature = "forwarder")]
+use super::forwarder::Forwarder;
+#[cfg(feature = "forwarder")]
+use super::links::Links;
 use super::rx::{Buffers, Place};
 
 /// See the head of the file.
@@ -111,6 +115,20 @@ impl Batch {
     /// Gives both vectors to the core. The buffers are still lent afterwards.
     pub(super) fn run(&mut self, switch: &mut Switch, now: Now, egress: &mut impl Egress) {
         switch.vectors(now, &self.response_vector(), &self.request_vector(), egress);
+        self.responses.clear();
+        self.response_bytes = 0;
+        self.requests.clear();
+    }
+
+    /// Gives both vectors to the forwarder, in the core's place.
+    #[cfg(feature = "forwarder")]
+    pub(super) fn forward(&mut self, forwarder: &mut Forwarder, links: &mut Links) {
+        if !self.responses.is_empty() {
+            forwarder.responses(&self.response_vector(), links);
+        }
+        if !self.requests.is_empty() {
+            forwarder.requests(&self.request_vector(), links);
+        }
         self.responses.clear();
         self.response_bytes = 0;
         self.requests.clear();

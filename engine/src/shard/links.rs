@@ -3,6 +3,8 @@
 //! An account has at most one link that is open and one that is closing: the former carries packets,
 //! the latter only gets rid of the bytes it still has.
 
+#[cfg(feature = "forwarder")]
+use m2_codec::btp::FrameType;
 use m2_codec::ilp::{self, ForwardedPrepare, PacketType};
 use m2_core::{AccountId, Answer, ConnectionId, Egress, Forward, ShardId};
 use rustix::fd::OwnedFd;
@@ -173,6 +175,19 @@ impl Links {
     /// Place of an account's open link.
     pub(super) fn open_place(&self, account: AccountId) -> Option<usize> {
         self.by_account[index(account)].open
+    }
+
+    /// Writes a PREPARE to a connection that has room, as it came.
+    #[cfg(feature = "forwarder")]
+    pub(super) fn pass_on(&mut self, to: ConnectionId, request_id: u32, packet: &[u8]) {
+        let place = self.place_of(to).expect("it was asked whether there is room");
+        self.put(place, |tx| tx.put_packet(FrameType::Message, request_id, packet));
+    }
+
+    /// An account's open connection.
+    #[cfg(feature = "forwarder")]
+    pub(super) fn connection(&self, account: AccountId) -> Option<ConnectionId> {
+        self.places[self.open_place(account)?].as_ref().map(|link| link.connection)
     }
 
     /// The places where links are.

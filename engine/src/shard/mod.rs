@@ -6,6 +6,8 @@ mod bytes;
 mod closing;
 pub(crate) mod crossing;
 pub(crate) mod ending;
+#[cfg(feature = "forwarder")]
+mod forwarder;
 mod frames;
 mod links;
 pub(crate) mod message;

@@ -31,6 +31,8 @@ use rustix::net::Shutdown;
 use super::batch::Batch;
 use super::crossing::{Arrivals, Crossing};
 use super::ending::{Endings, Stage};
+#[cfg(feature = "forwarder")]
+use super::forwarder::Forwarder;
 use super::links::{Link, Links, State};
 use super::message::{Board, Cause, Event, Framing, NewLink, ToShard};
 use super::recorder::{self, Recorder};
@@ -38,6 +40,8 @@ use super::rx::Rx;
 use super::tx::{Masks, Tx, TxFraming};
 use super::wake::Nudge;
 use crate::clock::{self, NS_PER_MS};
+#[cfg(feature = "forwarder")]
+use crate::config::Config;
 use crate::io::{BackEnd, Io, Outgoing, Ready, Received, Taken};
 use crate::limits::{END_LOOK_NS, INBOX_TAKEN_MAX, PUT_BYTES_MAX, READY_MAX, SENDS_MAX};
 
@@ -105,6 +109,9 @@ pub(crate) struct Shard {
     pub(super) seen_ns: u64,
     /// When the last vector of this pass went to the core.
     pub(super) ran_at: Option<Now>,
+    /// Where it is, the core hears of no packet.
+    #[cfg(feature = "forwarder")]
+    forwarder: Option<Forwarder>,
 }
 
 impl Shard {
@@ -148,10 +155,23 @@ impl Shard {
             busy_until_ns: 0,
             seen_ns: clock::mono_ns(),
             ran_at: None,
+            #[cfg(feature = "forwarder")]
+            forwarder: None,
         };
         // What a restart has brought back, before anybody can ask for it.
         shard.publish();
         Ok(shard)
+    }
+
+    /// Passes packets on without the core from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration has no routes that a forwarder can go by.
+    #[cfg(feature = "forwarder")]
+    pub(crate) fn set_forwarding(&mut self, config: &Config) -> Result<(), String> {
+        self.forwarder = Some(Forwarder::new(config)?);
+        Ok(())
     }
 
     /// Runs until it is told to end and has ended.
@@ -439,7 +459,7 @@ impl Shard {
         let now = clock::now();
         self.ran_at = Some(now);
         self.links.ways.look();
-        self.batch.run(&mut self.switch, now, &mut self.links);
+        self.decide(now);
         for (place, buffers) in self.batch.take_lent() {
             let link = self.links.get_mut(place).expect("no link goes while its buffers are lent");
             link.rx.take_back(buffers);
@@ -450,6 +470,15 @@ impl Shard {
         if self.links.put_bytes() > PUT_BYTES_MAX {
             self.flush(now);
         }
+    }
+
+    /// What becomes of the packets in the vectors.
+    fn decide(&mut self, now: Now) {
+        #[cfg(feature = "forwarder")]
+        if let Some(forwarder) = &mut self.forwarder {
+            return self.batch.forward(forwarder, &mut self.links);
+        }
+        self.batch.run(&mut self.switch, now, &mut self.links);
     }
 
     /// Gives the kernel what links have to say. Links that are full are closed. What that changes is

@@ -144,11 +144,19 @@ impl Tx {
         }
     }
 
-    /// Appends a RESPONSE that carries a FULFILL or a REJECT: one copy, under the mask where there is
-    /// one.
+    /// Appends a RESPONSE that carries a FULFILL or a REJECT.
     #[inline]
     pub(super) fn put_answer(&mut self, request_id: u32, packet: &[u8]) {
-        let (room_len, frame_type) = (packet.len() + FRAMING_LEN_MAX, FrameType::Response);
+        self.put_packet(FrameType::Response, request_id, packet);
+        if ilp::packet_type(packet) == Some(PacketType::Fulfill) {
+            self.fulfills_end = self.end();
+        }
+    }
+
+    /// Appends a frame that carries an ILP packet: one copy, under the mask where there is one.
+    #[inline]
+    pub(super) fn put_packet(&mut self, frame_type: FrameType, request_id: u32, packet: &[u8]) {
+        let room_len = packet.len() + FRAMING_LEN_MAX;
         match &mut self.framing {
             TxFraming::Stream => self
                 .bytes
@@ -162,9 +170,6 @@ impl Tx {
                     ws::write_packet(room, mask, frame_type, request_id, packet)
                 });
             }
-        }
-        if ilp::packet_type(packet) == Some(PacketType::Fulfill) {
-            self.fulfills_end = self.end();
         }
     }
 

@@ -11,14 +11,13 @@
 //!
 //! Beside each stands how long a write with its flush took in that switch, as its control socket tells.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::targets::{Programs, Target, free_ports, report};
+use super::targets::{Programs, Setup, Target, free_ports, report};
 use crate::Result;
 use crate::workspace::Workspace;
 
@@ -108,16 +107,12 @@ fn folder(programs: &Programs<'_>, window: u32, name: &str) -> PathBuf {
 fn start(
     programs: &Programs<'_>,
     window: u32,
-    &(name, durability, section): &(&'static str, &str, &str),
+    &(name, durability, journal): &(&'static str, &str, &str),
 ) -> Result<Target> {
     let (folder, port) = (folder(programs, window, name), free_ports(1)?);
     let url = format!("btp+ws://127.0.0.1:{port}/");
-    programs.configure(WORKLOAD, "m2-switch", &folder, &url)?;
-    let file = folder.join("switch.toml");
-    let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let account = format!("[[accounts]]\ndurability = \"{durability}\"");
-    let text = format!("{}\n[journal]\n{section}\n", text.replace("[[accounts]]", &account));
-    fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let setup = Setup { durability, journal, ..Setup::default() };
+    let file = programs.configure_switch(WORKLOAD, &folder, &url, setup)?;
     let mut command = programs.switch();
     command.args(["run", "--accept-loss", "--config"]).arg(file);
     programs.start(name, &mut command, url, port)
@@ -159,7 +154,7 @@ fn compare(
 }
 
 /// What a switch tells of its journal.
-fn journal(folder: &Path, name: &str) -> Result<Value> {
+pub(super) fn journal(folder: &Path, name: &str) -> Result<Value> {
     let told = ask(&folder.join("control.sock"), r#"{"cmd":"journal"}"#);
     let told = told.map_err(|error| format!("the control socket of {name}: {error}"))?;
     let told: Value = serde_json::from_str(&told).map_err(|error| error.to_string())?;
@@ -169,7 +164,7 @@ fn journal(folder: &Path, name: &str) -> Result<Value> {
     )
 }
 
-fn ask(socket: &Path, line: &str) -> std::io::Result<String> {
+pub(super) fn ask(socket: &Path, line: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     writeln!(stream, "{line}")?;
     let mut answer = String::new();

@@ -26,7 +26,7 @@ mod page;
 const FOLDER: &str = "bench/results/peers";
 /// Where the page stands that is made from them.
 pub(super) const PAGE: &str = "docs/figures.md";
-const WORKLOAD: &str = "bench/peers/workload.toml";
+pub(super) const WORKLOAD: &str = "bench/peers/workload.toml";
 
 /// What is measured of each target: the name of the report, and the arguments behind its target's.
 const MEASUREMENTS: [(&str, &[&str]); 3] = [
@@ -93,6 +93,16 @@ fn keep(workspace: &Workspace, name: &str, report: &Value) -> Result<()> {
         .map_err(|error| format!("{}: {error}", file.display()))
 }
 
+/// Starts npm ilp-connector for the workload, on this port and the next.
+pub(super) fn start_connector(programs: &Programs<'_>, npm: &Path, port: u16) -> Result<Target> {
+    let folder = programs.folder.join("ilp-connector");
+    let url = format!("btp+ws://127.0.0.1:{port}+");
+    programs.configure(WORKLOAD, "ilp-connector", &folder, &url)?;
+    let mut command = Command::new(folder.join("ilp-connector.sh"));
+    command.args(["node", "node_modules/ilp-connector/dist/index.js"]).current_dir(npm);
+    programs.start("ilp-connector", &mut command, url, port)
+}
+
 struct Bench<'a>(Programs<'a>);
 
 impl Bench<'_> {
@@ -106,12 +116,7 @@ impl Bench<'_> {
     }
 
     fn connector(&self, npm: &Path) -> Result<Target> {
-        let (folder, port) = (self.0.folder.join("ilp-connector"), free_ports(2)?);
-        let url = format!("btp+ws://127.0.0.1:{port}+");
-        self.0.configure(WORKLOAD, "ilp-connector", &folder, &url)?;
-        let mut command = Command::new(folder.join("ilp-connector.sh"));
-        command.args(["node", "node_modules/ilp-connector/dist/index.js"]).current_dir(npm);
-        self.0.start("ilp-connector", &mut command, url, port)
+        start_connector(&self.0, npm, free_ports(2)?)
     }
 
     /// Runs the generator at one target.

@@ -20,10 +20,10 @@ const START_MAX: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
 /// A connector that is being measured.
-pub(super) struct Target {
-    pub(super) name: &'static str,
-    pub(super) url: String,
-    pub(super) child: Child,
+pub(crate) struct Target {
+    pub(crate) name: &'static str,
+    pub(crate) url: String,
+    pub(crate) child: Child,
 }
 
 impl Drop for Target {
@@ -34,41 +34,179 @@ impl Drop for Target {
     }
 }
 
+/// What carries BTP frames to a target.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Transport {
+    /// Straight on TCP.
+    Tcp,
+    /// Over WebSocket.
+    WebSocket,
+}
+
+impl Transport {
+    /// Where a target listens for all of its accounts.
+    pub(crate) fn url(self, port: u16) -> String {
+        match self {
+            Self::Tcp => format!("btp+tcp://127.0.0.1:{port}"),
+            Self::WebSocket => format!("btp+ws://127.0.0.1:{port}/"),
+        }
+    }
+
+    /// As results name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// What the configuration of a switch has beyond what a workload asks for.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Setup<'a> {
+    /// `durability` of every account; empty for the default.
+    pub(crate) durability: &'a str,
+    /// Lines of `[switch]`.
+    pub(crate) switch: &'a str,
+    /// Lines of `[journal]`.
+    pub(crate) journal: &'a str,
+    /// More accounts.
+    pub(crate) accounts: &'a str,
+}
+
+impl Setup<'_> {
+    /// Adds it to a configuration as the generator writes them.
+    fn add_to(&self, text: &str) -> String {
+        let account = match self.durability {
+            "" => "[[accounts]]".to_owned(),
+            durability => format!("[[accounts]]\ndurability = \"{durability}\""),
+        };
+        let switch = format!("[switch]\n{}", self.switch);
+        let text = text.replace("[[accounts]]", &account).replacen("[switch]", &switch, 1);
+        format!("{text}\n{}\n[journal]\n{}\n", self.accounts, self.journal)
+    }
+}
+
 /// Where the programs are, and where a bench keeps their files.
-pub(super) struct Programs<'a> {
+pub(crate) struct Programs<'a> {
     workspace: &'a Workspace,
     binaries: PathBuf,
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 impl<'a> Programs<'a> {
     /// Builds both, and makes the bench's folder anew.
-    pub(super) fn build(workspace: &'a Workspace, bench: &str) -> Result<Self> {
+    pub(crate) fn build(workspace: &'a Workspace, bench: &str) -> Result<Self> {
         let arguments = ["build", "--release", "-p", "m2-engine", "-p", "m2-load", "--bins"];
-        if !command::run(&mut command::cargo(workspace, &arguments), Show::Lines)?.success {
+        let build = command::cargo(workspace, &arguments);
+        Self::built_by(build, workspace, workspace.target().join("release"), bench)
+    }
+
+    /// Has a command build them where they are to be found, and makes the bench's folder anew.
+    pub(crate) fn built_by(
+        mut build: Command,
+        workspace: &'a Workspace,
+        binaries: PathBuf,
+        bench: &str,
+    ) -> Result<Self> {
+        if !command::run(&mut build, Show::Lines)?.success {
             return Err("the switch or the generator does not build".into());
         }
         let folder = workspace.target().join(bench);
         // What an earlier run has left would be replayed.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        Ok(Self { workspace, binaries: workspace.target().join("release"), folder })
+        Ok(Self { workspace, binaries, folder })
     }
 
-    pub(super) fn switch(&self) -> Command {
-        Command::new(self.binaries.join("m2-switch"))
+    /// Builds the forwarder as well. By itself: the switch beside it is the one without its feature.
+    pub(crate) fn with_forwarder(self) -> Result<Self> {
+        let arguments = ["build", "--release", "-p", "m2-engine", "--features", "forwarder"];
+        let mut build = command::cargo(self.workspace, &arguments);
+        match command::run(build.args(["--bin", "m2-forwarder"]), Show::Lines)?.success {
+            true => Ok(self),
+            false => Err("the forwarder does not build".into()),
+        }
+    }
+
+    /// The same programs, with a folder below this one for their files.
+    pub(crate) fn in_folder(&self, name: &str) -> Result<Self> {
+        let folder = self.folder.join(name);
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Self { workspace: self.workspace, binaries: self.binaries.clone(), folder })
+    }
+
+    /// The repository.
+    pub(crate) fn root(&self) -> &Path {
+        self.workspace.root()
+    }
+
+    /// A program that was built.
+    pub(crate) fn program(&self, name: &str) -> Command {
+        Command::new(self.binaries.join(name))
+    }
+
+    pub(crate) fn switch(&self) -> Command {
+        self.program("m2-switch")
+    }
+
+    /// Starts a switch for a workload, set up as wanted, in a folder of its name.
+    pub(crate) fn start_switch(
+        &self,
+        name: &'static str,
+        workload: &str,
+        transport: Transport,
+        setup: Setup<'_>,
+    ) -> Result<Target> {
+        let (port, folder) = (free_ports(1)?, self.folder.join(name));
+        let url = transport.url(port);
+        let file = self.configure_switch(workload, &folder, &url, setup)?;
+        let mut command = self.switch();
+        command.args(["run", "--accept-loss", "--config"]).arg(file);
+        self.start(name, &mut command, url, port)
+    }
+
+    /// Starts the forwarder for a workload, in a folder of its name.
+    pub(crate) fn start_forwarder(
+        &self,
+        workload: &str,
+        transport: Transport,
+        setup: Setup<'_>,
+    ) -> Result<Target> {
+        let (port, folder) = (free_ports(1)?, self.folder.join("forwarder"));
+        let url = transport.url(port);
+        let file = self.configure_switch(workload, &folder, &url, setup)?;
+        let mut command = self.program("m2-forwarder");
+        command.arg("--config").arg(file);
+        self.start("forwarder", &mut command, url, port)
+    }
+
+    /// Writes the configuration of a switch for a workload, set up as wanted.
+    pub(crate) fn configure_switch(
+        &self,
+        workload: &str,
+        folder: &Path,
+        url: &str,
+        setup: Setup<'_>,
+    ) -> Result<PathBuf> {
+        self.configure(workload, "m2-switch", folder, url)?;
+        let file = folder.join("switch.toml");
+        let told = |error| format!("{}: {error}", file.display());
+        let text = fs::read_to_string(&file).map_err(told)?;
+        fs::write(&file, setup.add_to(&text)).map_err(told)?;
+        Ok(file)
     }
 
     /// The generator, under a name and in a folder that say nothing of this machine: reports keep
     /// their command lines.
-    pub(super) fn load(&self) -> Command {
+    pub(crate) fn load(&self) -> Command {
         let mut load = Command::new(self.binaries.join("m2-load"));
         load.arg0("m2-load").current_dir(self.workspace.root());
         load
     }
 
     /// Has the generator write the configuration of a target that fits a workload.
-    pub(super) fn configure(
+    pub(crate) fn configure(
         &self,
         workload: &str,
         name: &str,
@@ -85,7 +223,7 @@ impl<'a> Programs<'a> {
     }
 
     /// Starts a target, and waits until it listens.
-    pub(super) fn start(
+    pub(crate) fn start(
         &self,
         name: &'static str,
         command: &mut Command,
@@ -111,22 +249,25 @@ impl<'a> Programs<'a> {
 }
 
 /// What the generator reports, if it ended well.
-pub(super) fn report(load: &mut Command) -> Result<Value> {
+pub(crate) fn report(load: &mut Command) -> Result<Value> {
     let output = load.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| format!("m2-load does not start: {error}"))?;
     let report = parse(&output.stdout)?;
     match output.status.success() {
         true => Ok(report),
-        false => Err(format!("m2-load ended with {}: {}", output.status, report["failures"])),
+        false => Err(format!(
+            "m2-load ended with {}: {} {}",
+            output.status, report["failures"], report["summary"]
+        )),
     }
 }
 
-pub(super) fn parse(bytes: &[u8]) -> Result<Value> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Value> {
     serde_json::from_slice(bytes).map_err(|error| format!("m2-load wrote no report: {error}"))
 }
 
 /// The first of so many ports in a row that nobody listens on.
-pub(super) fn free_ports(count: u16) -> Result<u16> {
+pub(crate) fn free_ports(count: u16) -> Result<u16> {
     for _ in 0..100 {
         let bind = |port| TcpListener::bind(("127.0.0.1", port));
         let first = bind(0).map_err(|error| format!("no port: {error}"))?;
@@ -136,4 +277,26 @@ pub(super) fn free_ports(count: u16) -> Result<u16> {
         }
     }
     Err(format!("no {count} ports in a row are free"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setup_is_added_to_every_account_and_to_the_switch_once() {
+        let text =
+            "[switch]\naddress = \"a\"\n[[accounts]]\nname = \"b\"\n[[accounts]]\nname = \"c\"\n";
+        let setup = Setup {
+            durability: "async",
+            switch: "spin_us = 9",
+            journal: "slow_ms = 1",
+            accounts: "",
+        };
+        let lines: Vec<_> = setup.add_to(text).lines().map(str::to_owned).collect();
+        let count = |line: &str| lines.iter().filter(|it| *it == line).count();
+        assert_eq!((count("durability = \"async\""), count("spin_us = 9")), (2, 1));
+        assert_eq!(lines[lines.len() - 2..], ["[journal]", "slow_ms = 1"]);
+        assert!(!Setup::default().add_to(text).contains("durability"));
+    }
 }
