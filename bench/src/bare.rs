@@ -156,18 +156,19 @@ impl Forwarding for Bare<'_> {
         requests: &[Request<'_>],
         egress: &mut impl Egress,
     ) {
-        for response in responses {
-            prefetch_at(&self.pending, index_of(response));
-        }
+        let mut answered = responses.iter().map(index_of);
         let routes = &self.workload.routes;
         let mut candidates = core::mem::take(&mut self.candidates);
         candidates.clear();
         let mut ends = ArrayVec::<usize, BATCH_MAX>::new();
         for request in requests {
+            let start = candidates.len();
             routes.put_candidates(address_of(request.packet), &mut candidates);
+            routes.prefetch(&candidates[start..]);
+            answered.next().into_iter().for_each(|index| prefetch_at(&self.pending, index));
             ends.push(candidates.len());
         }
-        routes.prefetch(&candidates);
+        answered.for_each(|index| prefetch_at(&self.pending, index));
         let opens = self.open_locks(responses);
         for (bit, response) in responses.iter().enumerate() {
             self.answer(response, opens >> bit & 1 == 1, egress);

@@ -136,10 +136,11 @@ fn minute_digits(minutes: u64) -> [u8; 12] {
 }
 
 /// `SSmmm` of the given millisecond of a minute.
+#[inline]
 fn rest_digits(ms: u64) -> [u8; 5] {
-    let [s1, s2] = two_digits(ms / 1000);
-    let [m1, m2] = two_digits(ms % 1000 / 10);
-    let [_, m3] = two_digits(ms % 10);
+    let (seconds, ms) = (ms / 1000, ms % 1000);
+    let ([s1, s2], [m1, m2], [_, m3]) =
+        (two_digits(seconds), two_digits(ms / 10), two_digits(ms % 10));
     [s1, s2, m1, m2, m3]
 }
 
@@ -166,10 +167,23 @@ fn parse_rest(last: &[u8; 8]) -> Option<u64> {
     Some(fours.wrapping_mul(1 + (10_000 << 32)) >> 32)
 }
 
+/// The two digits of each number below 100.
+static TWO_DIGITS: [[u8; 2]; 100] = {
+    let mut digits = [[b'0'; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        #[expect(clippy::cast_possible_truncation, reason = "below 100")]
+        let (tens, ones) = ((value / 10) as u8, (value % 10) as u8);
+        digits[value] = [b'0' + tens, b'0' + ones];
+        value += 1;
+    }
+    digits
+};
+
+#[inline]
 #[expect(clippy::cast_possible_truncation, reason = "below 100")]
 fn two_digits(value: u64) -> [u8; 2] {
-    debug_assert!(value < 100);
-    [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8]
+    TWO_DIGITS[value as usize]
 }
 
 const ENTRIES: usize = 16;

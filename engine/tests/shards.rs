@@ -345,5 +345,5 @@ fn shards_run_where_the_file_says_and_on_no_core_that_is_not_ours() {
     switch.kill();
     let (status, told) = switch.fail_to_start();
     assert_eq!(status, Some(2));
-    assert!(told.contains("switch.toml:8: core 1023 is not this process's to run on"), "{told}");
+    assert!(told.contains("switch.toml:9: core 1023 is not this process's to run on"), "{told}");
 }

@@ -14,6 +14,7 @@ pub(crate) use self::plain::{AtomicBool, AtomicUsize, Bytes, Lent, UnsafeCell, f
 pub(crate) use std::sync::Arc;
 
 #[cfg(not(loom))]
+#[allow(unsafe_code)] // one block, in `Bytes::new`
 mod plain {
     pub(crate) use core::sync::atomic::{AtomicBool, AtomicUsize, fence};
 
@@ -54,7 +55,10 @@ mod plain {
 
     impl Bytes {
         pub(crate) fn new(len: usize) -> Self {
-            Self((0..len).map(|_| core::cell::UnsafeCell::new(0)).collect())
+            // The kernel gives the memory when it is first used: the rings of many shards are many bytes.
+            let bytes = Box::<[core::cell::UnsafeCell<u8>]>::new_zeroed_slice(len);
+            // SAFETY: a byte of zero is a u8, and an `UnsafeCell` of a u8 has no other bits than that.
+            Self(unsafe { bytes.assume_init() })
         }
 
         pub(crate) fn len(&self) -> usize {

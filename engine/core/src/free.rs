@@ -86,9 +86,10 @@ impl Free {
         }
     }
 
-    /// The slots that the next packets will mostly get.
-    pub(crate) fn next(&self) -> impl Iterator<Item = u32> {
-        self.warm.iter().chain(&self.kept).copied()
+    /// The slot that the `nth` packet from now will mostly get, if it is one that was used before.
+    pub(crate) fn nth(&self, nth: usize) -> Option<u32> {
+        let kept = || self.kept.get(nth - self.warm.len());
+        self.warm.get(nth).or_else(kept).copied()
     }
 }
 
@@ -140,7 +141,7 @@ mod tests {
         let mut free = Free::new(4);
         free.push_kept(0);
         free.push_warm(1);
-        assert_eq!(free.next().collect::<Vec<_>>(), [1, 0]);
+        assert_eq!([0, 1, 2].map(|nth| free.nth(nth)), [Some(1), Some(0), None]);
         assert_eq!(taken(&mut free, true, ALL), Some(Source::Warm));
         assert_eq!(taken(&mut free, true, ALL), Some(Source::Unused));
         assert_eq!(taken(&mut free, false, ALL), Some(Source::Kept));

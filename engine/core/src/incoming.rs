@@ -72,7 +72,7 @@ impl Switch {
     ) -> ArrayVec<Parsed<'a>, BATCH_MAX> {
         self.candidates.clear();
         let mut answered = answers.iter().map(|answer| answer.request_id);
-        let parsed = batch.iter().map(|request| {
+        let parsed = batch.iter().enumerate().map(|(nth, request)| {
             let account = &mut self.accounts[request.connection.account.index()];
             let prepare = if account.may_send_packet(request.connection, now) {
                 Prepare::new_checked_cached(request.packet, &mut self.timestamps)
@@ -85,12 +85,12 @@ impl Switch {
                 self.routes.put_candidates(prepare.destination(), &mut self.candidates);
                 self.routes.prefetch(&self.candidates[start..]);
             }
+            self.slots.prefetch_free(nth);
             answered.next().into_iter().for_each(|id| self.slots.prefetch(id));
             Parsed { prepare, candidates: start..self.candidates.len() }
         });
         let parsed = parsed.collect();
         answered.for_each(|id| self.slots.prefetch(id));
-        self.slots.prefetch_free(batch.len());
         parsed
     }
 

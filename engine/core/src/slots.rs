@@ -217,9 +217,11 @@ impl Slots {
         self.slots[index as usize].after = After::Nothing;
     }
 
-    /// As [`Self::prefetch`], for the slots that the next `count` packets will take.
-    pub(crate) fn prefetch_free(&self, count: usize) {
-        self.free.next().take(count).for_each(|index| prefetch_at(&self.slots, index as usize));
+    /// As [`Self::prefetch`], for the slot that the `nth` packet from now will mostly take.
+    pub(crate) fn prefetch_free(&self, nth: usize) {
+        if let Some(index) = self.free.nth(nth) {
+            prefetch_at(&self.slots, index as usize);
+        }
     }
 
     /// Nothing is due before this; something may be due then, while there is anything in flight.
