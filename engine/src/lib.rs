@@ -13,6 +13,12 @@
 //!
 //! `unsafe` stands in `io/uring.rs` and `journal/uring.rs` alone (`cargo xtask edges`).
 
+/// Counts what tests ask of it.
+#[cfg(test)]
+#[global_allocator]
+pub(crate) static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> =
+    &stats_alloc::INSTRUMENTED_SYSTEM;
+
 mod adopt;
 pub mod assemble;
 mod bind;

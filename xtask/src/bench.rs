@@ -1,7 +1,7 @@
 //! `cargo xtask bench NAME`: runs a bench and keeps what it found.
 //!
-//! A bench is a binary of the package m2-bench, but for `peers`, `journal` and those of [`sockets`], which
-//! start other programs; `figures` makes the page of the figures of `peers` anew. It writes its report as it likes and its result as
+//! A bench is a binary of the package m2-bench, but for `peers`, `journal`, `instructions` and those of
+//! [`sockets`], which start other programs; `figures` makes the page of the figures of `peers` anew. It writes its report as it likes and its result as
 //! one JSON object on one line of stdout; the result is kept in `bench/results/NAME.json` with
 //! what makes it comparable: machine, toolchain, commit, date and command.
 
@@ -17,6 +17,7 @@ use crate::Result;
 use crate::command::{self, Show};
 use crate::workspace::Workspace;
 
+mod instructions;
 mod journal;
 pub(crate) mod packets;
 mod peers;
@@ -26,7 +27,7 @@ pub(crate) mod targets;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// sockets, one, openloop, three, cpu, slowpeer, journal, peers, or a binary of the package m2-bench
+    /// sockets, one, openloop, three, cpu, slowpeer, journal, peers, instructions, or a binary of the package m2-bench
     name: String,
     /// Of a bench through sockets: how many turns, from which the median is taken
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -66,6 +67,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     if name == "journal" {
         return keep(workspace, name, &journal::run(workspace)?);
+    }
+    if name == "instructions" {
+        return keep(workspace, name, &instructions::run(workspace)?);
     }
     if name == "peers" {
         keep(workspace, name, &peers::run(workspace)?)?;

@@ -118,7 +118,7 @@ impl Shard {
         if in_flight > 0 {
             self.tell(Event::ShutdownCut { in_flight });
         }
-        for place in self.links.occupied() {
+        for place in self.links.places() {
             if self.links.get_mut(place).is_some_and(|link| link.state == State::Open) {
                 let text = "the switch is stopping";
                 let close = Some((close_code::GOING_AWAY, text));

@@ -190,9 +190,9 @@ impl Links {
         self.places[self.open_place(account)?].as_ref().map(|link| link.connection)
     }
 
-    /// The places where links are.
-    pub(super) fn occupied(&self) -> Vec<usize> {
-        (0..self.places.len()).filter(|place| self.places[*place].is_some()).collect()
+    /// Every place, those where there is no link as well.
+    pub(super) fn places(&self) -> core::ops::Range<usize> {
+        0..self.places.len()
     }
 
     /// Links of both kinds.

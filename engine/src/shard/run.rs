@@ -588,7 +588,7 @@ impl Shard {
         let Settings { ping_ns, close_ns, .. } = self.settings;
         self.housekeeping_at_ns =
             now.mono_ns + (ping_ns.min(close_ns) / 4).clamp(NS_PER_MS, 250 * NS_PER_MS);
-        for place in self.links.occupied() {
+        for place in self.links.places() {
             self.keep_link(now, place);
         }
         self.flush(now);

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use m2_codec::btp::{self, Frame, FrameType};
 use m2_codec::ilp::{self, ErrorCode, Fulfill, PrepareRepr, Reject};
 use m2_core::{AccountId, sha256_of_32};
+use stats_alloc::Region;
 
 use super::super::ending::Endings;
 use super::super::message::{Board, Event, Framing, NewLink, ToShard};
@@ -15,7 +16,8 @@ use super::super::run::{Joints, Settings};
 use super::super::wake::{Nudge, shard_wake};
 use super::*;
 use crate::assemble;
-use crate::io::BackEnd;
+use crate::io::{BackEnd, Ready};
+use crate::limits::READY_MAX;
 
 const ALICE: AccountId = AccountId(0);
 const BOB: AccountId = AccountId(1);
@@ -35,6 +37,10 @@ struct Two {
 
 impl Two {
     fn new(size: RingSize) -> Self {
+        Self::on(size, BackEnd::Epoll)
+    }
+
+    fn on(size: RingSize, back_end: BackEnd) -> Self {
         let account = |name: &str| {
             format!(
                 "[[accounts]]\nname = \"{name}\"\nrelation = \"child\"\nasset = \"USD/9\"\n\
@@ -77,8 +83,7 @@ impl Two {
                 endings: Arc::clone(&endings),
                 recorder: None,
             };
-            let mut shard =
-                Shard::new(switch, 1, SETTINGS, joints, crossing, BackEnd::Epoll).unwrap();
+            let mut shard = Shard::new(switch, 1, SETTINGS, joints, crossing, back_end).unwrap();
             // It never sleeps, so that a pass ends.
             shard.busy_until_ns = u64::MAX;
             shard
@@ -302,6 +307,49 @@ fn a_link_whose_answers_have_no_room_waits_in_its_socket() {
         assert_eq!(Fulfill::new_checked(&packet[..]).unwrap().data().len(), 30_000);
     }
     assert!(two.shards[1].put_aside.is_empty());
+}
+
+/// Goal: once shards are warm, a packet costs no allocation from socket to socket. Method: vectors there
+/// and back, the passes under an allocator that counts. Other tests allocate meanwhile, so of many rounds
+/// one has to be without: a pass that allocates does so in each.
+#[test]
+fn warm_shards_allocate_nothing_for_a_packet() {
+    const ROUNDS: usize = 200;
+    for back_end in [BackEnd::Epoll, BackEnd::Uring] {
+        let mut two = Two::on(RingSize { places: 256, ..SMALL }, back_end);
+        let (mut alice, mut bob) = (two.peer(ALICE), two.peer(BOB));
+        let mut ready = Vec::with_capacity(READY_MAX);
+        let mut fewest = usize::MAX;
+        for round in 0..ROUNDS {
+            for request_id in 0..64 {
+                alice.put(FrameType::Message, request_id, &prepare("test.m2m.bob"));
+            }
+            assert!(alice.send());
+            let there = allocations(&mut two, &mut ready, [0, 1]);
+            for (request_id, _) in bob.frames() {
+                bob.put(FrameType::Response, request_id, &fulfill(20));
+            }
+            assert!(bob.send());
+            let back = allocations(&mut two, &mut ready, [1, 0]);
+            assert_eq!(alice.frames().len(), 64, "round {round}");
+            fewest = fewest.min(there + back);
+        }
+        assert_eq!(fewest, 0, "{back_end:?}");
+        assert_eq!(two.shards[1].switch.counters().pairs_fulfilled, 64 * ROUNDS as u64);
+    }
+}
+
+/// How often memory was asked for in three passes of each of two shards.
+fn allocations(two: &mut Two, ready: &mut Vec<Ready>, shards: [usize; 2]) -> usize {
+    let region = Region::new(crate::ALLOCATOR);
+    for _ in 0..3 {
+        for shard in shards {
+            two.shards[shard].pass(ready);
+            two.shards[shard].busy_until_ns = u64::MAX;
+        }
+    }
+    let change = region.change();
+    change.allocations + change.reallocations
 }
 
 #[test]
