@@ -54,7 +54,7 @@ impl Free {
     }
 
     /// Where the next slot comes from, if there is one; `may_be_used` tells of a slot whether its next
-    /// id may be given out now. Asked again, it says the same.
+    /// id may be given out now. Where many have to be set aside, asked again it may find one more.
     #[inline]
     pub(crate) fn source(
         &mut self,
@@ -64,7 +64,7 @@ impl Free {
         let Self { warm, resting, kept } = self;
         if has_usable_front(warm, resting, &may_be_used) {
             Some(Source::Warm)
-        } else if resting.front().is_some_and(|index| may_be_used(*index)) {
+        } else if has_rested(resting, &may_be_used) {
             Some(Source::Resting)
         } else if has_unused {
             Some(Source::Unused)
@@ -91,6 +91,16 @@ impl Free {
         let kept = || self.kept.get(nth - self.warm.len());
         self.warm.get(nth).or_else(kept).copied()
     }
+}
+
+/// Whether one of the first of those that rest may be used: it is then the first. They rest in the order
+/// in which they were set aside, which is nearly that in which they may be used.
+fn has_rested(resting: &mut VecDeque<u32>, may_be_used: &impl Fn(u32) -> bool) -> bool {
+    let rested = resting.iter().take(SET_ASIDE_MAX).position(|index| may_be_used(*index));
+    rested.is_some_and(|at| {
+        resting.swap(0, at);
+        true
+    })
 }
 
 /// Whether the first of a queue may be used; those before it that may not are set aside.

@@ -2,13 +2,13 @@
 //!
 //! A shard sees that a key of its own is told of for something else. It cannot see that another shard has
 //! the key; and a journal in which a key stands for two payments is damaged. So an order claims its key
-//! for its account before it goes to a shard.
+//! for the shard that it goes to.
 //!
-//! Invariant: a key that a shard knows is claimed, by the account that it stands for.
+//! Invariant: a key that a shard knows, or that an order to it may yet bring it, is claimed for that shard.
 
 use std::collections::HashMap;
 
-use m2_core::{AccountId, Key};
+use m2_core::{AccountId, Key, ShardId};
 
 /// See the head of the file.
 #[derive(Debug, Default)]
@@ -16,6 +16,8 @@ pub(super) struct Claims(HashMap<Key, Claim>);
 
 #[derive(Clone, Copy, Debug)]
 struct Claim {
+    shard: ShardId,
+    /// One that it was told of for, to name it.
     account: AccountId,
     /// Orders that nobody knows the end of.
     under_way: u32,
@@ -25,16 +27,25 @@ struct Claim {
 
 impl Claims {
     /// The keys that a journal brought.
-    pub(super) fn new(known: impl Iterator<Item = (Key, AccountId)>) -> Self {
-        let claim = |account| Claim { account, under_way: 0, is_used: true };
-        Self(known.map(|(key, account)| (key, claim(account))).collect())
+    pub(super) fn new(known: impl Iterator<Item = (Key, ShardId, AccountId)>) -> Self {
+        let claim = |shard, account| Claim { shard, account, under_way: 0, is_used: true };
+        Self(known.map(|(key, shard, account)| (key, claim(shard, account))).collect())
     }
 
-    /// Claims a key for an order. Whose it is if it is another account's: then nothing was claimed.
-    pub(super) fn claim(&mut self, key: Key, account: AccountId) -> Result<(), AccountId> {
-        let new = Claim { account, under_way: 0, is_used: false };
+    /// Claims a key for an order to a shard about one of its accounts.
+    ///
+    /// # Errors
+    ///
+    /// For which account it was told of if it is another shard's: then nothing was claimed.
+    pub(super) fn claim(
+        &mut self,
+        key: Key,
+        shard: ShardId,
+        account: AccountId,
+    ) -> Result<(), AccountId> {
+        let new = Claim { shard, account, under_way: 0, is_used: false };
         let claim = self.0.entry(key).or_insert(new);
-        if claim.account != account {
+        if claim.shard != shard {
             return Err(claim.account);
         }
         claim.under_way += 1;
@@ -59,25 +70,41 @@ mod tests {
     const KEY: Key = Key([7; 16]);
     const ALICE: AccountId = AccountId(0);
     const BOB: AccountId = AccountId(1);
+    const CAROL: AccountId = AccountId(2);
+    const HERE: ShardId = ShardId(0);
+    const THERE: ShardId = ShardId(1);
 
     #[test]
-    fn a_key_that_stands_for_a_payment_is_its_accounts_for_good() {
-        let mut claims = Claims::new([(Key([1; 16]), BOB)].into_iter());
-        assert_eq!(claims.claim(Key([1; 16]), ALICE), Err(BOB), "a journal brought it");
-        assert_eq!(claims.claim(KEY, ALICE), Ok(()));
+    fn a_key_that_stands_for_a_payment_is_its_shards_for_good() {
+        let mut claims = Claims::new([(Key([1; 16]), THERE, BOB)].into_iter());
+        assert_eq!(claims.claim(Key([1; 16]), HERE, ALICE), Err(BOB), "a journal brought it");
+        assert_eq!(claims.claim(KEY, HERE, ALICE), Ok(()));
         claims.ended(KEY, true);
-        assert_eq!(claims.claim(KEY, ALICE), Ok(()), "told again");
+        assert_eq!(claims.claim(KEY, HERE, ALICE), Ok(()), "told again");
         claims.ended(KEY, false);
-        assert_eq!(claims.claim(KEY, BOB), Err(ALICE));
+        assert_eq!(claims.claim(KEY, THERE, BOB), Err(ALICE));
     }
 
     #[test]
     fn a_key_that_came_to_nothing_is_free_once_no_order_has_it() {
         let mut claims = Claims::default();
-        assert_eq!([claims.claim(KEY, ALICE), claims.claim(KEY, ALICE)], [Ok(()), Ok(())]);
+        let here = [claims.claim(KEY, HERE, ALICE), claims.claim(KEY, HERE, ALICE)];
+        assert_eq!(here, [Ok(()), Ok(())]);
         claims.ended(KEY, false);
-        assert_eq!(claims.claim(KEY, BOB), Err(ALICE), "the other order may use it");
+        assert_eq!(claims.claim(KEY, THERE, BOB), Err(ALICE), "the other order may use it");
         claims.ended(KEY, false);
-        assert_eq!(claims.claim(KEY, BOB), Ok(()));
+        assert_eq!(claims.claim(KEY, THERE, BOB), Ok(()));
+    }
+
+    /// A freeze that came to nothing, and a credit of another account of its shard that used the key
+    /// meanwhile.
+    #[test]
+    fn a_key_that_another_account_of_the_shard_has_used_is_not_free() {
+        let mut claims = Claims::default();
+        assert_eq!(claims.claim(KEY, HERE, ALICE), Ok(()));
+        assert_eq!(claims.claim(KEY, HERE, CAROL), Ok(()), "the shard says whether it fits");
+        claims.ended(KEY, false);
+        claims.ended(KEY, true);
+        assert!(claims.claim(KEY, THERE, BOB).is_err());
     }
 }

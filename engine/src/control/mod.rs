@@ -141,7 +141,8 @@ pub(crate) fn run(
             tokens.filter_map(|(at, account)| Some((*account.token?.as_bytes(), id(at)))).collect();
         let places = Places::new(config.connection.unauthenticated_max);
         let keys = joints.recovered.iter().flat_map(|it| &it.keys);
-        let claims = Claims::new(keys.map(|(key, state)| (*key, state.account)));
+        let shard_of = |account| config.shard_of(account);
+        let claims = Claims::new(keys.map(|(key, it)| (*key, shard_of(it.account), it.account)));
         let shared = Rc::new(Shared {
             claims: RefCell::new(claims),
             unauthenticated: RefCell::new(places),
@@ -269,19 +270,16 @@ impl Shared {
     /// order stands for nothing on another shard.
     async fn order(&self, account: AccountId, order: Order) -> Result<Obeyed, String> {
         let Some(key) = order.key() else { return self.obey(account, order).await.0 };
-        let claimed = self.claims.borrow_mut().claim(key, account);
-        if let Err(other) = claimed
-            && self.config.shard_of(other) != self.config.shard_of(account)
-        {
-            return Err(format!(
+        let shard = self.config.shard_of(account);
+        let claimed = self.claims.borrow_mut().claim(key, shard, account);
+        claimed.map_err(|other| {
+            format!(
                 "the key is known for account {}: the same key may not stand for two things",
                 self.name(other)
-            ));
-        }
+            )
+        })?;
         let (result, is_used) = self.obey(account, order).await;
-        if claimed.is_ok() {
-            self.claims.borrow_mut().ended(key, is_used);
-        }
+        self.claims.borrow_mut().ended(key, is_used);
         result
     }
 

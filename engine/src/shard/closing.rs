@@ -75,6 +75,9 @@ impl Shard {
     /// Takes a link out and closes its socket.
     pub(super) fn remove(&mut self, place: usize) {
         let Some(link) = self.links.remove(place) else { return };
+        // The next link at its place has its own turn, and no other.
+        self.ready.retain(|ready| *ready != place);
+        self.put_aside.retain(|aside| *aside != place);
         self.note_egress(link.connection.account);
         self.links.counters.fulfills_unsent += u64::from(link.tx.fulfills_unsent());
         self.io.remove(place, &link.socket);

@@ -14,7 +14,8 @@
 //! until there is room, in its order.
 //!
 //! What is pushed is published once a vector, when the records of its decisions are in the journal's
-//! ring: so no FULFILL goes to a peer of another shard before that either. Whoever publishes rings the
+//! ring (or soon will be, where that is full: `recorder.rs`), and what they changed is published: so no
+//! FULFILL goes to a peer of another shard before that either. Whoever publishes rings the
 //! other's bell, which writes to its eventfd only if it sleeps. A shard that is about to sleep says so,
 //! and then looks once more: what came before, it sees; who comes after, sees that it sleeps.
 //!
@@ -28,7 +29,8 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use m2_accel::{Consumer, Producer, SleepFlag, ring};
 use m2_codec::limits::PREPARE_LEN_MAX;
-use m2_core::{Answer, Forward, ShardId};
+use m2_core::limits::BATCH_MAX;
+use m2_core::{Answer, Forward, Now, ShardId};
 
 use super::links::State;
 use super::run::Shard;
@@ -291,30 +293,50 @@ impl Shard {
         if self.arrivals.is_empty() {
             return;
         }
-        let now = clock::now();
-        self.ran_at = Some(now);
-        let Self { arrivals, switch, links, .. } = self;
-        for arrival in arrivals.arrivals.iter_mut().flatten() {
-            let mut taken = 0;
-            while taken < ANSWERS_TAKEN_MAX
-                && let Some((answer, packet)) = arrival.answers.pop()
-            {
-                switch.answered(now, answer, packet, links);
-                taken += 1;
+        for index in 0..self.arrivals.arrivals.len() {
+            if let Some(mut arrival) = self.arrivals.arrivals[index].take() {
+                self.take_arrival(&mut arrival);
+                self.arrivals.arrivals[index] = Some(arrival);
             }
-            if taken > 0 {
-                arrival.release_answers();
-            }
-            for _ in 0..FORWARDS_TAKEN_MAX {
-                let Some((forward, packet)) = arrival.forwards.pop() else { break };
-                switch.forwarded(now, forward, packet, links);
-            }
-            arrival.forwards.release();
         }
+    }
+
+    fn take_arrival(&mut self, arrival: &mut Arrival) {
+        let mut taken = 0;
+        while taken < ANSWERS_TAKEN_MAX
+            && let now = self.begin_message(taken)
+            && let Some((answer, packet)) = arrival.answers.pop()
+        {
+            self.switch.answered(now, answer, packet, &mut self.links);
+            taken += 1;
+        }
+        if taken > 0 {
+            arrival.release_answers();
+        }
+        let mut taken = 0;
+        while taken < FORWARDS_TAKEN_MAX
+            && let now = self.begin_message(taken)
+            && let Some((forward, packet)) = arrival.forwards.pop()
+        {
+            self.switch.forwarded(now, forward, packet, &mut self.links);
+            taken += 1;
+        }
+        arrival.forwards.release();
+    }
+
+    /// Before a message is taken of which so many came before it: the clock is read for each vector's
+    /// worth, and the kernel gets what has come together, so that no egress is full of what nobody sent.
+    fn begin_message(&mut self, taken: usize) -> Now {
+        let now = match self.ran_at {
+            Some(now) if !taken.is_multiple_of(BATCH_MAX) => now,
+            _ => clock::now(),
+        };
+        self.ran_at = Some(now);
         self.busy_until_ns = now.mono_ns + self.settings.spin_ns;
         if self.links.put_bytes() > PUT_BYTES_MAX {
             self.flush(now);
         }
+        now
     }
 
     /// Whether a link may be received from: else it is put aside until there is room for whatever
@@ -323,12 +345,15 @@ impl Shard {
         if self.arrivals.is_alone() || self.has_answer_room() {
             return true;
         }
+        // What the vector at hand has may be for no ring at all: then it stands in nobody's way.
+        self.run_batch();
+        if self.has_answer_room() {
+            return true;
+        }
         let Some(link) = self.links.get_mut(place) else { return true };
         if link.state != State::Open {
             return true;
         }
-        // It is not silent: it was not listened to.
-        (link.heard_ns, link.pinged) = (self.seen_ns, false);
         link.rx.queued = true;
         self.put_aside.push(place);
         false
@@ -339,10 +364,28 @@ impl Shard {
         self.links.ways.has_answer_room(self.batch.response_bytes() + LINK_BYTES_MAX)
     }
 
-    /// Links that were put aside get their turn, if there is room again.
+    /// Links that were put aside get their turn, if there is room again: before those that have had one
+    /// since.
     pub(super) fn take_up(&mut self) {
         if !self.put_aside.is_empty() && self.has_answer_room() {
-            self.ready.extend(self.put_aside.drain(..));
+            let Self { ready, put_aside, .. } = self;
+            put_aside.drain(..).rev().for_each(|place| ready.push_front(place));
+        }
+    }
+
+    /// Links that are put aside are not silent: nobody listens to them.
+    pub(super) fn excuse_put_aside(&mut self, now: Now) {
+        for place in &self.put_aside {
+            let link = self.links.get_mut(*place).expect("one that is removed is not put aside");
+            (link.heard_ns, link.pinged) = (now.mono_ns, false);
+        }
+    }
+
+    /// Lets the other shards see what was pushed, and before that anybody what it has changed here.
+    pub(super) fn publish_crossing(&mut self) {
+        if !self.arrivals.is_alone() {
+            self.publish();
+            self.links.ways.publish();
         }
     }
 

@@ -94,7 +94,7 @@ impl Shard {
 
     /// Everything that the others are to see before is published.
     fn enter(&mut self, stage: Stage) {
-        self.links.ways.publish();
+        self.publish_crossing();
         self.stage = stage;
         self.joints.endings.set(usize::from(self.joints.shard.0), stage);
     }

@@ -151,9 +151,10 @@ impl Links {
         places.closing.replace(place)
     }
 
-    /// Takes a link out.
+    /// Takes a link out. Its place may be another's at once, so no list has it any more.
     pub(super) fn remove(&mut self, place: usize) -> Option<Link> {
         let link = self.places.get_mut(place)?.take()?;
+        self.dirty.retain(|dirty| *dirty != place);
         let places = &mut self.by_account[index(link.connection.account)];
         for slot in [&mut places.open, &mut places.closing] {
             if *slot == Some(place) {
@@ -207,14 +208,13 @@ impl Links {
 
     /// A place to flush, each once.
     pub(super) fn next_dirty(&mut self) -> Option<usize> {
-        while let Some(place) = self.dirty.pop() {
-            if let Some(link) = self.get_mut(place) {
-                link.tx.dirty = false;
-                return Some(place);
-            }
-        }
-        self.put_bytes = 0;
-        None
+        let Some(place) = self.dirty.pop() else {
+            self.put_bytes = 0;
+            return None;
+        };
+        let link = self.get_mut(place).expect("a link that is removed is dirty no more");
+        assert!(core::mem::replace(&mut link.tx.dirty, false), "a link is dirty once");
+        Some(place)
     }
 
     /// Up to which position of a stream every FULFILL is with the kernel, or was lost with its link:

@@ -202,7 +202,7 @@ impl Shard {
         if now.mono_ns >= self.housekeeping_at_ns {
             self.keep_house(now);
         }
-        self.links.ways.publish();
+        self.publish_crossing();
         self.shutdown_at_ns.is_some() && self.has_ended(now)
     }
 
@@ -465,7 +465,7 @@ impl Shard {
             link.rx.take_back(buffers);
         }
         self.take_records();
-        self.links.ways.publish();
+        self.publish_crossing();
         self.busy_until_ns = now.mono_ns + self.settings.spin_ns;
         if self.links.put_bytes() > PUT_BYTES_MAX {
             self.flush(now);
@@ -588,6 +588,7 @@ impl Shard {
         let Settings { ping_ns, close_ns, .. } = self.settings;
         self.housekeeping_at_ns =
             now.mono_ns + (ping_ns.min(close_ns) / 4).clamp(NS_PER_MS, 250 * NS_PER_MS);
+        self.excuse_put_aside(now);
         for place in self.links.places() {
             self.keep_link(now, place);
         }
