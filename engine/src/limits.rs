@@ -182,6 +182,8 @@ pub(crate) const IO_TRIAL_LINKS: usize = 8;
 pub(crate) const IO_TRIAL_SLICES: usize = 9;
 /// How many rounds at once: with nine turns of both, some 20 ms in all on two cores that are free.
 pub(crate) const IO_TRIAL_ROUNDS: u64 = 16;
+/// How long a round may take, which takes some 60 us: a trial that hangs must not hang the start.
+pub(crate) const IO_TRIAL_PATIENCE_NS: u64 = 500_000_000;
 
 /// A buffer that io_uring receives into: of 4 KiB each, a saturated link gets half as much through.
 pub(crate) const RECEIVE_BUFFER_LEN: usize = 64 << 10;
@@ -190,7 +192,7 @@ pub(crate) const RECEIVE_BUFFERS_FIRST: u16 = 16;
 /// Buffers there may be for all links of a shard: 16 MiB.
 pub(crate) const RECEIVE_BUFFERS_MAX: u16 = 256;
 /// Buffers that a link may have until it is not received from: 512 KiB, which it takes in some four
-/// passes.
+/// passes. It is looked at when the kernel tells of them: in one entry it may fill more.
 pub(crate) const RECEIVE_BUFFERS_HELD_MAX: u16 = 8;
 /// Sockets in the kernel's table of files: it takes no more.
 pub(crate) const FILES_MAX: usize = 1 << 20;

@@ -17,6 +17,7 @@ const COVERED: &[(&str, &str)] = &[
     ("cargo xtask test", "this very run"),
     ("cargo xtask demo", "the part demo"),
     ("cargo xtask demo --seconds 30", "the part demo, for fewer seconds"),
+    ("cargo xtask demo --shards 2", "the part demo"),
     ("cargo xtask demo --json", "the part demo"),
 ];
 

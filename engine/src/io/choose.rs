@@ -7,17 +7,19 @@
 
 use core::fmt;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 
 use arrayvec::ArrayVec;
 
-use super::{BackEnd, Io, Outgoing, Ready, Received};
+use super::{BackEnd, Io, Outgoing, Ready, Received, Taken};
 use crate::clock;
 use crate::config::SwitchIo;
-use crate::limits::{IO_TRIAL_LINKS, IO_TRIAL_ROUNDS, IO_TRIAL_SLICES, READY_MAX, SENDS_MAX};
+use crate::limits::{
+    IO_TRIAL_LINKS, IO_TRIAL_PATIENCE_NS, IO_TRIAL_ROUNDS, IO_TRIAL_SLICES, READY_MAX, SENDS_MAX,
+};
 use crate::shard::wake::shard_wake;
 
 /// A back end, and why it is that one.
@@ -130,6 +132,16 @@ fn burst(mut peers: Vec<TcpStream>) {
     }
 }
 
+/// The connection of our own peer: whoever else finds the listener is let go.
+fn accept(listener: &TcpListener, peer: SocketAddr) -> io::Result<TcpStream> {
+    loop {
+        let (ours, from) = listener.accept()?;
+        if from == peer {
+            return Ok(ours);
+        }
+    }
+}
+
 /// A few links of a back end.
 #[derive(Debug)]
 struct Trial {
@@ -145,7 +157,7 @@ impl Trial {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         for place in 0..IO_TRIAL_LINKS {
             let peer = TcpStream::connect(listener.local_addr()?)?;
-            let (ours, _) = listener.accept()?;
+            let ours = accept(&listener, peer.local_addr()?)?;
             ours.set_nodelay(true)?;
             peer.set_nodelay(true)?;
             let ours = OwnedFd::from(ours);
@@ -166,11 +178,19 @@ impl Trial {
     }
 
     /// Sends back a burst from each peer.
+    ///
+    /// # Errors
+    ///
+    /// When a burst does not come, or is not taken: the trial says nothing then.
     fn round(&mut self) -> io::Result<()> {
         let mut room = BURST;
         let mut waiting = IO_TRIAL_LINKS * BURST.len();
+        let began_ns = clock::mono_ns();
         while waiting > 0 {
-            self.io.wait(None, &mut self.ready);
+            self.io.wait(Some(IO_TRIAL_PATIENCE_NS), &mut self.ready);
+            if clock::mono_ns() - began_ns >= IO_TRIAL_PATIENCE_NS {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             let mut outgoing = ArrayVec::<Outgoing<'_>, SENDS_MAX>::new();
             for ready in self.ready.drain(..) {
                 let Ready::Link { place, readable: true, .. } = ready else { continue };
@@ -184,7 +204,11 @@ impl Trial {
                     Received::End => return Err(io::ErrorKind::UnexpectedEof.into()),
                 }
             }
-            self.io.send(&outgoing, &mut ArrayVec::new());
+            let mut taken = ArrayVec::<Taken, SENDS_MAX>::new();
+            self.io.send(&outgoing, &mut taken);
+            if taken.iter().any(|taken| taken.stopped.is_some()) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
         }
         Ok(())
     }

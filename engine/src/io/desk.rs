@@ -280,7 +280,7 @@ impl Desk {
             (result, buffer) => {
                 buffer.into_iter().for_each(|buffer| buffers.give(buffer));
                 if result == Err(Errno::NOBUFS) {
-                    buffers.grow();
+                    buffers.set_short();
                 }
                 slot.end = match result {
                     Ok(_) => Some(End::Peer),

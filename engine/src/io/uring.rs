@@ -218,6 +218,7 @@ impl Uring {
                 _ => self.desk.take(&completion, &mut self.buffers),
             }
         }
+        self.buffers.grow_if_short();
     }
 
     /// Whether the kernel has something to do for us that it does only when it is entered.
@@ -402,6 +403,8 @@ pub(super) struct Buffers {
     tail: u16,
     /// Buffers in use: more are taken into use when they do not suffice.
     in_use: u16,
+    /// They did not suffice since the last harvest began: one link is told of that as well as many.
+    is_short: bool,
     with_kernel: Box<[bool]>,
     with_kernel_count: u16,
     /// The kernel may write to them after we are gone: they are never freed.
@@ -420,6 +423,7 @@ impl Buffers {
             sizes,
             tail: 0,
             in_use: 0,
+            is_short: false,
             with_kernel: vec![false; sizes.max.into()].into(),
             with_kernel_count: 0,
             is_lent: false,
@@ -446,9 +450,16 @@ impl Buffers {
         Layout::from_size_align(len, PAGE_LEN).expect("some megabytes")
     }
 
-    /// Takes as many again into use, if there are.
-    pub(super) fn grow(&mut self) {
-        self.use_up_to(self.in_use.saturating_mul(2).min(self.sizes.max));
+    /// The buffers that there are did not suffice.
+    pub(super) fn set_short(&mut self) {
+        self.is_short = true;
+    }
+
+    /// Takes as many again into use, if they did not suffice and there are more.
+    fn grow_if_short(&mut self) {
+        if core::mem::take(&mut self.is_short) {
+            self.use_up_to(self.in_use.saturating_mul(2).min(self.sizes.max));
+        }
     }
 
     fn use_up_to(&mut self, count: u16) {

@@ -74,6 +74,9 @@ pub(crate) struct Setup<'a> {
     pub(crate) accounts: &'a str,
 }
 
+/// What moves the bytes of targets that do not say so.
+pub(crate) const IO: &str = "io = \"epoll\"";
+
 impl Setup<'_> {
     /// Adds it to a configuration as the generator writes them.
     fn add_to(&self, text: &str) -> String {
@@ -81,7 +84,9 @@ impl Setup<'_> {
             "" => "[[accounts]]".to_owned(),
             durability => format!("[[accounts]]\ndurability = \"{durability}\""),
         };
-        let switch = format!("[switch]\n{}", self.switch);
+        // All that are measured in turns move their bytes alike: a choice of each at its start is a coin.
+        let io = if self.switch.contains("io = ") { "" } else { IO };
+        let switch = format!("[switch]\n{io}\n{}", self.switch);
         let text = text.replace("[[accounts]]", &account).replacen("[switch]", &switch, 1);
         format!("{text}\n{}\n[journal]\n{}\n", self.accounts, self.journal)
     }

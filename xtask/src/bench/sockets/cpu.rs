@@ -53,12 +53,15 @@ pub(in crate::bench) fn run(workspace: &Workspace, effort: Effort) -> Result<Val
     let turns = Turns::take(&programs, &[&ours, &theirs], effort.runs, &words)?;
     let theirs_ns = turns.spread(1, CPU).median;
     let times: Vec<_> = ours_ns.iter().map(|ours_ns| (theirs_ns / ours_ns).round()).collect();
-    println!("  ilp-connector over the switch on TCP, saturated and at window 64: {times:?} times");
+    println!(
+        "  unlike workloads and transports: ilp-connector over WebSocket, {PEERS_WINDOW} in flight, over the \
+         switch on TCP, saturated and at window 64: {times:?} times"
+    );
     Ok(json!({
         "departures_from_the_standard_workload": packets::DEPARTURES,
         "over_tcp": windows,
         "beside_ilp_connector": { "workload": peers::WORKLOAD, "measured": turns.to_json(0, &[CPU]) },
-        "ilp_connector_over_switch_on_tcp": { "saturated": times[0], "window_64": times[1] },
+        "ilp_connector_on_websocket_over_switch_on_tcp": { "saturated": times[0], "window_64": times[1] },
     }))
 }
 

@@ -13,12 +13,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::packets::{self, For};
 use super::spread::Spread;
-use super::targets::{Programs, Setup, Target, Transport, report};
+use super::targets::{IO, Programs, Setup, Target, Transport, report};
 use crate::Result;
 
 pub(super) mod cpu;
@@ -27,6 +29,9 @@ pub(super) mod openloop;
 pub(super) mod slowpeer;
 pub(super) mod three;
 pub(super) mod throughput;
+
+/// Between two runs: longer than any target polls before it sleeps.
+const BETWEEN_RUNS: Duration = Duration::from_millis(100);
 
 /// How long and how often.
 #[derive(Clone, Copy, Debug)]
@@ -175,6 +180,8 @@ impl Turns {
             let forth = turn % 2 == 0;
             for step in 0..sides.len() {
                 let index = if forth { step } else { sides.len() - 1 - step };
+                // Whoever ran before has stopped polling for more.
+                thread::sleep(BETWEEN_RUNS);
                 let report = sides[index].run(programs, words)?;
                 if turn > 0 {
                     turns.push(index, Trial::of(&report)?, &report);
@@ -252,6 +259,7 @@ fn environment(report: &Value) -> Value {
         "cores": given["cores"],
         "generator_waits_by": given["waiting"],
         "generator_links": given["links"],
+        "targets": IO,
         "target_congestion_control": accepted.as_deref().map_or("unknown", str::trim),
     })
 }

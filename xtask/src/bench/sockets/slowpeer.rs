@@ -7,7 +7,9 @@
 //! ```
 //!
 //! One switch serves A and B in turns. What is sent to the sixteenth is the same in both; where it does not
-//! read, the switch refuses it once the bytes that wait have reached half of their bound.
+//! read, the switch refuses it once the bytes that wait have reached half of their bound. So the side that
+//! reads is the heavier: its packets are forwarded and answered. What was in flight to the one that does not
+//! read ends by its expiry, in whichever run that falls.
 
 use std::process::{Child, Command, Stdio};
 
