@@ -1,5 +1,6 @@
 //! `cargo xtask bench openloop`: latency at 70 % of the highest rate that the switch takes without loss,
-//! beside the forwarder's at the same rate.
+//! beside the forwarder's at the same rate. Two more sides tell what a slow percentile is made of: one whose
+//! FULFILLs wait for no flush that takes less than a second, and one that records nothing.
 
 use serde_json::{Value, json};
 
@@ -12,6 +13,9 @@ use crate::workspace::Workspace;
 const CONNECTIONS: u16 = 4;
 /// Of the highest rate, in percent.
 const SHARE: u64 = 70;
+
+/// FULFILLs of `async` accounts wait for a flush only after a second, or a million records.
+const PATIENT: &str = "async_ms = 1000\nasync_bytes = 67108864";
 
 /// A rate at which packets pile up loses none before they expire; this tells that they do.
 const P99_MAX: &str = "50ms";
@@ -40,11 +44,16 @@ fn measure(programs: &Programs<'_>, transport: Transport, effort: Effort) -> Res
     let forwarder = Side::forwarder(&programs, links, Setup::default())?;
     let setup = Setup { durability: "async", ..Setup::default() };
     let switch = Side::switch(&programs, "async", links, setup)?;
+    let setup = Setup { journal: PATIENT, ..setup };
+    let patient = Side::switch(&programs, "async_patient", links, setup)?;
+    let setup = Setup { durability: "none", ..Setup::default() };
+    let off = Side::switch(&programs, "off", links, setup)?;
     let highest = highest(&programs, &switch, effort.quick)?;
     let rate = (highest["rate_per_s"].as_u64().unwrap_or(0) * SHARE / 100).to_string();
     println!("  highest rate {}, measured at {rate}", highest["rate_per_s"]);
     let words = ["--rate", &rate, "--seconds", "1"];
-    let turns = Turns::take(&programs, &[&forwarder, &switch], effort.runs, &words)?;
+    let sides = [&forwarder, &switch, &patient, &off];
+    let turns = Turns::take(&programs, &sides, effort.runs, &words)?;
     Ok(json!({
         "transport": transport.name(),
         "connections_each_way": CONNECTIONS,
