@@ -304,6 +304,7 @@ impl Shard {
     fn take_arrival(&mut self, arrival: &mut Arrival) {
         let mut taken = 0;
         while taken < ANSWERS_TAKEN_MAX
+            && !arrival.answers.is_empty()
             && let now = self.begin_message(taken)
             && let Some((answer, packet)) = arrival.answers.pop()
         {
@@ -315,6 +316,7 @@ impl Shard {
         }
         let mut taken = 0;
         while taken < FORWARDS_TAKEN_MAX
+            && !arrival.forwards.is_empty()
             && let now = self.begin_message(taken)
             && let Some((forward, packet)) = arrival.forwards.pop()
         {
