@@ -4,19 +4,23 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use m2_codec::btp::{self, Frame, FrameType};
 use m2_codec::ilp::{self, ErrorCode, Fulfill, PrepareRepr, Reject};
 use m2_core::{AccountId, sha256_of_32};
+use m2_published::Published;
+use rtrb::RingBuffer;
 use stats_alloc::Region;
 
 use super::super::ending::Endings;
 use super::super::message::{Board, Event, Framing, NewLink, ToShard};
+use super::super::recorder;
 use super::super::run::{Joints, Settings};
 use super::super::wake::{Nudge, shard_wake};
 use super::*;
 use crate::assemble;
 use crate::io::{BackEnd, Ready};
+use crate::journal::Words;
 use crate::limits::READY_MAX;
 
 const ALICE: AccountId = AccountId(0);
@@ -30,6 +34,7 @@ struct Two {
     shards: Vec<Shard>,
     inboxes: Vec<Sender<ToShard>>,
     wakes: Vec<Arc<OwnedFd>>,
+    published: Arc<Published>,
     /// Kept open.
     _events: Receiver<Event>,
     _nudged: UnixStream,
@@ -41,11 +46,20 @@ impl Two {
     }
 
     fn on(size: RingSize, back_end: BackEnd) -> Self {
+        Self::with(size, back_end, "none", [None, None])
+    }
+
+    fn with(
+        size: RingSize,
+        back_end: BackEnd,
+        durability: &str,
+        recorders: [Option<recorder::Joints>; 2],
+    ) -> Self {
         let account = |name: &str| {
             format!(
                 "[[accounts]]\nname = \"{name}\"\nrelation = \"child\"\nasset = \"USD/9\"\n\
                  dial = \"btp+tcp://:{name}@h:1\"\nbalance_max = 1000000\npayable_max = 1000000\n\
-                 durability = \"none\"\n"
+                 durability = \"{durability}\"\n"
             )
         };
         let text = format!(
@@ -63,12 +77,13 @@ impl Two {
         let (nudge, nudged) = Nudge::pair().unwrap();
         let mut inboxes = Vec::new();
         let routes = Arc::new(crate::routes::load(&config).unwrap());
-        let (_, publishers) = m2_published::published(2, 2);
+        let (published, publishers) = m2_published::published(2, 2);
         let parts = assemble::switches(&config, &routes, clock::now())
             .into_iter()
             .zip(join(&bells, size))
-            .zip(publishers);
-        let shard = |(number, ((switch, crossing), publisher))| {
+            .zip(publishers)
+            .zip(recorders);
+        let shard = |(number, (((switch, crossing), publisher), recorder))| {
             let (to_shard, inbox) = unbounded();
             inboxes.push(to_shard);
             let joints = Joints {
@@ -81,7 +96,7 @@ impl Two {
                 board: Arc::clone(&board),
                 publisher,
                 endings: Arc::clone(&endings),
-                recorder: None,
+                recorder,
             };
             let mut shard = Shard::new(switch, 1, SETTINGS, joints, crossing, back_end).unwrap();
             // It never sleeps, so that a pass ends.
@@ -89,7 +104,7 @@ impl Two {
             shard
         };
         let shards = (0..).zip(parts).map(shard).collect();
-        Self { shards, inboxes, wakes, _events: told, _nudged: nudged }
+        Self { shards, inboxes, wakes, published, _events: told, _nudged: nudged }
     }
 
     fn peer(&mut self, account: AccountId) -> Peer {
@@ -391,6 +406,63 @@ fn allocations(two: &mut Two, ready: &mut Vec<Ready>, shards: [usize; 2]) -> usi
     }
     let change = region.change();
     change.allocations + change.reallocations
+}
+
+/// Goal: who sees that a packet was fulfilled on another shard finds its record in the journal's ring, and
+/// the ledger as it became. Method: a thread takes Answers the moment they can be seen, and looks.
+#[test]
+fn no_answer_is_seen_before_its_record_and_its_ledger() {
+    const PACKETS: u64 = 2_000;
+    let words = Arc::new(Words::new(2));
+    let (images, _images) = bounded(2);
+    let recorder = |shard| {
+        let (ring, records) = RingBuffer::new(4096);
+        let journal = Arc::new(shard_wake().unwrap());
+        let (words, images) = (Arc::clone(&words), images.clone());
+        let joints = recorder::Joints {
+            shard: ShardId(shard),
+            ring,
+            words,
+            journal,
+            images,
+            slow_ns: u64::MAX,
+            waiting_blocks_max: 4096,
+        };
+        (joints, records)
+    };
+    let ((first, _records), (second, records)) = (recorder(0), recorder(1));
+    let size = RingSize { places: 64, ..SMALL };
+    let mut two = Two::with(size, BackEnd::Epoll, "async", [Some(first), Some(second)]);
+    let (mut alice, mut bob) = (two.peer(ALICE), two.peer(BOB));
+    let mut arrival = two.shards[0].arrivals.arrivals[1].take().unwrap();
+    let published = Arc::clone(&two.published);
+    let looker = std::thread::spawn(move || {
+        for seen in 1..=PACKETS {
+            while arrival.answers.pop().is_none() {
+                core::hint::spin_loop();
+            }
+            let recorded = records.slots() as u64;
+            let fulfilled = published.read(BOB).map(|view| view.counters.fulfills_in);
+            arrival.answers.release();
+            assert!(recorded >= seen, "{recorded} records where {seen} answers are seen");
+            assert!(fulfilled >= Some(seen), "{fulfilled:?} where {seen} answers are seen");
+        }
+    });
+    for request_id in 0..u32::try_from(PACKETS).unwrap() {
+        alice.put(FrameType::Message, request_id, &prepare("test.m2m.bob"));
+        assert!(alice.send());
+        two.pass(0);
+        two.pass(1);
+        let (asked, _) = bob.frames().pop().unwrap();
+        bob.put(FrameType::Response, asked, &fulfill(0));
+        assert!(bob.send());
+        two.pass(1);
+    }
+    // Where the ring had no room for a moment, bob's link waits for its turn.
+    while !looker.is_finished() {
+        two.pass(1);
+    }
+    looker.join().unwrap();
 }
 
 #[test]
