@@ -455,10 +455,12 @@ fn no_answer_is_seen_before_its_record_and_its_ledger() {
         two.pass(1);
         let (asked, _) = bob.frames().pop().unwrap();
         bob.put(FrameType::Response, asked, &fulfill(0));
-        assert!(bob.send());
+        // While the looker has lost its core the ring fills up, and bob's link waits in its socket.
+        while !bob.send() && !looker.is_finished() {
+            two.pass(1);
+        }
         two.pass(1);
     }
-    // Where the ring had no room for a moment, bob's link waits for its turn.
     while !looker.is_finished() {
         two.pass(1);
     }
