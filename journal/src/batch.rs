@@ -18,6 +18,7 @@ use crate::fault::Fault;
 use crate::hash::{self, Hash};
 use crate::layout::{BatchHead, Block};
 use crate::limits::{BATCH_BYTES_MAX, BLOCK_LEN, PAGE_LEN, SHARDS_MAX};
+use crate::pages::Pages;
 
 /// Bytes before the blocks.
 #[must_use]
@@ -188,7 +189,7 @@ pub(crate) fn is_zero(bytes: &[u8]) -> bool {
 /// If the batch does not begin at a page, there are more shards than [`SHARDS_MAX`], or the blocks are
 /// not as many as the head says.
 pub fn seal(
-    bytes: &mut Vec<u8>,
+    bytes: &mut Pages,
     start: usize,
     head: &Head,
     stream: &Stream,
@@ -215,7 +216,7 @@ pub fn seal(
         place.copy_from_slice(&position.min(&head.end()).to_le_bytes());
     }
     let hash = hash::seal(batch, previous);
-    bytes.resize(start + head.padded_len(stream.shards), 0);
+    bytes.pad(start + head.padded_len(stream.shards));
     hash
 }
 
@@ -230,10 +231,10 @@ mod tests {
         Head { position: 40, flushed: 30, records: blocks, blocks, money: 0 }
     }
 
-    fn sealed(head: &Head) -> (Vec<u8>, Hash) {
-        let mut bytes = vec![0; head_len(STREAM.shards)];
+    fn sealed(head: &Head) -> (Pages, Hash) {
+        let mut bytes = Pages::zeros(head_len(STREAM.shards));
         for index in 0..head.blocks {
-            bytes.extend([u8::try_from(index % 251).unwrap(); BLOCK_LEN]);
+            bytes.extend_from_slice(&[u8::try_from(index % 251).unwrap(); BLOCK_LEN]);
         }
         let hash = seal(&mut bytes, 0, head, &STREAM, &[1, 2, u64::MAX], &BEFORE);
         (bytes, hash)

@@ -1,10 +1,15 @@
 //! A journal in a folder of the file system.
+//!
+//! Whole pages are written around the page cache where the file system lets us: nobody reads them
+//! before the next start, and to copy them costs more than all else that a commit does. A flush covers
+//! them as it covers others.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::direct;
 use crate::storage::{Entry, Storage};
 
 /// Open files that are kept: a segment and a `.flushed` of each of a few shards.
@@ -15,7 +20,27 @@ const OPEN_MAX: usize = 16;
 pub struct Files {
     root: PathBuf,
     /// Used last, last.
-    open: Vec<(String, File)>,
+    open: Vec<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    path: String,
+    file: File,
+    /// The file system takes pages around its cache.
+    takes_direct: bool,
+    is_direct: bool,
+}
+
+impl Open {
+    /// The file, in a mode that suits what is to be done with it.
+    fn file(&mut self, is_direct: bool) -> io::Result<&File> {
+        if is_direct != self.is_direct {
+            direct::set(&self.file, is_direct)?;
+            self.is_direct = is_direct;
+        }
+        Ok(&self.file)
+    }
 }
 
 impl Files {
@@ -36,16 +61,20 @@ impl Files {
     }
 
     /// The file, open for reading, and for writing where that is allowed.
-    fn file(&mut self, path: &str, create: bool) -> io::Result<&File> {
-        let at = match self.open.iter().position(|(name, _)| name == path) {
+    fn open(&mut self, path: &str, create: bool) -> io::Result<&mut Open> {
+        let open = match self.open.iter().position(|open| open.path == path) {
             Some(index) => self.open.remove(index),
-            None => (path.to_owned(), self.open_file(path, create)?),
+            None => {
+                let file = self.open_file(path, create)?;
+                let takes_direct = direct::is_possible(&file);
+                Open { path: path.to_owned(), file, takes_direct, is_direct: false }
+            }
         };
         if self.open.len() >= OPEN_MAX {
             self.open.remove(0);
         }
-        self.open.push(at);
-        Ok(&self.open.last().expect("it was just pushed").1)
+        self.open.push(open);
+        Ok(self.open.last_mut().expect("it was just pushed"))
     }
 
     fn open_file(&self, path: &str, create: bool) -> io::Result<File> {
@@ -62,7 +91,7 @@ impl Files {
     /// What is renamed or removed is not written through an old name.
     fn forget(&mut self, path: &str) {
         let below = format!("{path}/");
-        self.open.retain(|(name, _)| name != path && !name.starts_with(&below));
+        self.open.retain(|open| open.path != path && !open.path.starts_with(&below));
     }
 }
 
@@ -113,7 +142,7 @@ impl Storage for Files {
     }
 
     fn read_at(&mut self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let file = self.file(path, false)?;
+        let file = self.open(path, false)?.file(false)?;
         let mut filled = 0;
         while filled < buffer.len() {
             match file.read_at(&mut buffer[filled..], offset + filled as u64) {
@@ -131,15 +160,17 @@ impl Storage for Files {
     }
 
     fn write_at(&mut self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file(path, true)?.write_all_at(bytes, offset)
+        let open = self.open(path, true)?;
+        let is_direct = open.takes_direct && direct::is_whole_pages(bytes, offset);
+        open.file(is_direct)?.write_all_at(bytes, offset)
     }
 
     fn truncate(&mut self, path: &str, len: u64) -> io::Result<()> {
-        self.file(path, false)?.set_len(len)
+        self.open(path, false)?.file.set_len(len)
     }
 
     fn sync_data(&mut self, path: &str) -> io::Result<()> {
-        self.file(path, false)?.sync_data()
+        self.open(path, false)?.file.sync_data()
     }
 
     fn sync_folder(&mut self, path: &str) -> io::Result<()> {
@@ -169,8 +200,9 @@ mod tests {
     use super::*;
     use crate::hash::Hash;
     use crate::memory::Memory;
-    use crate::names;
-    use crate::op::perform;
+    use crate::names::{self, SegmentName};
+    use crate::op::{Op, perform};
+    use crate::pages::Pages;
     use crate::record::kind;
     use crate::writer::{Settings, Writer};
 
@@ -223,6 +255,47 @@ mod tests {
             assert_eq!(files.read_at(&path, 0, &mut bytes).unwrap(), expected.len());
             assert_eq!(&bytes[..expected.len()], expected);
         }
+    }
+
+    /// Whether the page cache has the page: only from there is a read served that must not wait.
+    fn is_cached(path: &Path, offset: u64) -> bool {
+        let mut page = [0; 4096];
+        let mut buffers = [io::IoSliceMut::new(&mut page)];
+        let file = File::open(path).unwrap();
+        let flags = rustix::io::ReadWriteFlags::NOWAIT;
+        match rustix::io::preadv2(&file, &mut buffers, offset, flags) {
+            Ok(count) => count > 0,
+            Err(rustix::io::Errno::AGAIN) => false,
+            Err(error) => panic!("this kernel cannot tell what is cached: {error}"),
+        }
+    }
+
+    #[test]
+    fn segments_are_prepared_and_filled_around_the_page_cache() {
+        // A folder for temporary files may be in memory; what cargo builds is on a disk.
+        let built = std::env::current_exe().unwrap();
+        let name = format!("direct-{}", std::process::id());
+        let folder = Folder(built.parent().unwrap().join(name));
+        let mut files = Files::new(&folder.0);
+        files.create_folder(&names::folder(1)).unwrap();
+        let segment = SegmentName { generation: 1, stream: ShardId(0), number: 1 };
+        let path = folder.0.join(segment.path());
+        perform(&mut files, &Op::Prepare { segment, len: 1 << 20 }).unwrap();
+        assert!(
+            direct::is_possible(&File::open(&path).unwrap()),
+            "this test needs cargo's target folder on ext4, XFS or F2FS, and Linux 6.1"
+        );
+        let page = Pages::from(&[1; 4096][..]);
+        perform(&mut files, &Op::Open { segment, page }).unwrap();
+        let bytes = Pages::from(&[2; 8192][..]);
+        perform(&mut files, &Op::Commit { segment, offset: 4096, bytes }).unwrap();
+        assert!([0, 4096, 8192, 1 << 19].iter().all(|at| !is_cached(&path, *at)));
+        // What is no page of its own goes where it always went.
+        files.write_at(&segment.path(), 100, &[3; 4096]).unwrap();
+        assert!(is_cached(&path, 0) && is_cached(&path, 4096));
+        let mut expected = [vec![1; 4096], vec![2; 8192], vec![0; (1 << 20) - 12288]].concat();
+        expected[100..4196].fill(3);
+        assert_eq!(fs::read(&path).unwrap(), expected);
     }
 
     #[test]

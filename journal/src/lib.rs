@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod direct;
 mod error;
 mod fault;
 mod files;
@@ -30,6 +31,7 @@ pub mod layout;
 pub mod limits;
 pub mod names;
 mod op;
+mod pages;
 pub mod record;
 pub mod recover;
 mod replay;
@@ -49,5 +51,6 @@ pub use files::Files;
 pub use hash::Hash;
 pub use layout::Block;
 pub use op::{Op, perform, write_whole};
+pub use pages::Pages;
 pub use storage::{Entry, Storage};
 pub use writer::{Health, OpId, Retention, Settings, Trouble, Writer};

@@ -9,7 +9,7 @@ use m2_core::ShardId;
 
 use crate::limits::PREPARE_BYTES;
 use crate::names::{self, SegmentName, SnapshotName, TEMPORARY};
-use crate::segment::Page;
+use crate::pages::Pages;
 use crate::slot::SLOT_LEN;
 use crate::storage::{Storage, folder_of};
 
@@ -29,7 +29,7 @@ pub enum Op {
         /// Which.
         segment: SegmentName,
         /// Its first page.
-        page: Box<Page>,
+        page: Pages,
     },
     /// Write batches, then flush the file. Records count as durable when both are done.
     Commit {
@@ -38,7 +38,7 @@ pub enum Op {
         /// At which byte: a multiple of a page.
         offset: u64,
         /// Whole pages. Give the buffer back in [`crate::Writer::done`] and it is used again.
-        bytes: Vec<u8>,
+        bytes: Pages,
     },
     /// Write down the flushed position. No flush: it may be behind after a crash.
     Mark {
@@ -80,7 +80,7 @@ pub enum Op {
 pub fn perform(storage: &mut impl Storage, op: &Op) -> io::Result<()> {
     match op {
         Op::Prepare { segment, len } => prepare(storage, &segment.path(), *len),
-        Op::Open { segment, page } => storage.write_at(&segment.path(), 0, &page[..]),
+        Op::Open { segment, page } => storage.write_at(&segment.path(), 0, page),
         Op::Commit { segment, offset, bytes } => {
             let path = segment.path();
             storage.write_at(&path, *offset, bytes)?;
@@ -109,7 +109,8 @@ fn prepare(storage: &mut impl Storage, path: &str, len: u64) -> io::Result<()> {
 /// Zeros are written, not only allocated: then a commit overwrites what is there, a flush of it has
 /// no metadata to wait for (measured: a third quicker on ext4), and room was found before it counts.
 fn write_zeros(storage: &mut impl Storage, path: &str, len: u64) -> io::Result<()> {
-    let zeros = vec![0; usize::try_from(len).map_or(PREPARE_BYTES, |len| len.min(PREPARE_BYTES))];
+    let most = usize::try_from(len).map_or(PREPARE_BYTES, |len| len.min(PREPARE_BYTES));
+    let zeros = Pages::zeros(most);
     let mut offset = 0;
     while offset < len {
         let count = (len - offset).min(PREPARE_BYTES as u64);
@@ -173,7 +174,7 @@ mod tests {
         let mut disk = Memory::default();
         disk.create_folder("generation-00000001").unwrap();
         let segment = SegmentName { generation: 1, stream: ShardId(0), number: 1 };
-        let op = Op::Commit { segment, offset: 4096, bytes: vec![1; 4096] };
+        let op = Op::Commit { segment, offset: 4096, bytes: Pages::from(&[1; 4096][..]) };
         perform(&mut disk, &op).unwrap();
         let op = Op::Mark { generation: 1, stream: ShardId(0), offset: 4096, bytes: [2; 64] };
         perform(&mut disk, &op).unwrap();

@@ -11,6 +11,7 @@ use crate::hash::{self, Hash};
 use crate::layout::{FORMAT_VERSION, SegmentHead};
 use crate::limits::PAGE_LEN;
 use crate::names::SegmentName;
+use crate::pages::Pages;
 
 /// A page of a segment.
 pub type Page = [u8; PAGE_LEN];
@@ -37,8 +38,8 @@ impl Head {
     ///
     /// If there are more shards than [`crate::limits::SHARDS_MAX`].
     #[must_use]
-    pub fn page(&self) -> Box<Page> {
-        let mut page = Box::new([0; PAGE_LEN]);
+    pub fn page(&self) -> Pages {
+        let mut page = Pages::zeros(PAGE_LEN);
         let mut head = SegmentHead::new_zeroed();
         head.magic = SegmentHead::MAGIC;
         head.version = FORMAT_VERSION.into();
@@ -102,16 +103,20 @@ mod tests {
         }
     }
 
+    fn page() -> Page {
+        head().page()[..].try_into().unwrap()
+    }
+
     #[test]
     fn a_head_comes_back_as_it_was() {
-        assert_eq!(Head::read(&mut head().page()), Ok(head()));
+        assert_eq!(Head::read(&mut page()), Ok(head()));
     }
 
     #[test]
     fn any_flipped_bit_is_found() {
-        let page = head().page();
+        let page = page();
         for bit in 0..PAGE_LEN * 8 {
-            let mut page = page.clone();
+            let mut page = page;
             page[bit / 8] ^= 1 << (bit % 8);
             assert!(Head::read(&mut page).is_err(), "bit {bit}");
         }
@@ -119,7 +124,7 @@ mod tests {
 
     #[test]
     fn another_version_is_named_whatever_else_it_changed() {
-        let mut page = head().page();
+        let mut page = page();
         page[40] = 2;
         assert_eq!(Head::read(&mut page), Err(Fault::Version(2)));
     }
@@ -127,7 +132,7 @@ mod tests {
     #[test]
     fn nonzero_reserved_bytes_are_damage_under_a_right_hash() {
         for offset in [54, 55, 104, PAGE_LEN - 1] {
-            let mut page = head().page();
+            let mut page = page();
             page[offset] = 1;
             hash::seal(&mut page[..], &Hash::NONE);
             assert_eq!(Head::read(&mut page), Err(Fault::Reserved), "byte {offset}");

@@ -24,6 +24,7 @@ use crate::image::{Base, JournalId};
 use crate::layout::Block;
 use crate::limits::{BATCH_BYTES_MAX, BLOCK_LEN, PAGE_LEN, SPILL_BYTES_MAX};
 use crate::names::{self, SegmentName};
+use crate::pages::Pages;
 use crate::record;
 use crate::recover::found;
 use crate::replay::Replay;
@@ -140,11 +141,11 @@ fn fill(
     from: u64,
     blocks: &[Block],
     bytes_max: usize,
-) -> (Vec<u8>, u64, usize) {
+) -> (Pages, u64, usize) {
     let Owner { generation, shards, base, .. } = *owner;
     let name = SegmentName { generation, stream: id, number: 1 };
     let head = segment::Head { name, shards, position: from, money: 0, previous: base };
-    let mut bytes = head.page().to_vec();
+    let mut bytes = head.page();
     let (mut previous, mut at, mut rest) = (base, from, blocks);
     while !rest.is_empty() {
         let (records, count) = batch_of(rest);
@@ -153,7 +154,7 @@ fn fill(
         if start + len > bytes_max && at > from {
             break;
         }
-        bytes.resize(start + head_len(shards), 0);
+        bytes.pad(start + head_len(shards));
         bytes.extend_from_slice(rest[..count].as_flattened());
         let money = rest[..count].iter().filter(|block| record::is_money(block)).count();
         let head = batch::Head {

@@ -16,6 +16,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use m2_journal::Pages;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::clock;
@@ -28,7 +29,7 @@ pub(super) struct Commit {
     /// Preallocated as far as the batch goes.
     pub(super) file: Arc<File>,
     pub(super) offset: u64,
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Pages,
 }
 
 /// A commit that has ended.
@@ -37,7 +38,7 @@ pub(super) struct Ended {
     pub(super) id: u64,
     pub(super) result: io::Result<()>,
     /// The commit's bytes, to be filled anew.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Pages,
     /// From the start of the write to the end of the flush.
     pub(super) took_ns: u64,
 }
@@ -108,16 +109,19 @@ pub(super) fn nanos(time: Duration) -> u64 {
 mod tests {
     use std::io::Read as _;
 
+    use m2_journal::direct;
+
     use super::super::uring::Uring;
     use super::*;
     use crate::shard::wake::{shard_wake, wake};
 
-    /// A file of so many zeros, in a folder of the test's own.
+    /// A file of so many zeros, written around the page cache if they can be, in a folder of the test's own.
     fn file(name: &str, len: u64) -> (std::path::PathBuf, Arc<File>) {
         let path = std::env::temp_dir().join(format!("m2-disk-{}-{name}", std::process::id()));
         let file =
             File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
         file.set_len(len).unwrap();
+        direct::set(&file, direct::is_possible(&file)).unwrap();
         (path, Arc::new(file))
     }
 
@@ -135,7 +139,7 @@ mod tests {
         let files = [0, 1, 2].map(|at| file(&format!("{name}-{at}"), 64 << 10));
         for round in 0..2_u8 {
             for (at, (_, file)) in (0_u8..).zip(&files) {
-                let bytes = vec![10 * round + at + 1; 8192];
+                let bytes = Pages::from(&[10 * round + at + 1; 8192][..]);
                 let offset = u64::from(round) * 4096;
                 disk.start(Commit { id: u64::from(at), file: Arc::clone(file), offset, bytes });
             }
@@ -159,12 +163,27 @@ mod tests {
     fn tells_what_failed(disk: &mut impl Disk, name: &str) {
         let (path, _) = file(name, 4096);
         let read_only = Arc::new(File::open(&path).unwrap());
-        disk.start(Commit { id: 7, file: read_only, offset: 0, bytes: vec![1; 4096] });
+        disk.start(Commit {
+            id: 7,
+            file: read_only,
+            offset: 0,
+            bytes: Pages::from(&[1; 4096][..]),
+        });
         let full = File::options().write(true).open("/dev/full").unwrap();
-        disk.start(Commit { id: 8, file: Arc::new(full), offset: 0, bytes: vec![1; 4096] });
+        disk.start(Commit {
+            id: 8,
+            file: Arc::new(full),
+            offset: 0,
+            bytes: Pages::from(&[1; 4096][..]),
+        });
         // It takes whatever is written, and cannot be flushed.
         let null = File::options().write(true).open("/dev/null").unwrap();
-        disk.start(Commit { id: 9, file: Arc::new(null), offset: 0, bytes: vec![1; 4096] });
+        disk.start(Commit {
+            id: 9,
+            file: Arc::new(null),
+            offset: 0,
+            bytes: Pages::from(&[1; 4096][..]),
+        });
         let mut ended = wait_for(disk, 3);
         ended.sort_by_key(|it| it.id);
         let error = |it: &Ended| it.result.as_ref().err().and_then(io::Error::raw_os_error);
@@ -200,7 +219,7 @@ mod tests {
             Err(error) => panic!("these tests need io_uring, which this kernel refuses: {error}"),
         };
         leaves_its_bytes(&mut disk, "uring");
-        let mut in_pieces = Uring::with_write_max(Arc::clone(&signal), 3000).unwrap();
+        let mut in_pieces = Uring::with_write_max(Arc::clone(&signal), 4096).unwrap();
         leaves_its_bytes(&mut in_pieces, "uring-pieces");
         tells_what_failed(&mut disk, "uring-failed");
         is_woken(&mut disk, &signal);
@@ -211,7 +230,7 @@ mod tests {
         let signal = Arc::new(shard_wake().unwrap());
         let (path, file) = file("dropped", 1 << 20);
         let mut disk = Uring::new(signal).unwrap();
-        disk.start(Commit { id: 1, file, offset: 0, bytes: vec![7; 1 << 20] });
+        disk.start(Commit { id: 1, file, offset: 0, bytes: Pages::from(&vec![7; 1 << 20][..]) });
         drop(disk);
         assert!(std::fs::read(&path).unwrap().iter().all(|byte| *byte == 7));
         std::fs::remove_file(path).unwrap();

@@ -164,6 +164,7 @@ fn read(
         accounts = recovered.accounts.len(),
         records = recovered.records,
         took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        around_page_cache = is_direct(section),
         "journal read"
     );
     if recovered.generation == 0 {
@@ -174,6 +175,12 @@ fn read(
         );
     }
     Ok(recovered)
+}
+
+/// Whether the disk takes pages around its cache. It does the same slower where it does not.
+fn is_direct(section: &JournalSection) -> bool {
+    File::open(section.path.join(names::LOCK))
+        .is_ok_and(|file| m2_journal::direct::is_possible(&file))
 }
 
 /// The newest generation, if there is one.

@@ -7,6 +7,8 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use m2_journal::{Pages, direct};
+
 use super::presence::nearest;
 use crate::limits::{PROBE_FLUSHES, PROBE_PATIENCE};
 
@@ -34,7 +36,11 @@ pub(crate) fn on_one_disk(one: &Path, other: &Path) -> bool {
 }
 
 fn measure(file: &File) -> io::Result<(Duration, u32)> {
-    let block = [0x5a; 4096];
+    let block = Pages::from(&[0x5a; 4096][..]);
+    if direct::is_possible(file) {
+        // As commits are written.
+        direct::set(file, true)?;
+    }
     rustix::fs::fallocate(
         file,
         rustix::fs::FallocateFlags::empty(),

@@ -27,7 +27,7 @@ use crossbeam_channel::{Receiver, Sender};
 use hdrhistogram::Histogram;
 use m2_core::{JournalState, ShardId, ShardImage};
 use m2_journal::names::SegmentName;
-use m2_journal::{Block, Health, Op, OpId, Trouble, Writer, names};
+use m2_journal::{Block, Health, Op, OpId, Trouble, Writer, direct, names};
 use rtrb::Consumer;
 use rustix::io::Errno;
 
@@ -211,7 +211,7 @@ impl Thread {
                 },
                 Op::Open { segment, page } => {
                     let result = self.at_once(now_ns, segment.stream, |thread| {
-                        thread.open(segment)?.write_all_at(&page[..], 0)
+                        thread.open(segment)?.write_all_at(&page, 0)
                     });
                     self.writer.done(now_ns, id, result.map(|()| None));
                 }
@@ -283,7 +283,12 @@ impl Thread {
             return Ok(Arc::clone(file));
         }
         let path = self.folder.join(segment.path());
-        let file = Arc::new(patiently(|| File::options().write(true).open(&path))?);
+        let file = patiently(|| File::options().write(true).open(&path))?;
+        if direct::is_possible(&file) {
+            // All that is written to a segment is whole pages.
+            direct::set(&file, true)?;
+        }
+        let file = Arc::new(file);
         *open = Some((segment, Arc::clone(&file)));
         Ok(file)
     }
@@ -603,6 +608,36 @@ mod tests {
             assert!(began.elapsed() < Duration::from_secs(20), "in vain: {what}");
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Of each descriptor of this process that has the file, whether it goes around the page cache.
+    fn are_direct(path: &Path) -> Vec<bool> {
+        let path = path.canonicalize().unwrap();
+        let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let ours = descriptors.filter(|it| it.path().read_link().is_ok_and(|file| file == path));
+        ours.map(|it| {
+            let info = Path::new("/proc/self/fdinfo").join(it.file_name());
+            let info = std::fs::read_to_string(info).unwrap();
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+            let flags = u32::from_str_radix(flags.trim(), 8).unwrap();
+            rustix::fs::OFlags::from_bits_retain(flags).contains(rustix::fs::OFlags::DIRECT)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn commits_go_around_the_page_cache() {
+        let Running { folder, mut ring, words, thread, .. } = start("direct", None);
+        put(&mut ring);
+        wait_for("it is durable", || words.durable(0) == 1);
+        let segment = SegmentName { generation: 1, stream: ShardId(0), number: 1 };
+        let path = folder.join(segment.path());
+        let is_possible = direct::is_possible(&File::open(&path).unwrap());
+        let found = are_direct(&path);
+        assert!(!found.is_empty() && found.iter().all(|it| *it == is_possible), "{found:?}");
+        drop(ring);
+        assert_eq!(thread.join().unwrap(), Health::Ready);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     fn nothing_counts_as_durable_and_all_is_spilled(name: &str, errno: Errno) {

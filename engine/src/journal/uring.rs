@@ -3,7 +3,7 @@
 //!
 //! This file has `unsafe` code: the kernel is given pointers to bytes and descriptors that it uses
 //! until it says that it has ended. Both stay in `under_way` until then, also when this is dropped,
-//! which waits; and a `Vec`'s bytes stay where they are when the `Vec` is moved. `disk.rs` has the
+//! which waits; and the bytes of `Pages` stay where they are when the `Pages` are moved. `disk.rs` has the
 //! safe twin, and the tests that both do the same.
 
 #![allow(unsafe_code)] // see the head of the file

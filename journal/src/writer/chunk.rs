@@ -8,6 +8,7 @@ use crate::hash::Hash;
 use crate::layout::Block;
 use crate::limits::{BATCH_BYTES_MAX, BLOCK_LEN, PAGE_LEN};
 use crate::names::SegmentName;
+use crate::pages::Pages;
 use crate::segment;
 
 /// What a batch says of the moment at which it is sealed.
@@ -22,7 +23,7 @@ pub(super) struct Moment<'a> {
 /// Batches in one buffer.
 #[derive(Debug)]
 pub(super) struct Chunk {
-    bytes: Vec<u8>,
+    bytes: Pages,
     /// Position of its first record.
     position: u64,
     /// Position after its last record.
@@ -55,18 +56,18 @@ struct Open {
 
 impl Chunk {
     /// The first one of a stream.
-    pub(super) fn first(buffer: Vec<u8>, base: Hash) -> Self {
+    pub(super) fn first(buffer: Pages, base: Hash) -> Self {
         Self::new(buffer, 0, 0, base)
     }
 
     /// An empty one behind this one, all of whose batches are sealed. `buffer` may be used or new.
-    pub(super) fn next(&self, mut buffer: Vec<u8>) -> Self {
+    pub(super) fn next(&self, mut buffer: Pages) -> Self {
         assert!(self.open.is_none(), "a chunk is sealed before it is left");
         buffer.clear();
         Self::new(buffer, self.end, self.money, self.last)
     }
 
-    fn new(buffer: Vec<u8>, position: u64, money: u64, previous: Hash) -> Self {
+    fn new(buffer: Pages, position: u64, money: u64, previous: Hash) -> Self {
         Self {
             bytes: buffer,
             position,
@@ -157,7 +158,7 @@ impl Chunk {
     }
 
     /// The bytes to be written. All batches are sealed.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub(super) fn into_bytes(self) -> Pages {
         assert!(self.open.is_none(), "a chunk is sealed before it is written");
         self.bytes
     }
@@ -173,6 +174,6 @@ impl Chunk {
         let start = self.bytes.len();
         let open = Open { start, position: self.end, records: 0, blocks: 0, money: 0 };
         self.open = Some(open);
-        self.bytes.resize(start + batch::head_len(shards), 0);
+        self.bytes.pad(start + batch::head_len(shards));
     }
 }

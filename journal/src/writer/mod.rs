@@ -32,6 +32,7 @@ use crate::limits::{
     SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SHARDS_MAX,
 };
 use crate::op::Op;
+use crate::pages::Pages;
 use snapshots::{Retired, Snapshots};
 use stream::Stream;
 
@@ -261,7 +262,7 @@ impl Writer {
     /// # Panics
     ///
     /// If there is no such request under way.
-    pub fn done(&mut self, now_ns: u64, id: OpId, result: io::Result<Option<Vec<u8>>>) {
+    pub fn done(&mut self, now_ns: u64, id: OpId, result: io::Result<Option<Pages>>) {
         let index = self.under_way.iter().position(|(each, _)| *each == id);
         let (_, task) = self.under_way.swap_remove(index.expect("a request is done once"));
         match result {
@@ -367,7 +368,7 @@ impl Writer {
         &mut self.streams[usize::from(stream.0)]
     }
 
-    fn succeeded(&mut self, now_ns: u64, task: Task, buffer: Option<Vec<u8>>) {
+    fn succeeded(&mut self, now_ns: u64, task: Task, buffer: Option<Pages>) {
         match task {
             Task::Prepare(stream) => {
                 self.streams[stream].segments.prepared();

@@ -12,6 +12,7 @@ use crate::hash::Hash;
 use crate::layout::Block;
 use crate::limits::{GIVEN_LOOKS_MAX, GIVEN_NS, PACK_NS};
 use crate::op::Op;
+use crate::pages::Pages;
 use crate::record;
 use crate::slot;
 
@@ -47,7 +48,7 @@ pub(super) struct Stream {
     looks: u32,
     /// The last position written to a slot, and which slot is next.
     mark: Mark,
-    spare: Vec<Vec<u8>>,
+    spare: Vec<Pages>,
 }
 
 /// The commit under way.
@@ -76,7 +77,7 @@ impl Stream {
             stream,
             segments: Segments::new(stream, segment_bytes),
             commit_max,
-            open: Chunk::first(Vec::with_capacity(commit_max), base),
+            open: Chunk::first(Pages::with_capacity(commit_max), base),
             full: VecDeque::new(),
             full_bytes: 0,
             commit: None,
@@ -176,7 +177,7 @@ impl Stream {
         }
     }
 
-    pub(super) fn committed(&mut self, now_ns: u64, buffer: Option<Vec<u8>>) {
+    pub(super) fn committed(&mut self, now_ns: u64, buffer: Option<Pages>) {
         let commit = self.commit.take().expect("a commit was under way");
         (self.look_ns, self.looks) = (Some(now_ns + GIVEN_NS), 0);
         self.durable = commit.end;
@@ -272,7 +273,7 @@ impl Stream {
         let (open, moment) = self.open_and_moment();
         open.seal(moment);
         let buffer = self.spare.pop();
-        let buffer = buffer.unwrap_or_else(|| Vec::with_capacity(self.commit_max));
+        let buffer = buffer.unwrap_or_else(|| Pages::with_capacity(self.commit_max));
         let next = self.open.next(buffer);
         let full = core::mem::replace(&mut self.open, next);
         self.full_bytes += full.padded_len() as u64;
@@ -342,7 +343,7 @@ impl Stream {
     }
 
     /// The bytes of the next chunk, which is under way from now on.
-    fn begin(&mut self, now_ns: u64) -> Vec<u8> {
+    fn begin(&mut self, now_ns: u64) -> Pages {
         if self.full.is_empty() {
             self.close();
             self.is_given_news = false;
