@@ -21,7 +21,7 @@ mod sync;
 pub mod wake;
 
 pub use hash_lock::{HashLocks, Path};
-pub use pages::prefer_large_pages;
+pub use pages::{populate, prefer_large_pages};
 pub use prefetch::{prefetch_at, prefetch_read};
 pub use ring::{Consumer, Producer, ring};
 pub use wake::SleepFlag;

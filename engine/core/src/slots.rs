@@ -18,7 +18,7 @@
 //! Invariant: a slot is in flight, and its deadline noted, or waits exactly once in `free`, or was
 //! never used.
 
-use m2_accel::{prefer_large_pages, prefetch_at};
+use m2_accel::{populate, prefer_large_pages, prefetch_at};
 
 use crate::deadlines::Deadlines;
 use crate::free::{Free, Source};
@@ -99,10 +99,11 @@ impl Slots {
 
     fn with_id_bits(slots_max: u32, seed: u64, hold_ns_max: u64, id_bits: u32) -> Self {
         assert!((1..=IN_FLIGHT_SLOTS_MAX).contains(&slots_max), "a shard has 1 to 2^24 slots");
-        // Room for all from the start: growing would copy megabytes while packets wait. The kernel
-        // gives the memory when it is first used.
+        // Room for all from the start: growing would copy megabytes while packets wait, and so they would
+        // for the kernel, which clears memory when it is first used.
         let mut slots = Vec::with_capacity(slots_max as usize);
         prefer_large_pages(&mut slots);
+        populate(&mut slots);
         Self {
             slots,
             free: Free::new(slots_max as usize),
@@ -469,5 +470,18 @@ mod tests {
         assert_eq!(bench.slots.next_deadline_ns(), Some(9 * MS));
         assert!(bench.slots.get(bench.slots.find(later).unwrap()).in_flight());
         assert_eq!(bench.slots.in_flight(), 1);
+    }
+
+    #[test]
+    fn the_memory_of_all_slots_is_there_before_the_first_packet() {
+        let resident_pages = || {
+            let told = std::fs::read_to_string("/proc/self/statm").unwrap();
+            told.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
+        };
+        let before = resident_pages();
+        let slots = Slots::new(1 << 19, 7, 1);
+        let pages = (size_of::<Slot>() << 19) / 4096;
+        assert!(resident_pages() - before > pages - 1024, "this test needs Linux 5.14");
+        assert_eq!(slots.in_flight(), 0);
     }
 }
