@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
+use m2_accel::prefetch_write;
 use m2_core::limits::BATCH_MAX;
 use m2_core::{AccountId, Egress, Now, Request, Response, ShardId, Switch};
 use m2_journal::{Block, record};
@@ -38,7 +39,7 @@ pub struct Recorded {
     /// Records put into the ring.
     put: u64,
     told: u64,
-    /// One record, as it is encoded.
+    /// Records of a vector, as they are encoded.
     blocks: Vec<Block>,
     thread: JoinHandle<u64>,
 }
@@ -127,13 +128,19 @@ impl Forwarding for Recorded {
         self.switch.tick(now, egress);
         self.wait_for_room();
         let Self { switch, ring, put, blocks, shared, told, .. } = self;
+        blocks.clear();
         switch.drain_records(2 * BATCH_MAX, |one| {
-            blocks.clear();
             record::encode(&one, blocks);
-            let [block] = blocks[..] else { panic!("a record of a pair is one block") };
-            ring.push(block).expect("there was room");
             *put += 1;
         });
+        let chunk = ring.write_chunk_uninit(blocks.len()).expect("there was room");
+        let filled = chunk.fill_from_iter(blocks.iter().copied());
+        assert_eq!(filled, blocks.len(), "the chunk is as long as the records");
+        if let Ok(mut next) = ring.write_chunk_uninit(BATCH_MAX) {
+            let (first, second) = next.as_mut_slices();
+            prefetch_write(first);
+            prefetch_write(second);
+        }
         let hashed = shared.hashed.load(Ordering::Acquire);
         if hashed > *told {
             *told = hashed;

@@ -8,6 +8,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use m2_accel::prefetch_write;
+use m2_core::limits::BATCH_MAX;
 use m2_core::{JournalState, Now, ShardId, ShardImage, Switch};
 use m2_journal::limits::RECORD_BLOCKS_MAX;
 use m2_journal::{Block, record};
@@ -16,6 +18,9 @@ use rtrb::Producer;
 use super::links::Links;
 use super::wake::wake;
 use crate::journal::Words;
+
+/// Records that are put into the ring together: those of a vector, and what came beside it.
+const RECORDS_AT_ONCE_MAX: usize = 2 * BATCH_MAX;
 
 /// What joins a shard to the journal thread; see `topology.rs`.
 #[derive(Debug)]
@@ -39,14 +44,15 @@ pub(super) struct Recorder {
     /// By stream: what the core was told.
     seen: Vec<u64>,
     state: JournalState,
-    /// One record, as it is encoded.
+    /// Records as they are encoded, before they are put into the ring together: each word to the
+    /// journal thread takes a line of the cache from it that it is looking at.
     blocks: Vec<Block>,
 }
 
 impl Recorder {
     pub(super) fn new(joints: Joints) -> Self {
         let seen = vec![0; joints.words.shards()];
-        let blocks = Vec::with_capacity(RECORD_BLOCKS_MAX);
+        let blocks = Vec::with_capacity(RECORDS_AT_ONCE_MAX + RECORD_BLOCKS_MAX);
         Self { joints, seen, state: JournalState::Ready, blocks }
     }
 
@@ -69,13 +75,14 @@ impl Recorder {
         while joints.ring.slots() >= RECORD_BLOCKS_MAX {
             let room = joints.ring.slots() / RECORD_BLOCKS_MAX;
             let mut taken = 0;
-            switch.drain_records(room, |one| {
+            blocks.clear();
+            switch.drain_records(room.min(RECORDS_AT_ONCE_MAX), |one| {
                 taken += 1;
-                blocks.clear();
+                let start = blocks.len();
                 record::encode(&one, blocks);
-                is_urgent |= !record::may_wait(&blocks[0]);
-                put_blocks(&mut joints.ring, blocks);
+                is_urgent |= !record::may_wait(&blocks[start]);
             });
+            put_blocks(&mut joints.ring, blocks);
             if taken == 0 {
                 break;
             }
@@ -140,12 +147,17 @@ impl Recorder {
     }
 }
 
-/// There is room for the longest record.
+/// There is room for as many of the longest record. Where the next vector's will stand, the journal thread
+/// has read last: that is asked for.
 fn put_blocks(ring: &mut Producer<Block>, blocks: &[Block]) {
-    let chunk =
-        ring.write_chunk_uninit(blocks.len()).expect("there is room for the longest record");
+    let chunk = ring.write_chunk_uninit(blocks.len()).expect("there is room for the longest");
     let filled = chunk.fill_from_iter(blocks.iter().copied());
-    assert!(filled == blocks.len(), "the chunk is as long as the record");
+    assert!(filled == blocks.len(), "the chunk is as long as the records");
+    if let Ok(mut next) = ring.write_chunk_uninit(BATCH_MAX) {
+        let (first, second) = next.as_mut_slices();
+        prefetch_write(first);
+        prefetch_write(second);
+    }
 }
 
 fn shard_id(index: usize) -> ShardId {
