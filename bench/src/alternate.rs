@@ -6,8 +6,32 @@
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
+use crate::distance::{NEAR_NS_MAX, round_trip_ns};
+
 /// Alternated runs of each side.
 pub const RUNS: usize = 15;
+
+/// Turns at most, while fewer than [`RUNS`] have had the cores near each other.
+pub const TURNS_MAX: usize = 4 * RUNS;
+
+/// Two figures of one turn, and what the cores were to each other meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct NearOrFar {
+    /// Of the thing.
+    pub a: f64,
+    /// Of its baseline.
+    pub b: f64,
+    /// The longest round trip that was seen around it.
+    pub round_trip_ns: f64,
+}
+
+impl NearOrFar {
+    /// The cores shared a cache.
+    #[must_use]
+    pub fn is_near(&self) -> bool {
+        self.round_trip_ns <= NEAR_NS_MAX
+    }
+}
 
 /// A median and the interval that holds the true one in 19 cases of 20 (order statistics: the 4th
 /// and the 12th of 15).
@@ -29,6 +53,20 @@ impl Spread {
         Self { median: samples[7], low: samples[3], high: samples[11] }
     }
 
+    /// That of any number of runs, of which there is one at least: as wide as order statistics make it.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    pub fn of_any(mut samples: Vec<f64>) -> Self {
+        samples.sort_by(f64::total_cmp);
+        let count = samples.len();
+        let low = below_interval(count);
+        let median = (samples[(count - 1) / 2] + samples[count / 2]) / 2.0;
+        Self { median, low: samples[low], high: samples[count - 1 - low] }
+    }
+
     /// As JSON, with `unit` at the end of each name.
     #[must_use]
     pub fn to_json(self, unit: &str) -> Value {
@@ -47,6 +85,36 @@ impl core::fmt::Display for Spread {
     }
 }
 
+/// As [`alternate`], of something whose other thread has the second core: how far apart the cores are is
+/// measured around each run of `a`. Turns go on until [`RUNS`] have had them near, [`TURNS_MAX`] at most.
+pub fn alternate_near(operations: u64, mut a: impl FnMut(), mut b: impl FnMut()) -> Vec<NearOrFar> {
+    time(operations, &mut a);
+    time(operations, &mut b);
+    let mut turns: Vec<NearOrFar> = Vec::new();
+    while turns.len() < TURNS_MAX && turns.iter().filter(|it| it.is_near()).count() < RUNS {
+        let before = round_trip_ns();
+        let a = time(operations, &mut a);
+        let round_trip_ns = before.max(round_trip_ns());
+        turns.push(NearOrFar { a, b: time(operations, &mut b), round_trip_ns });
+    }
+    turns
+}
+
+/// How many of so many runs lie below the interval that holds the true median in 19 cases of 20: as many
+/// as can be, while fewer of that many tosses of a coin in 40 come up so seldom.
+fn below_interval(count: usize) -> usize {
+    let (mut seldom, mut ways) = (0.0, 0.5_f64.powi(i32::try_from(count).expect("few runs")));
+    for below in 0..count / 2 {
+        seldom += ways;
+        if seldom > 0.025 {
+            return below.saturating_sub(1);
+        }
+        let ratio = |count: usize| f64::from(u32::try_from(count).expect("few runs"));
+        ways *= ratio(count - below) / ratio(below + 1);
+    }
+    (count - 1) / 2
+}
+
 /// Nanoseconds per operation of `a` and of `b`, and the ratio `a / b` of neighbouring runs.
 ///
 /// Each closure does `operations` of its operations and verifies them. The first pair of runs warms
@@ -56,23 +124,25 @@ pub fn alternate(
     mut a: impl FnMut(),
     mut b: impl FnMut(),
 ) -> (Spread, Spread, Spread) {
-    let time = |run: &mut dyn FnMut()| {
-        let start_us = cpu_us();
-        run();
-        let elapsed_us = u32::try_from(cpu_us() - start_us).expect("a run of less than an hour");
-        f64::from(elapsed_us) * 1_000.0 / f64::from(u32::try_from(operations).expect("few enough"))
-    };
-    time(&mut a);
-    time(&mut b);
+    time(operations, &mut a);
+    time(operations, &mut b);
     let mut samples = [(0.0, 0.0); RUNS];
     for sample in &mut samples {
-        *sample = (time(&mut a), time(&mut b));
+        *sample = (time(operations, &mut a), time(operations, &mut b));
     }
     (
         Spread::of(samples.map(|sample| sample.0)),
         Spread::of(samples.map(|sample| sample.1)),
         Spread::of(samples.map(|(a, b)| a / b)),
     )
+}
+
+/// Nanoseconds of CPU time of this thread, for each operation.
+fn time(operations: u64, run: &mut dyn FnMut()) -> f64 {
+    let start_us = cpu_us();
+    run();
+    let elapsed_us = u32::try_from(cpu_us() - start_us).expect("a run of less than an hour");
+    f64::from(elapsed_us) * 1_000.0 / f64::from(u32::try_from(operations).expect("few enough"))
 }
 
 /// Microseconds that this thread has computed.
@@ -93,5 +163,26 @@ pub fn pin_to(core: usize) {
     cores.set(core);
     if let Err(error) = rustix::thread::sched_setaffinity(None, &cores) {
         eprintln!("not pinned to a core ({error}): expect a wider spread");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_any_number_is_that_of_fifteen_where_there_are_fifteen() {
+        let samples: Vec<f64> = (0..15).rev().map(f64::from).collect();
+        let any = Spread::of_any(samples.clone());
+        let fifteen = Spread::of(samples.try_into().unwrap());
+        assert_eq!([any.median, any.low, any.high], [7.0, 3.0, 11.0]);
+        assert_eq!([fifteen.median, fifteen.low, fifteen.high], [7.0, 3.0, 11.0]);
+    }
+
+    /// Against the tables of the sign test: 6 is the first number of runs whose extremes will do.
+    #[test]
+    fn few_runs_have_their_extremes_for_an_interval() {
+        let below = [1, 2, 5, 6, 8, 9, 11, 12, 20, 30, 60].map(below_interval);
+        assert_eq!(below, [0, 0, 0, 0, 0, 1, 1, 2, 5, 9, 21]);
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod alternate;
 pub mod bare;
+pub mod distance;
 pub mod driver;
 pub mod journal;
 pub mod pump;

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!   shard 0, core 0                                     shard 1, core 1
-//!   copy 64 frames in -> requests() --Forward, PREPARE--> forwarded() -> egress
-//!                        answered() <-Answer, FULFILL---- responses() <- 64 of those that left here
+//!   copy 64 frames in -> vectors() --Forward, PREPARE--> forwarded() -> egress
+//!                        answered() <-Answer, FULFILL--- vectors() <- 64 of those that left here
 //! ```
 //!
 //! Destinations are uniform, so half of the packets cross. A shard answers what left by its own accounts.
@@ -155,7 +155,9 @@ struct Shard<'w> {
     random: Random,
     now: Now,
     request_id: u32,
-    rx: Vec<u8>,
+    /// Frames of requests that were not taken yet, and of answers.
+    asking: Vec<u8>,
+    replying: Vec<u8>,
     asked: u64,
     /// FULFILLs, and everything else, that were answered here.
     planned: [u64; 2],
@@ -193,7 +195,8 @@ impl<'w> Shard<'w> {
             random: Random(3 + u64::from(number)),
             now: START,
             request_id: 0,
-            rx: Vec::with_capacity(EGRESS_BYTES),
+            asking: Vec::with_capacity(EGRESS_BYTES),
+            replying: Vec::with_capacity(EGRESS_BYTES),
             asked: 0,
             planned: [0; 2],
             fulfilled: vec![0; PACKETS],
@@ -210,6 +213,7 @@ impl<'w> Shard<'w> {
             }
             self.ask();
             self.turn();
+            self.asking.clear();
         }
         let own_us = cpu_us() - start_us;
         running.fetch_add(1, Ordering::AcqRel);
@@ -233,11 +237,12 @@ impl<'w> Shard<'w> {
         }
     }
 
+    /// Takes what the other shard has sent, and a vector each way, as the process does.
     fn turn(&mut self) {
         self.take_arrivals();
-        if self.wire.has_answer_room() {
-            self.reply();
-        }
+        self.replying.clear();
+        let replies = if self.wire.has_answer_room() { self.reply() } else { ArrayVec::new() };
+        self.take_vectors(&replies);
         self.switch.tick(self.now, &mut self.wire);
         self.switch.drain_notices(drop);
         self.wire.publish();
@@ -258,51 +263,56 @@ impl<'w> Shard<'w> {
         arrivals.forwards.release();
     }
 
+    /// Frames of as many requests as a vector has.
     fn ask(&mut self) {
-        self.wire.look();
-        self.rx.clear();
         for _ in 0..BATCH_MAX {
             let number = self.numbers[self.next] as usize;
             self.next = (self.next + 1) % self.numbers.len();
             self.request_id = self.request_id.wrapping_add(1);
             let prepare = self.workload.prepare(number);
-            btp::put_ilp(&mut self.rx, FrameType::Message, self.request_id, prepare);
+            btp::put_ilp(&mut self.asking, FrameType::Message, self.request_id, prepare);
         }
-        let mut batch = ArrayVec::<Request<'_>, BATCH_MAX>::new();
-        let mut rest = &mut self.rx[..];
-        while !rest.is_empty() {
-            let frame = Frame::new_checked(rest).expect("frames of our own");
-            let (len, request_id) = (frame.len(), frame.request_id());
-            let range = frame.ilp_range().expect("it has a packet");
-            let (bytes, tail) = rest.split_at_mut(len);
-            let packet = &mut bytes[range];
-            let from = self.workload.packets[number_of(packet)].from;
-            batch.push(Request { connection: link(from), request_id, packet });
-            rest = tail;
-        }
-        self.switch.requests(self.now, &batch, &mut self.wire);
         self.asked += BATCH_MAX as u64;
         // Not where it waits for the other shard: everything would expire.
         self.now.mono_ns += NS_PER_VECTOR;
     }
 
-    fn reply(&mut self) {
-        self.rx.clear();
+    /// Frames of answers to what left here, and where each goes.
+    fn reply(&mut self) -> ArrayVec<Outstanding, BATCH_MAX> {
         let mut picked = ArrayVec::<Outstanding, BATCH_MAX>::new();
         while self.wire.outstanding.len() > self.in_flight && !picked.is_full() {
             let place = self.random.index(self.wire.outstanding.len());
             picked.push(self.wire.outstanding.swap_remove(place));
         }
         picked.iter().for_each(|packet| self.put_answer(packet));
-        let mut batch = ArrayVec::<Response<'_>, BATCH_MAX>::new();
-        let mut rest = &self.rx[..];
-        for Outstanding { to: connection, .. } in picked {
+        picked
+    }
+
+    fn take_vectors(&mut self, replies: &[Outstanding]) {
+        let Self { switch, wire, workload, asking, replying, now, .. } = self;
+        wire.look();
+        let mut requests = ArrayVec::<Request<'_>, BATCH_MAX>::new();
+        let mut rest = &mut asking[..];
+        while !rest.is_empty() {
+            let frame = Frame::new_checked(rest).expect("frames of our own");
+            let (len, request_id) = (frame.len(), frame.request_id());
+            let range = frame.ilp_range().expect("it has a packet");
+            let (bytes, tail) = rest.split_at_mut(len);
+            let packet = &mut bytes[range];
+            let from = workload.packets[number_of(packet)].from;
+            requests.push(Request { connection: link(from), request_id, packet });
+            rest = tail;
+        }
+        let mut responses = ArrayVec::<Response<'_>, BATCH_MAX>::new();
+        let mut rest = &replying[..];
+        for Outstanding { to: connection, .. } in replies {
             let frame = Frame::new_checked(rest).expect("frames of our own");
             let body = ResponseBody::Packet(frame.ilp().expect("it has a packet"));
-            batch.push(Response { connection, request_id: frame.request_id(), body });
+            let (connection, request_id) = (*connection, frame.request_id());
+            responses.push(Response { connection, request_id, body });
             rest = &rest[frame.len()..];
         }
-        self.switch.responses(self.now, &batch, &mut self.wire);
+        switch.vectors(*now, &responses, &requests, wire);
     }
 
     fn put_answer(&mut self, packet: &Outstanding) {
@@ -324,7 +334,7 @@ impl<'w> Shard<'w> {
                 &self.reject
             }
         };
-        btp::put_ilp(&mut self.rx, FrameType::Response, packet.id, answer);
+        btp::put_ilp(&mut self.replying, FrameType::Response, packet.id, answer);
     }
 }
 

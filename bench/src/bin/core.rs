@@ -8,8 +8,9 @@
 //! `profile recorded`, the core that records. `profile PAIRS` and `profile bare PAIRS` run so many pairs,
 //! for a tool that counts instructions.
 
-use m2_bench::alternate::{Spread, alternate, pin};
+use m2_bench::alternate::{NearOrFar, Spread, alternate, alternate_near, pin};
 use m2_bench::bare::Bare;
+use m2_bench::distance::NEAR_NS_MAX;
 use m2_bench::driver::{Copying, Driver, Forwarding, links};
 use m2_bench::recorded::Recorded;
 use m2_bench::workload::{ROUTES, Workload};
@@ -39,11 +40,11 @@ fn main() {
         _ => {}
     }
     println!("PREPAREs of {} bytes on average", workload.prepare_len_average());
-    let core = beside_bare("core", workload.switch(), &workload, drop);
-    let recorded_core = beside_bare("recorded", recorded(&workload), &workload, end);
+    let core = beside_bare("core", workload.switch(), &workload);
+    let recorded_core = recorded_beside_bare("recorded", &workload);
     let driver = driver_alone(&workload);
     let many = Workload::new(MANY_ROUTES);
-    let many_core = beside_bare("recorded, a million routes", recorded(&many), &many, end);
+    let many_core = recorded_beside_bare("recorded, a million routes", &many);
     let result = json!({
         "workload": "standard: 10k routes, 100k in flight, raw BTP frames in and out, nothing recorded",
         "departures": "simulated time 2 us a pair, in which 1 in 100 expires",
@@ -53,12 +54,16 @@ fn main() {
         "core_median_pairs_per_s": core.pairs_per_s(),
         "bare_loop": core.bare.to_json("ns_per_pair"),
         "core_over_bare_loop_time": core.ratio.to_json("ratio"),
-        "recorded": recorded_core.to_json(
-            "records drained by a thread that hashes (BLAKE3 over what is there, at most 64 KiB) and discards"
-        ),
-        "recorded_million_routes": many_core.to_json(
-            "the same with a million routes, of which packets go to 32,768"
-        ),
+        "near_round_trip_max_ns": NEAR_NS_MAX,
+        "recorded": {
+            "what": "records drained by a thread that hashes (BLAKE3 over what is there, at most 64 KiB) and \
+                     discards",
+            "turns": recorded_core,
+        },
+        "recorded_million_routes": {
+            "what": "the same with a million routes, of which packets go to 32,768",
+            "turns": many_core,
+        },
         "driver": driver.to_json("ns_per_pair"),
     });
     println!("{result}");
@@ -69,6 +74,7 @@ fn number(text: &str) -> u64 {
 }
 
 /// What was measured of a core and of the bare loop in turns.
+#[derive(Clone, Copy)]
 struct Beside {
     core: Spread,
     bare: Spread,
@@ -81,14 +87,20 @@ impl Beside {
         (1e9 / self.core.median).round()
     }
 
-    fn to_json(&self, what: &str) -> Value {
+    fn to_json(self) -> Value {
         json!({
-            "what": what,
             "core": self.core.to_json("ns_per_pair"),
             "core_median_pairs_per_s": self.pairs_per_s(),
             "bare_loop": self.bare.to_json("ns_per_pair"),
             "core_over_bare_loop_time": self.ratio.to_json("ratio"),
         })
+    }
+
+    fn print(self, name: &str) {
+        let Self { core, bare, ratio } = self;
+        println!("{name}: {core} ns a pair = {:.2} M pairs/s", self.pairs_per_s() / 1e6);
+        println!("  bare loop {bare} ns a pair = {:.2} M pairs/s", 1_000.0 / bare.median);
+        println!("  in time: {:.2} ({:.2} to {:.2})", ratio.median, ratio.low, ratio.high);
     }
 }
 
@@ -101,23 +113,41 @@ fn end(core: Recorded) {
     println!("  {} records hashed", core.finish());
 }
 
-fn beside_bare<F: Forwarding>(
-    name: &str,
-    core: F,
-    workload: &Workload,
-    end: impl FnOnce(F),
-) -> Beside {
+fn beside_bare(name: &str, core: impl Forwarding, workload: &Workload) -> Beside {
     let mut core = Driver::new(core, workload, links(), IN_FLIGHT);
     let mut bare = Driver::new(Bare::new(workload, links()), workload, links(), IN_FLIGHT);
     let (of_core, of_bare, ratio) = alternate(PAIRS, || core.run(PAIRS), || bare.run(PAIRS));
     core.verify();
     bare.verify();
-    end(core.core);
     let found = Beside { core: of_core, bare: of_bare, ratio };
-    println!("{name}: {of_core} ns a pair = {:.2} M pairs/s", found.pairs_per_s() / 1e6);
-    println!("  bare loop {of_bare} ns a pair = {:.2} M pairs/s", 1_000.0 / of_bare.median);
-    println!("  in time: {:.2} ({:.2} to {:.2})", ratio.median, ratio.low, ratio.high);
+    found.print(name);
     found
+}
+
+/// Told apart by whether the core and the thread that takes its records shared a cache.
+fn recorded_beside_bare(name: &str, workload: &Workload) -> Value {
+    let mut core = Driver::new(recorded(workload), workload, links(), IN_FLIGHT);
+    let mut bare = Driver::new(Bare::new(workload, links()), workload, links(), IN_FLIGHT);
+    let turns = alternate_near(PAIRS, || core.run(PAIRS), || bare.run(PAIRS));
+    core.verify();
+    bare.verify();
+    end(core.core);
+    let (near, far): (Vec<_>, Vec<_>) = turns.into_iter().partition(NearOrFar::is_near);
+    let told = |kind, turns: &[NearOrFar]| {
+        if turns.is_empty() {
+            return json!({ "turns": 0 });
+        }
+        let spread = |of: fn(&NearOrFar) -> f64| Spread::of_any(turns.iter().map(of).collect());
+        let (core, bare, ratio) = (spread(|it| it.a), spread(|it| it.b), spread(|it| it.a / it.b));
+        let found = Beside { core, bare, ratio };
+        found.print(&format!("{name}, {} turns with the cores {kind}", turns.len()));
+        json!({
+            "turns": turns.len(),
+            "round_trip": spread(|it| it.round_trip_ns).to_json("ns"),
+            "measured": found.to_json(),
+        })
+    };
+    json!({ "cores_near": told("near", &near), "cores_far": told("far", &far) })
 }
 
 /// Of each figure, what is the driver's own.
