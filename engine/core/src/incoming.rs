@@ -63,16 +63,18 @@ struct Admission {
 impl Switch {
     /// Takes the packet bucket of each request's sender, before anything is read of it, and reads what is
     /// left. What these requests will need of memory, and the `answers` that come before them, is asked
-    /// for on the way: so many misses at once that they overlap, and not so many that asking waits.
+    /// for on the way: so many misses at once that they overlap, and not so many that asking waits. It is
+    /// put in a place of the caller's: a vector that is returned is copied, all of it, whatever it holds.
     pub(crate) fn parse<'a>(
         &mut self,
         now: Now,
         batch: &'a [Request<'_>],
         answers: &[Response<'_>],
-    ) -> ArrayVec<Parsed<'a>, BATCH_MAX> {
+        parsed: &mut ArrayVec<Parsed<'a>, BATCH_MAX>,
+    ) {
         self.candidates.clear();
         let mut answered = answers.iter().map(|answer| answer.request_id);
-        let parsed = batch.iter().enumerate().map(|(nth, request)| {
+        for (nth, request) in batch.iter().enumerate() {
             let account = &mut self.accounts[request.connection.account.index()];
             let prepare = if account.may_send_packet(request.connection, now) {
                 Prepare::new_checked_cached(request.packet, &mut self.timestamps)
@@ -87,11 +89,9 @@ impl Switch {
             }
             self.slots.prefetch_free(nth);
             answered.next().into_iter().for_each(|id| self.slots.prefetch(id));
-            Parsed { prepare, candidates: start..self.candidates.len() }
-        });
-        let parsed = parsed.collect();
+            parsed.push(Parsed { prepare, candidates: start..self.candidates.len() });
+        }
         answered.for_each(|id| self.slots.prefetch(id));
-        parsed
     }
 
     /// Takes a vector of requests that was parsed.

@@ -114,16 +114,17 @@ impl Switch {
         batch: &[Response<'_>],
         egress: &mut impl Egress,
     ) {
-        let judged = self.judge(batch);
+        let mut judged = ArrayVec::new();
+        self.judge(batch, &mut judged);
         for (response, judged) in batch.iter().zip(&judged) {
             self.take_response(now, response, judged, egress);
         }
     }
 
     /// What each answer of a vector says, and to which slot. Their hash locks are tried together.
-    fn judge(&self, batch: &[Response<'_>]) -> ArrayVec<Judged, BATCH_MAX> {
+    fn judge(&self, batch: &[Response<'_>], judged: &mut ArrayVec<Judged, BATCH_MAX>) {
         let mut locks = Locks::default();
-        let judged = batch.iter().map(|response| {
+        for response in batch {
             let slot = self.slots.find(response.request_id);
             let verdict = read(&response.body).map(|(verdict, fulfillment)| {
                 if let (Some(slot), Some(fulfillment)) = (slot, fulfillment) {
@@ -132,9 +133,8 @@ impl Switch {
                 }
                 verdict
             });
-            Judged { slot, verdict }
-        });
-        let mut judged: ArrayVec<Judged, BATCH_MAX> = judged.collect();
+            judged.push(Judged { slot, verdict });
+        }
         let mut opens = self.hash_locks.opens(&locks.fulfillments, &locks.conditions);
         let tried = |one: &&mut Judged| {
             one.slot.is_some() && matches!(one.verdict, Ok(Verdict::Fulfill { .. }))
@@ -145,7 +145,6 @@ impl Switch {
             }
             opens >>= 1;
         }
-        judged
     }
 
     /// Takes an answer: it ends its packet, or changes nothing.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use m2_accel::HashLocks;
 use m2_codec::address::{Address, Scheme};
 use m2_codec::ilp::{self, ForwardedPrepare};
@@ -404,7 +405,8 @@ impl Switch {
     /// If there are more than [`BATCH_MAX`].
     pub fn requests(&mut self, now: Now, batch: &[Request<'_>], egress: &mut impl Egress) {
         assert!(batch.len() <= BATCH_MAX, "vectors are bounded");
-        let parsed = self.parse(now, batch, &[]);
+        let mut parsed = ArrayVec::new();
+        self.parse(now, batch, &[], &mut parsed);
         self.take_requests(now, batch, &parsed, egress);
     }
 
@@ -422,7 +424,8 @@ impl Switch {
         egress: &mut impl Egress,
     ) {
         assert!(requests.len().max(responses.len()) <= BATCH_MAX, "vectors are bounded");
-        let parsed = self.parse(now, requests, responses);
+        let mut parsed = ArrayVec::new();
+        self.parse(now, requests, responses, &mut parsed);
         self.take_responses(now, responses, egress);
         self.take_requests(now, requests, &parsed, egress);
     }

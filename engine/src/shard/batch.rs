@@ -114,7 +114,11 @@ impl Batch {
 
     /// Gives both vectors to the core. The buffers are still lent afterwards.
     pub(super) fn run(&mut self, switch: &mut Switch, now: Now, egress: &mut impl Egress) {
-        switch.vectors(now, &self.response_vector(), &self.request_vector(), egress);
+        let (mut responses, mut requests) = (ArrayVec::new(), ArrayVec::new());
+        self.put_responses(&mut responses);
+        self.put_requests(&mut requests);
+        switch.vectors(now, &responses, &requests, egress);
+        drop((responses, requests));
         self.responses.clear();
         self.response_bytes = 0;
         self.requests.clear();
@@ -123,12 +127,16 @@ impl Batch {
     /// Gives both vectors to the forwarder, in the core's place.
     #[cfg(feature = "forwarder")]
     pub(super) fn forward(&mut self, forwarder: &mut Forwarder, links: &mut Links) {
-        if !self.responses.is_empty() {
-            forwarder.responses(&self.response_vector(), links);
+        let (mut responses, mut requests) = (ArrayVec::new(), ArrayVec::new());
+        self.put_responses(&mut responses);
+        self.put_requests(&mut requests);
+        if !responses.is_empty() {
+            forwarder.responses(&responses, links);
         }
-        if !self.requests.is_empty() {
-            forwarder.requests(&self.request_vector(), links);
+        if !requests.is_empty() {
+            forwarder.requests(&requests, links);
         }
+        drop((responses, requests));
         self.responses.clear();
         self.response_bytes = 0;
         self.requests.clear();
@@ -139,32 +147,27 @@ impl Batch {
         self.lent.drain(..)
     }
 
-    fn response_vector(&self) -> ArrayVec<Response<'_>, BATCH_MAX> {
+    /// Into a place of the caller's, as a vector that is returned is copied: all of it, whatever it holds.
+    fn put_responses<'a>(&'a self, vector: &mut ArrayVec<Response<'a>, BATCH_MAX>) {
         let body = |noted: &Noted<BodyAt>| match &noted.what {
             BodyAt::Packet(at) => ResponseBody::Packet(self.bytes(noted.lent, at)),
             BodyAt::Empty => ResponseBody::Empty,
             BodyAt::ErrorTemporary => ResponseBody::ErrorTemporary,
             BodyAt::ErrorOther => ResponseBody::ErrorOther,
         };
-        self.responses
-            .iter()
-            .map(|noted| Response {
-                connection: noted.connection,
-                request_id: noted.request_id,
-                body: body(noted),
-            })
-            .collect()
+        for noted in &self.responses {
+            let Noted { connection, request_id, .. } = *noted;
+            vector.push(Response { connection, request_id, body: body(noted) });
+        }
     }
 
-    fn request_vector(&self) -> ArrayVec<Request<'_>, BATCH_MAX> {
-        self.requests
-            .iter()
-            .map(|noted| Request {
-                connection: noted.connection,
-                request_id: noted.request_id,
-                packet: self.bytes(noted.lent, &noted.what),
-            })
-            .collect()
+    /// As [`Self::put_responses`].
+    fn put_requests<'a>(&'a self, vector: &mut ArrayVec<Request<'a>, BATCH_MAX>) {
+        for noted in &self.requests {
+            let Noted { connection, request_id, .. } = *noted;
+            let packet = self.bytes(noted.lent, &noted.what);
+            vector.push(Request { connection, request_id, packet });
+        }
     }
 
     fn bytes(&self, lent: usize, at: &PacketAt) -> &[u8] {
@@ -203,7 +206,8 @@ mod tests {
         batch.push_response(connection(1), 8, BodyAt::Empty);
         batch.lend(9, buffers(100));
 
-        let vector = batch.request_vector();
+        let mut vector = ArrayVec::new();
+        batch.put_requests(&mut vector);
         let seen: Vec<(u32, u32, &[u8])> =
             vector.iter().map(|it| (it.connection.account.0, it.request_id, it.packet)).collect();
         let expected: [(u32, u32, &[u8]); 4] = [
@@ -214,7 +218,8 @@ mod tests {
         ];
         assert_eq!(seen, expected);
         drop(vector);
-        let vector = batch.response_vector();
+        let mut vector = ArrayVec::new();
+        batch.put_responses(&mut vector);
         assert!(matches!(vector[0].body, ResponseBody::Packet(&[7])));
         assert!(matches!(vector[1].body, ResponseBody::Empty));
         drop(vector);

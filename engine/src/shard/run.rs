@@ -484,14 +484,16 @@ impl Shard {
     /// Gives the kernel what links have to say. Links that are full are closed. What that changes is
     /// published as well, before the next link is told.
     pub(super) fn flush(&mut self, now: Now) {
+        let mut places = ArrayVec::<usize, SENDS_MAX>::new();
+        let mut taken = ArrayVec::<Taken, SENDS_MAX>::new();
         loop {
             self.publish();
-            let places = self.places_to_flush();
+            self.put_places_to_flush(&mut places);
             if places.is_empty() {
                 return;
             }
-            let taken = self.send(&places);
-            for (place, taken) in places.into_iter().zip(taken) {
+            self.send(&places, &mut taken);
+            for (place, taken) in places.drain(..).zip(taken.drain(..)) {
                 self.look_after(now, place, taken);
             }
         }
@@ -499,8 +501,7 @@ impl Shard {
 
     /// Places of links that want to be sent to, or closed for being full: each once, as nothing is put
     /// meanwhile.
-    fn places_to_flush(&mut self) -> ArrayVec<usize, SENDS_MAX> {
-        let mut places = ArrayVec::new();
+    fn put_places_to_flush(&mut self, places: &mut ArrayVec<usize, SENDS_MAX>) {
         while !places.is_full()
             && let Some(place) = self.links.next_dirty()
         {
@@ -512,26 +513,23 @@ impl Shard {
                 self.note_egress(account);
             }
         }
-        places
     }
 
     /// Gives the kernel all it takes, and notes it at every link before any is looked after, which may
     /// end others.
-    fn send(&mut self, places: &[usize]) -> ArrayVec<Taken, SENDS_MAX> {
+    fn send(&mut self, places: &[usize], taken: &mut ArrayVec<Taken, SENDS_MAX>) {
         let Self { links, io, .. } = self;
-        let outgoing = places.iter().map(|place| {
+        let mut outgoing = ArrayVec::<Outgoing<'_>, SENDS_MAX>::new();
+        for place in places {
             let link = links.get(*place).expect("it was dirty");
             let bytes = if link.tx.full { &[] } else { link.tx.rest() };
-            Outgoing { place: *place, socket: &link.socket, bytes }
-        });
-        let outgoing: ArrayVec<_, SENDS_MAX> = outgoing.collect();
-        let mut taken = ArrayVec::new();
-        io.send(&outgoing, &mut taken);
+            outgoing.push(Outgoing { place: *place, socket: &link.socket, bytes });
+        }
+        io.send(&outgoing, taken);
         drop(outgoing);
-        for (place, taken) in places.iter().zip(&taken) {
+        for (place, taken) in places.iter().zip(taken.iter()) {
             links.get_mut(*place).expect("it was just sent to").tx.took(taken.count);
         }
-        taken
     }
 
     /// Tells how many bytes wait for an account's peer.
