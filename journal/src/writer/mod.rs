@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   append --> open chunk --full--> waiting chunks --> Commit (one at a time a stream)
-//!                    '---- a record that somebody waits for, or async_ns / 2 ----^
+//!                    '---- a record that somebody waits for, or async_ns / 4 ----^
 //!   done(Commit) --> durable position --> Mark, snapshots that waited for it, retired segments
 //! ```
 //!
@@ -61,9 +61,9 @@ pub struct Settings {
     /// With less room than this in prepared segments, new packets are to be refused: what is in
     /// flight may still need as much.
     pub reserve_bytes: u64,
-    /// How long a record that nobody waits for may be not durable: it is flushed after half of it.
+    /// How long a record that nobody waits for may be not durable: it is flushed after a quarter of it.
     pub async_ns: u64,
-    /// How many bytes of such records may be not durable: they are flushed at half of it.
+    /// How many bytes of such records may be not durable: they are flushed at a quarter of it.
     pub async_bytes: u64,
     /// A commit that takes longer makes the journal refuse new packets until it is done.
     pub slow_ns: u64,

@@ -10,7 +10,7 @@ use super::{Settings, Trouble};
 use crate::batch;
 use crate::hash::Hash;
 use crate::layout::Block;
-use crate::limits::{GIVEN_LOOKS_MAX, GIVEN_NS, PACK_NS};
+use crate::limits::{ASYNC_PARTS, GIVEN_LOOKS_MAX, GIVEN_NS, PACK_NS};
 use crate::op::Op;
 use crate::pages::Pages;
 use crate::record;
@@ -327,14 +327,14 @@ impl Stream {
         }
         let is_enough = match self.is_short(settings) {
             true => chunk.fills_a_page(),
-            false => chunk.is_urgent || chunk.record_bytes() >= settings.async_bytes / 2,
+            false => chunk.is_urgent || chunk.record_bytes() >= settings.async_bytes / ASYNC_PARTS,
         };
         is_finishing || is_enough || now_ns >= chunk.first_ns + self.wait_ns(settings)
     }
 
     /// How long the oldest record waits at most for others to come.
     fn wait_ns(&self, settings: &Settings) -> u64 {
-        if self.is_short(settings) { PACK_NS } else { settings.async_ns / 2 }
+        if self.is_short(settings) { PACK_NS } else { settings.async_ns / ASYNC_PARTS }
     }
 
     /// Less room is left than what is in flight may need.

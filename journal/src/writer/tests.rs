@@ -209,28 +209,28 @@ fn a_record_of_many_blocks_is_never_split() {
 }
 
 #[test]
-fn records_that_nobody_waits_for_wait_for_half_their_bound() {
+fn records_that_nobody_waits_for_wait_for_a_quarter_of_their_bound() {
     let settings = Settings { async_ns: 1_000, async_bytes: 8 << 10, ..small() };
     let (mut writer, mut disk) = writer(1, settings);
     settle(&mut writer, &mut disk, 0);
     let at_ease = |number| [pair(number, durability::ASYNC)];
     writer.append(100, SHARD, &at_ease(0));
-    assert!(next_commit(&mut writer, &mut disk, 599).is_none());
-    assert_eq!(writer.wake_ns(), Some(600));
-    settle(&mut writer, &mut disk, 600);
+    assert!(next_commit(&mut writer, &mut disk, 349).is_none());
+    assert_eq!(writer.wake_ns(), Some(350));
+    settle(&mut writer, &mut disk, 350);
     assert_eq!(writer.durable(SHARD), 1);
     // One that somebody waits for takes them along.
     writer.append(700, SHARD, &at_ease(1));
     writer.append(700, SHARD, &sync(2));
     settle(&mut writer, &mut disk, 700);
     assert_eq!(writer.durable(SHARD), 3);
-    // Half of the bytes.
+    // A quarter of the bytes.
     let mut number = 3;
     while next_commit(&mut writer, &mut disk, 800).is_none() {
         writer.append(800, SHARD, &at_ease(number));
         number += 1;
     }
-    assert_eq!(number, 3 + 64);
+    assert_eq!(number, 3 + 32);
 }
 
 #[test]
