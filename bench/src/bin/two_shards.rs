@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const PAIRS: u64 = 1 << 20;
+const PAIRS: u64 = 1 << 18;
 
 fn main() {
     let workload = Workload::new(ROUTES);
