@@ -1,7 +1,7 @@
 //! The switch under load, killed without a word at random moments, started again over what it left, with
 //! one shard, two and three in turn: its ledgers against the books of both ends.
 //!
-//! SIGKILL leaves what was written to the page cache, so this tries the order of things and the
+//! SIGKILL leaves what the kernel was given, so this tries the order of things and the
 //! replay; what the power takes is tried by the simulation (`m2-sim crash`).
 
 #![allow(clippy::unwrap_used)] // test code, though not inside of a test

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::direct;
+use crate::names;
 use crate::storage::{Entry, Storage};
 
 /// Open files that are kept: a segment and a `.flushed` of each of a few shards.
@@ -33,11 +34,25 @@ struct Open {
 }
 
 impl Open {
-    /// The file, in a mode that suits what is to be done with it.
-    fn file(&mut self, is_direct: bool) -> io::Result<&File> {
-        if is_direct != self.is_direct {
-            direct::set(&self.file, is_direct)?;
-            self.is_direct = is_direct;
+    /// Writes whole pages around the cache, unless something is in the way of that.
+    fn write_direct(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if !self.is_direct {
+            self.is_direct = direct::set(&self.file, true).is_ok();
+        }
+        match self.file.write_all_at(bytes, offset) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput && self.is_direct => {
+                self.takes_direct = false;
+                self.cached()?.write_all_at(bytes, offset)
+            }
+            done => done,
+        }
+    }
+
+    /// The file, to be read and written through the cache.
+    fn cached(&mut self) -> io::Result<&File> {
+        if self.is_direct {
+            direct::set(&self.file, false)?;
+            self.is_direct = false;
         }
         Ok(&self.file)
     }
@@ -54,6 +69,23 @@ impl Files {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Waits until no write of a process that is gone is under way to a segment of this generation. Called
+    /// before it is read, by whoever has the journal's lock.
+    ///
+    /// # Errors
+    ///
+    /// As the system tells.
+    pub fn wait_for_writes(&mut self, generation: u32) -> io::Result<()> {
+        let folder = names::folder(generation);
+        for Entry { name, is_folder } in self.list(&folder)? {
+            let path = self.path(&format!("{folder}/{name}"));
+            if !is_folder && check_is_file(&path).is_ok() {
+                direct::wait_for_writes(&File::open(path)?)?;
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -142,7 +174,7 @@ impl Storage for Files {
     }
 
     fn read_at(&mut self, path: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let file = self.open(path, false)?.file(false)?;
+        let file = self.open(path, false)?.cached()?;
         let mut filled = 0;
         while filled < buffer.len() {
             match file.read_at(&mut buffer[filled..], offset + filled as u64) {
@@ -161,8 +193,10 @@ impl Storage for Files {
 
     fn write_at(&mut self, path: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let open = self.open(path, true)?;
-        let is_direct = open.takes_direct && direct::is_whole_pages(bytes, offset);
-        open.file(is_direct)?.write_all_at(bytes, offset)
+        match open.takes_direct && direct::is_whole_pages(bytes, offset) {
+            true => open.write_direct(bytes, offset),
+            false => open.cached()?.write_all_at(bytes, offset),
+        }
     }
 
     fn truncate(&mut self, path: &str, len: u64) -> io::Result<()> {
@@ -200,7 +234,7 @@ mod tests {
     use super::*;
     use crate::hash::Hash;
     use crate::memory::Memory;
-    use crate::names::{self, SegmentName};
+    use crate::names::SegmentName;
     use crate::op::{Op, perform};
     use crate::pages::Pages;
     use crate::record::kind;
@@ -262,12 +296,39 @@ mod tests {
         let mut page = [0; 4096];
         let mut buffers = [io::IoSliceMut::new(&mut page)];
         let file = File::open(path).unwrap();
+        // Else the first look that misses has its neighbours read.
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random).unwrap();
         let flags = rustix::io::ReadWriteFlags::NOWAIT;
         match rustix::io::preadv2(&file, &mut buffers, offset, flags) {
             Ok(count) => count > 0,
             Err(rustix::io::Errno::AGAIN) => false,
             Err(error) => panic!("this kernel cannot tell what is cached: {error}"),
         }
+    }
+
+    #[test]
+    fn a_write_that_outlives_its_process_is_waited_for() {
+        let folder = Folder::new("waited");
+        let mut files = Files::new(&folder.0);
+        files.create_folder(&names::folder(1)).unwrap();
+        let segment = SegmentName { generation: 1, stream: ShardId(0), number: 1 };
+        files.write_at(&segment.path(), 0, &[0; 4096]).unwrap();
+        files.wait_for_writes(1).unwrap();
+        // As long as a request has the descriptor, so long its lock is held.
+        let writing = File::options().write(true).open(folder.0.join(segment.path())).unwrap();
+        writing.try_lock().unwrap();
+        let landed = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                files.wait_for_writes(1).unwrap();
+                landed.load(std::sync::atomic::Ordering::SeqCst)
+            });
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert!(!reading.is_finished(), "it reads what may still change");
+            landed.store(true, std::sync::atomic::Ordering::SeqCst);
+            drop(writing);
+            assert!(reading.join().unwrap());
+        });
     }
 
     #[test]

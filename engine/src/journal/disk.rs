@@ -117,7 +117,9 @@ mod tests {
 
     /// A file of so many zeros, written around the page cache if they can be, in a folder of the test's own.
     fn file(name: &str, len: u64) -> (std::path::PathBuf, Arc<File>) {
-        let path = std::env::temp_dir().join(format!("m2-disk-{}-{name}", std::process::id()));
+        // A folder for temporary files may be in memory; what cargo builds is on a disk.
+        let built = std::env::current_exe().unwrap();
+        let path = built.with_file_name(format!("m2-disk-{}-{name}", std::process::id()));
         let file =
             File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
         file.set_len(len).unwrap();

@@ -14,7 +14,7 @@ use crossbeam_channel::{Sender, bounded};
 use m2_core::ledger::Words as LedgerWords;
 use m2_core::{AccountId, AccountImage, Asset, Limits, ShardId, Switch};
 use m2_journal::image::{ConfiguredLimits, JournalId};
-use m2_journal::limits::{BLOCK_LEN, RESERVE_BYTES_DEFAULT};
+use m2_journal::limits::{ASYNC_PARTS, BLOCK_LEN, RESERVE_BYTES_DEFAULT};
 use m2_journal::recover::{self, Entry, Options, Progress, Recovered, begin_generation, found};
 use m2_journal::spill::{self, Owner, Spilled};
 use m2_journal::{Files, Health, Retention, Settings, Writer, names};
@@ -78,6 +78,7 @@ pub(crate) fn open(config: &mut Config) -> Result<Option<Opened>, StartError> {
     let lock = lock(config)?;
     let mut storage = Files::new(&section.path);
     let newest = newest(&section, &mut storage)?;
+    settle(&section, &mut storage, newest.as_ref())?;
     let journal = newest.map_or_else(new_journal, |newest| newest.journal);
     spill_is_there(&section, journal)?;
     let spilled = spilled(&section, newest.as_ref())?;
@@ -195,6 +196,22 @@ fn new_journal() -> JournalId {
     let mut id = JournalId::NONE;
     getrandom::fill(&mut id.0).expect("the system has random bytes");
     id
+}
+
+/// A process that was killed may have left writes that the disk has not done yet: they land before anything
+/// is read of what it left.
+fn settle(
+    section: &JournalSection,
+    storage: &mut Files,
+    newest: Option<&Owner>,
+) -> Result<(), StartError> {
+    let Some(newest) = newest else { return Ok(()) };
+    storage.wait_for_writes(newest.generation).map_err(|error| {
+        let path = section.path.display();
+        StartError::Journal(format!(
+            "the journal {path}: a segment cannot be locked, to wait for what is still written to it: {error}"
+        ))
+    })
 }
 
 /// A folder for spilled records that an earlier start had must still be there, as it may have some; and
@@ -559,10 +576,10 @@ impl Opened {
     }
 }
 
-/// Blocks of records in the ring that may wait until the journal thread looks by itself: half of what
-/// may be not durable, and of the ring.
+/// Blocks of records in the ring that may wait until the journal thread looks by itself: as many as are
+/// flushed although nobody waits for them, and at most half of the ring.
 fn waiting_blocks_max(section: &JournalSection) -> usize {
-    let blocks = section.async_bytes / 2 / BLOCK_LEN as u64;
+    let blocks = section.async_bytes / ASYNC_PARTS / BLOCK_LEN as u64;
     usize::try_from(blocks).unwrap_or(usize::MAX).clamp(1, JOURNAL_RING_LEN / 2)
 }
 

@@ -37,10 +37,8 @@ pub(crate) fn on_one_disk(one: &Path, other: &Path) -> bool {
 
 fn measure(file: &File) -> io::Result<(Duration, u32)> {
     let block = Pages::from(&[0x5a; 4096][..]);
-    if direct::is_possible(file) {
-        // As commits are written.
-        direct::set(file, true)?;
-    }
+    // As commits are written.
+    let _ = direct::begin(file);
     rustix::fs::fallocate(
         file,
         rustix::fs::FallocateFlags::empty(),

@@ -284,10 +284,8 @@ impl Thread {
         }
         let path = self.folder.join(segment.path());
         let file = patiently(|| File::options().write(true).open(&path))?;
-        if direct::is_possible(&file) {
-            // All that is written to a segment is whole pages.
-            direct::set(&file, true)?;
-        }
+        // All that is written to a segment is whole pages.
+        let _ = direct::begin(&file);
         let file = Arc::new(file);
         *open = Some((segment, Arc::clone(&file)));
         Ok(file)
@@ -543,7 +541,9 @@ mod tests {
 
     /// A journal of one shard with one account, on a disk of the test's own.
     fn start(name: &str, fails_with: Option<Errno>) -> Running {
-        let folder = std::env::temp_dir().join(format!("m2-thread-{name}-{}", std::process::id()));
+        // A folder for temporary files may be in memory; what cargo builds is on a disk.
+        let built = std::env::current_exe().unwrap();
+        let folder = built.with_file_name(format!("m2-thread-{name}-{}", std::process::id()));
         let mut storage = Files::new(&folder);
         let nothing = inspect(&mut storage, &Options::default(), &mut |_| ()).unwrap();
         let entry = Entry {

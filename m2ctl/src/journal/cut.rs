@@ -9,6 +9,7 @@ use clap::Args;
 use m2_journal::Files;
 use m2_journal::names::{self, LOCK, SnapshotName};
 use m2_journal::recover::cut::{self, Cut};
+use m2_journal::recover::found;
 use serde_json::{Value, json};
 
 use super::directory::Directory;
@@ -40,6 +41,9 @@ pub(crate) fn run(args: &CutArgs) -> Result<Verdict, Failure> {
     let directory = Directory::read(&journal)?;
     // Who only looks does so beside a switch as well.
     let lock = if args.yes { Some(lock(&args.path)?) } else { None };
+    if args.yes {
+        settle(&args.path)?;
+    }
     let planned = match args.yes {
         true => cut::plan(&mut Files::new(&args.path), args.stream, args.position)?,
         false => cut::plan(&mut journal.disk(), args.stream, args.position)?,
@@ -117,6 +121,19 @@ fn lock(path: &Path) -> Result<File, Failure> {
             Err(unusable(format!("{shown} cannot be locked: {error}")))
         }
     }
+}
+
+/// A switch that was killed may have left writes that the disk has not done yet: they land before anything
+/// is read of what it left.
+fn settle(path: &Path) -> Result<(), Failure> {
+    let mut files = Files::new(path);
+    let Some(newest) = found::generations(&mut files)?.pop() else { return Ok(()) };
+    files.wait_for_writes(newest).map_err(|error| {
+        let shown = path.display();
+        Failure::Unusable(format!(
+            "{shown}: a segment of generation {newest} cannot be locked: {error}"
+        ))
+    })
 }
 
 fn tell(
