@@ -43,6 +43,8 @@ pub struct Spread {
     pub low: f64,
     /// Upper end of the interval.
     pub high: f64,
+    /// Of so many runs. Of fewer than 6 the least and the most do not make such an interval.
+    pub runs: usize,
 }
 
 impl Spread {
@@ -50,7 +52,7 @@ impl Spread {
     #[must_use]
     pub fn of(mut samples: [f64; RUNS]) -> Self {
         samples.sort_by(f64::total_cmp);
-        Self { median: samples[7], low: samples[3], high: samples[11] }
+        Self { median: samples[7], low: samples[3], high: samples[11], runs: RUNS }
     }
 
     /// That of any number of runs, of which there is one at least: as wide as order statistics make it.
@@ -64,7 +66,7 @@ impl Spread {
         let count = samples.len();
         let low = below_interval(count);
         let median = (samples[(count - 1) / 2] + samples[count / 2]) / 2.0;
-        Self { median, low: samples[low], high: samples[count - 1 - low] }
+        Self { median, low: samples[low], high: samples[count - 1 - low], runs: count }
     }
 
     /// As JSON, with `unit` at the end of each name.
@@ -81,7 +83,8 @@ impl Spread {
 
 impl core::fmt::Display for Spread {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{:.1} (95 %: {:.1} to {:.1})", self.median, self.low, self.high)
+        let kind = if self.runs < 6 { "all" } else { "95 %" };
+        write!(f, "{:.1} ({kind}: {:.1} to {:.1})", self.median, self.low, self.high)
     }
 }
 

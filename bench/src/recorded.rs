@@ -136,7 +136,7 @@ impl Forwarding for Recorded {
         let chunk = ring.write_chunk_uninit(blocks.len()).expect("there was room");
         let filled = chunk.fill_from_iter(blocks.iter().copied());
         assert_eq!(filled, blocks.len(), "the chunk is as long as the records");
-        if let Ok(mut next) = ring.write_chunk_uninit(BATCH_MAX) {
+        if let Ok(mut next) = ring.write_chunk_uninit(blocks.len().min(BATCH_MAX)) {
             let (first, second) = next.as_mut_slices();
             prefetch_write(first);
             prefetch_write(second);

@@ -152,6 +152,7 @@ impl Workload {
             rings: Rings::for_slots(SLOTS),
             start: START,
         });
+        switch.populate();
         for number in 0..ACCOUNTS {
             let id = AccountId(number);
             switch.add_account(AccountConfig {

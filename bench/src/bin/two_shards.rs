@@ -37,7 +37,7 @@ fn main() {
         "crossed": crossed,
         "near_round_trip_max_ns": NEAR_NS_MAX,
         "cores_near": told("cores near each other", &near),
-        "cores_far": told("cores far from each other", &far),
+        "cores_far": told("cores far from each other, or moved", &far),
     });
     println!("{result}");
 }

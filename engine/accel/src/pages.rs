@@ -1,4 +1,5 @@
-//! Large tables on large pages: the kernel is asked for pages of 2 MiB where it gives 4 KiB unasked.
+//! Large tables on large pages, which are there before they are needed: the kernel is asked for pages of 2 MiB
+//! where it gives 4 KiB unasked, and to clear them now.
 //!
 //! Tables that are read at random, of slots and of routes, take tens of megabytes. In pages of 4 KiB
 //! the processor cannot know where they all are, and each look waits for a walk through the page
@@ -11,33 +12,34 @@
 
 use rustix::mm::{Advice, madvise};
 
-/// Smallest table for which it is asked: below, the processor knows all its pages.
+/// Smallest table for which large pages are asked: below, the processor knows all its pages.
 const LEN_MIN: usize = 4 << 20;
-/// Bytes of a page.
-const PAGE_LEN: usize = 4 << 10;
 
 /// Asks for large pages under a table's whole capacity, used or not. Best before it is first used: what
 /// is there already moves when the kernel gets to it.
 pub fn prefer_large_pages<T>(table: &mut Vec<T>) {
-    advise(table, Advice::LinuxHugepage);
+    if table.capacity() * size_of::<T>() >= LEN_MIN {
+        advise(table, Advice::LinuxHugepage);
+    }
 }
 
 /// Takes a table's whole capacity from the kernel now, so that nobody waits for it later: to clear a page
 /// of 2 MiB takes 0.2 ms when it is first used, and 4 ms where a virtual machine's host has to find it
-/// first (measured, Linux 6.18). Before Linux 5.14 the kernel gives it later all the same.
+/// first (measured, Linux 6.18). Before Linux 5.14, or with too little memory, it is given later all the same.
 pub fn populate<T>(table: &mut Vec<T>) {
     advise(table, Advice::LinuxPopulateWrite);
 }
 
 fn advise<T>(table: &mut Vec<T>, advice: Advice) {
     let len = table.capacity() * size_of::<T>();
-    if len < LEN_MIN {
-        return;
-    }
+    let page_len = rustix::param::page_size();
     let start = table.as_mut_ptr().cast::<u8>();
     // Whole pages alone: those at the ends may be others' as well.
-    let skipped = start.align_offset(PAGE_LEN);
-    let len = (len - skipped) / PAGE_LEN * PAGE_LEN;
+    let skipped = start.align_offset(page_len);
+    let len = len.saturating_sub(skipped) / page_len * page_len;
+    if len == 0 {
+        return;
+    }
     let first = start.wrapping_add(skipped);
     // SAFETY: the pages lie in one allocation, which is ours for the time of the call, as the table is
     // borrowed; both advices change neither what they hold nor whether they may be read or written.
@@ -62,18 +64,29 @@ mod tests {
         }
     }
 
-    /// Bytes of this process in memory.
-    fn resident() -> usize {
-        let told = std::fs::read_to_string("/proc/self/statm").unwrap();
-        told.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * PAGE_LEN
+    /// Bytes in memory of the mapping that an address is in.
+    fn resident(address: usize) -> usize {
+        let told = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let number = |text: &str| usize::from_str_radix(text, 16).ok();
+        let range = |line: &str| {
+            let (start, end) = line.split_whitespace().next()?.split_once('-')?;
+            Some(number(start)?..number(end)?)
+        };
+        let mut lines = told.lines();
+        lines.find(|line| range(line).is_some_and(|it| it.contains(&address))).unwrap();
+        let told = lines.find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        told.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
     }
 
     #[test]
     fn a_populated_table_is_in_memory_before_it_is_used() {
         const LEN: usize = 64 << 20;
         let mut table = Vec::<u8>::with_capacity(LEN);
-        let before = resident();
+        assert!(resident(table.as_ptr().addr() + LEN / 2) < LEN / 2);
         populate(&mut table);
-        assert!(resident() - before > LEN - (1 << 20), "this test needs Linux 5.14");
+        assert!(
+            resident(table.as_ptr().addr() + LEN / 2) > LEN - (1 << 20),
+            "this test needs Linux 5.14"
+        );
     }
 }

@@ -99,11 +99,9 @@ impl Slots {
 
     fn with_id_bits(slots_max: u32, seed: u64, hold_ns_max: u64, id_bits: u32) -> Self {
         assert!((1..=IN_FLIGHT_SLOTS_MAX).contains(&slots_max), "a shard has 1 to 2^24 slots");
-        // Room for all from the start: growing would copy megabytes while packets wait, and so they would
-        // for the kernel, which clears memory when it is first used.
+        // Room for all from the start: growing would copy megabytes while packets wait.
         let mut slots = Vec::with_capacity(slots_max as usize);
         prefer_large_pages(&mut slots);
-        populate(&mut slots);
         Self {
             slots,
             free: Free::new(slots_max as usize),
@@ -116,6 +114,11 @@ impl Slots {
             deadlines: Deadlines::new(slots_max as usize),
             in_flight: 0,
         }
+    }
+
+    /// Has the kernel clear the memory of all slots now, and not when packets wait for it.
+    pub(crate) fn populate(&mut self) {
+        populate(&mut self.slots);
     }
 
     /// Whether a slot can be taken now. Slots whose ids would come round too early are set aside.
@@ -473,15 +476,26 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_all_slots_is_there_before_the_first_packet() {
-        let resident_pages = || {
-            let told = std::fs::read_to_string("/proc/self/statm").unwrap();
-            told.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
+    fn the_memory_of_all_slots_is_there_once_it_is_populated() {
+        let mut slots = Slots::new(1 << 19, 7, 1);
+        let bytes = size_of::<Slot>() << 19;
+        let middle = slots.slots.as_ptr().addr() + bytes / 2;
+        assert!(resident(middle) < bytes / 2);
+        slots.populate();
+        assert!(resident(middle) > bytes - (4 << 20), "this test needs Linux 5.14");
+    }
+
+    /// Bytes in memory of the mapping that an address is in.
+    fn resident(address: usize) -> usize {
+        let told = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let number = |text: &str| usize::from_str_radix(text, 16).ok();
+        let range = |line: &str| {
+            let (start, end) = line.split_whitespace().next()?.split_once('-')?;
+            Some(number(start)?..number(end)?)
         };
-        let before = resident_pages();
-        let slots = Slots::new(1 << 19, 7, 1);
-        let pages = (size_of::<Slot>() << 19) / 4096;
-        assert!(resident_pages() - before > pages - 1024, "this test needs Linux 5.14");
-        assert_eq!(slots.in_flight(), 0);
+        let mut lines = told.lines();
+        lines.find(|line| range(line).is_some_and(|it| it.contains(&address))).unwrap();
+        let told = lines.find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        told.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
     }
 }

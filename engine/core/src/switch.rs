@@ -315,6 +315,12 @@ impl Switch {
         }
     }
 
+    /// Takes the memory of all slots from the kernel. Called by the thread that will use them, once it is
+    /// where it stays: a page is given near the core that first asks for it.
+    pub fn populate(&mut self) {
+        self.slots.populate();
+    }
+
     /// Adds an account with nothing owed and no link. Each shard of a switch knows all accounts; the
     /// ledger and the links of one are its own shard's alone. An account is added to every shard before
     /// any shard gets a route to it or a link of it.

@@ -82,10 +82,10 @@ impl Recorder {
                 record::encode(&one, blocks);
                 is_urgent |= !record::may_wait(&blocks[start]);
             });
-            put_blocks(&mut joints.ring, blocks);
             if taken == 0 {
                 break;
             }
+            put_blocks(&mut joints.ring, blocks);
             put += taken;
         }
         if put == 0 {
@@ -147,13 +147,13 @@ impl Recorder {
     }
 }
 
-/// There is room for as many of the longest record. Where the next vector's will stand, the journal thread
-/// has read last: that is asked for.
+/// There is room for as many of the longest record. Where as many of the next vector will stand, the journal
+/// thread has read last: that is asked for.
 fn put_blocks(ring: &mut Producer<Block>, blocks: &[Block]) {
     let chunk = ring.write_chunk_uninit(blocks.len()).expect("there is room for the longest");
     let filled = chunk.fill_from_iter(blocks.iter().copied());
     assert!(filled == blocks.len(), "the chunk is as long as the records");
-    if let Ok(mut next) = ring.write_chunk_uninit(BATCH_MAX) {
+    if let Ok(mut next) = ring.write_chunk_uninit(blocks.len().min(BATCH_MAX)) {
         let (first, second) = next.as_mut_slices();
         prefetch_write(first);
         prefetch_write(second);

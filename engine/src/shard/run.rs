@@ -176,6 +176,7 @@ impl Shard {
 
     /// Runs until it is told to end and has ended.
     pub(crate) fn run(mut self) {
+        self.switch.populate();
         let mut ready = Vec::with_capacity(READY_MAX);
         while !self.pass(&mut ready) {}
     }
