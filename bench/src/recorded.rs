@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
-use m2_accel::prefetch_write;
 use m2_core::limits::BATCH_MAX;
 use m2_core::{AccountId, Egress, Now, Request, Response, ShardId, Switch};
 use m2_journal::{Block, record};
@@ -136,11 +135,6 @@ impl Forwarding for Recorded {
         let chunk = ring.write_chunk_uninit(blocks.len()).expect("there was room");
         let filled = chunk.fill_from_iter(blocks.iter().copied());
         assert_eq!(filled, blocks.len(), "the chunk is as long as the records");
-        if let Ok(mut next) = ring.write_chunk_uninit(blocks.len().min(BATCH_MAX)) {
-            let (first, second) = next.as_mut_slices();
-            prefetch_write(first);
-            prefetch_write(second);
-        }
         let hashed = shared.hashed.load(Ordering::Acquire);
         if hashed > *told {
             *told = hashed;

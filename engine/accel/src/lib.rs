@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   hash_lock   fulfillments checked together: 16 lanes of AVX-512, pairs on SHA-NI, or neither
-//!   pages       large tables on large pages
-//!   prefetch    memory that will be read or written is asked for
+//!   pages       large tables on large pages, there before they are needed
+//!   prefetch    memory that will be read is asked for
 //!   ring        messages with packets from one thread to another
 //!   wake        who sleeps is woken, and nobody else
 //!   sync        what the two are built on: the standard library's atomics and cells, or loom's
@@ -22,6 +22,6 @@ pub mod wake;
 
 pub use hash_lock::{HashLocks, Path};
 pub use pages::{populate, prefer_large_pages};
-pub use prefetch::{prefetch_at, prefetch_read, prefetch_write};
+pub use prefetch::{prefetch_at, prefetch_read};
 pub use ring::{Consumer, Producer, ring};
 pub use wake::SleepFlag;

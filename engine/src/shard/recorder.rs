@@ -8,7 +8,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use m2_accel::prefetch_write;
 use m2_core::limits::BATCH_MAX;
 use m2_core::{JournalState, Now, ShardId, ShardImage, Switch};
 use m2_journal::limits::RECORD_BLOCKS_MAX;
@@ -147,17 +146,11 @@ impl Recorder {
     }
 }
 
-/// There is room for as many of the longest record. Where as many of the next vector will stand, the journal
-/// thread has read last: that is asked for.
+/// There is room for as many of the longest record.
 fn put_blocks(ring: &mut Producer<Block>, blocks: &[Block]) {
     let chunk = ring.write_chunk_uninit(blocks.len()).expect("there is room for the longest");
     let filled = chunk.fill_from_iter(blocks.iter().copied());
     assert!(filled == blocks.len(), "the chunk is as long as the records");
-    if let Ok(mut next) = ring.write_chunk_uninit(blocks.len().min(BATCH_MAX)) {
-        let (first, second) = next.as_mut_slices();
-        prefetch_write(first);
-        prefetch_write(second);
-    }
 }
 
 fn shard_id(index: usize) -> ShardId {
