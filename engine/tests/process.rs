@@ -7,7 +7,7 @@ mod support;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use m2_codec::ilp::ErrorCode;
 use serde_json::json;
@@ -184,6 +184,31 @@ fn a_log_that_nobody_can_read_ends_nothing() {
     // Nor does a refusal without a reader end otherwise than one with.
     std::fs::write(&file, "what").unwrap();
     assert_eq!(run().wait().unwrap().code(), Some(2));
+}
+
+/// Else the kernel clears it while packets wait.
+#[test]
+fn the_memory_of_all_slots_is_there_before_a_packet_comes() {
+    const BYTES: usize = 128 * (1 << 20);
+    let folder = Folder::new();
+    let file = folder.path().join("switch.toml");
+    let text = format!(
+        "[switch]\naddress = \"test.m2m\"\nnetwork = \"test\"\ncontrol_socket = \"c\"\n\
+         in_flight_slots = {}\n[[listen]]\ntransport = \"unix\"\npath = \"b\"\n{ACCOUNTS}",
+        1 << 20
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut run = Command::new(env!("CARGO_BIN_EXE_m2-switch"));
+    let mut child = run.args(["run", "--config"]).arg(&file).stderr(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let in_memory = || {
+        let told = std::fs::read_to_string(&status).unwrap();
+        let kib = told.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        kib.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+    };
+    wait("the slots are in memory, which needs Linux 5.14", || in_memory() >= BYTES);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

@@ -63,30 +63,4 @@ mod tests {
             assert!(table.iter().zip(0..).all(|(value, number)| *value == number * 3));
         }
     }
-
-    /// Bytes in memory of the mapping that an address is in.
-    fn resident(address: usize) -> usize {
-        let told = std::fs::read_to_string("/proc/self/smaps").unwrap();
-        let number = |text: &str| usize::from_str_radix(text, 16).ok();
-        let range = |line: &str| {
-            let (start, end) = line.split_whitespace().next()?.split_once('-')?;
-            Some(number(start)?..number(end)?)
-        };
-        let mut lines = told.lines();
-        lines.find(|line| range(line).is_some_and(|it| it.contains(&address))).unwrap();
-        let told = lines.find_map(|line| line.strip_prefix("Rss:")).unwrap();
-        told.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
-    }
-
-    #[test]
-    fn a_populated_table_is_in_memory_before_it_is_used() {
-        const LEN: usize = 64 << 20;
-        let mut table = Vec::<u8>::with_capacity(LEN);
-        assert!(resident(table.as_ptr().addr() + LEN / 2) < LEN / 2);
-        populate(&mut table);
-        assert!(
-            resident(table.as_ptr().addr() + LEN / 2) > LEN - (1 << 20),
-            "this test needs Linux 5.14"
-        );
-    }
 }

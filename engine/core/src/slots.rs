@@ -474,28 +474,4 @@ mod tests {
         assert!(bench.slots.get(bench.slots.find(later).unwrap()).in_flight());
         assert_eq!(bench.slots.in_flight(), 1);
     }
-
-    #[test]
-    fn the_memory_of_all_slots_is_there_once_it_is_populated() {
-        let mut slots = Slots::new(1 << 19, 7, 1);
-        let bytes = size_of::<Slot>() << 19;
-        let middle = slots.slots.as_ptr().addr() + bytes / 2;
-        assert!(resident(middle) < bytes / 2);
-        slots.populate();
-        assert!(resident(middle) > bytes - (4 << 20), "this test needs Linux 5.14");
-    }
-
-    /// Bytes in memory of the mapping that an address is in.
-    fn resident(address: usize) -> usize {
-        let told = std::fs::read_to_string("/proc/self/smaps").unwrap();
-        let number = |text: &str| usize::from_str_radix(text, 16).ok();
-        let range = |line: &str| {
-            let (start, end) = line.split_whitespace().next()?.split_once('-')?;
-            Some(number(start)?..number(end)?)
-        };
-        let mut lines = told.lines();
-        lines.find(|line| range(line).is_some_and(|it| it.contains(&address))).unwrap();
-        let told = lines.find_map(|line| line.strip_prefix("Rss:")).unwrap();
-        told.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
-    }
 }
