@@ -338,6 +338,23 @@ fn b21_money_and_limits_outlive_a_kill_under_their_keys() {
     assert_eq!(carol.frame().reject_code(), ErrorCode::T04_INSUFFICIENT_LIQUIDITY);
 }
 
+/// Method: the test holds the lock that a write at the disk would hold, as no disk is slow on demand.
+#[test]
+fn a_start_waits_for_what_a_killed_switch_has_at_the_disk() {
+    let mut switch = Switch::start_with_journal("");
+    let (mut alice, mut bob) = (switch.peer("tcp", "alice"), switch.peer("tcp", "bob"));
+    pay(&mut alice, &mut bob, "test.m2m.bob", 1);
+    switch.kill();
+    let segment = switch.folder().join("journal/generation-00000001").join(first_segment());
+    let writing = std::fs::File::open(segment).unwrap();
+    writing.lock().unwrap();
+    let told = switch.begin_to_restart("still has a write at the disk: the start waits for it");
+    assert!(!told.contains("journal read"), "{told}");
+    drop(writing);
+    switch.get_ready();
+    assert_eq!(balance(&switch, "bob"), -1);
+}
+
 #[test]
 fn one_process_has_a_journal_at_a_time() {
     let switch = Switch::start_with_journal("");

@@ -72,17 +72,21 @@ impl Files {
     }
 
     /// Waits until no write of a process that is gone is under way to a segment of this generation. Called
-    /// before it is read, by whoever has the journal's lock.
+    /// before it is read, by whoever has the journal's lock. `tell` gets each path that it waits for.
     ///
     /// # Errors
     ///
     /// As the system tells.
-    pub fn wait_for_writes(&mut self, generation: u32) -> io::Result<()> {
+    pub fn wait_for_writes(
+        &mut self,
+        generation: u32,
+        mut tell: impl FnMut(&Path),
+    ) -> io::Result<()> {
         let folder = names::folder(generation);
         for Entry { name, is_folder } in self.list(&folder)? {
             let path = self.path(&format!("{folder}/{name}"));
             if !is_folder && check_is_file(&path).is_ok() {
-                direct::wait_for_writes(&File::open(path)?)?;
+                direct::wait_for_writes(&File::open(&path)?, || tell(&path))?;
             }
         }
         Ok(())
@@ -313,14 +317,16 @@ mod tests {
         files.create_folder(&names::folder(1)).unwrap();
         let segment = SegmentName { generation: 1, stream: ShardId(0), number: 1 };
         files.write_at(&segment.path(), 0, &[0; 4096]).unwrap();
-        files.wait_for_writes(1).unwrap();
+        files.wait_for_writes(1, |path| panic!("nobody writes {path:?}")).unwrap();
         // As long as a request has the descriptor, so long its lock is held.
         let writing = File::options().write(true).open(folder.0.join(segment.path())).unwrap();
         writing.try_lock().unwrap();
         let landed = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
             let reading = scope.spawn(|| {
-                files.wait_for_writes(1).unwrap();
+                let mut told = 0;
+                files.wait_for_writes(1, |_| told += 1).unwrap();
+                assert_eq!(told, 1);
                 landed.load(std::sync::atomic::Ordering::SeqCst)
             });
             std::thread::sleep(std::time::Duration::from_millis(20));

@@ -206,7 +206,13 @@ fn settle(
     newest: Option<&Owner>,
 ) -> Result<(), StartError> {
     let Some(newest) = newest else { return Ok(()) };
-    storage.wait_for_writes(newest.generation).map_err(|error| {
+    let tell = |file: &Path| {
+        tracing::warn!(
+            file = %file.display(),
+            "a process that is gone still has a write at the disk: the start waits for it"
+        );
+    };
+    storage.wait_for_writes(newest.generation, tell).map_err(|error| {
         let path = section.path.display();
         StartError::Journal(format!(
             "the journal {path}: a segment cannot be locked, to wait for what is still written to it: {error}"

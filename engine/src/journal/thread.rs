@@ -635,6 +635,9 @@ mod tests {
         let is_possible = direct::is_possible(&File::open(&path).unwrap());
         let found = are_direct(&path);
         assert!(!found.is_empty() && found.iter().all(|it| *it == is_possible), "{found:?}");
+        // So the next start waits for what this one has at the disk.
+        let is_free = File::open(&path).unwrap().try_lock_shared().is_ok();
+        assert_eq!(is_free, !is_possible, "who writes directly holds the lock");
         drop(ring);
         assert_eq!(thread.join().unwrap(), Health::Ready);
         std::fs::remove_dir_all(folder).unwrap();

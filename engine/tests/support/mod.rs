@@ -222,7 +222,14 @@ impl Switch {
         self.get_ready();
     }
 
-    fn get_ready(&mut self) {
+    /// Starts the switch again, and waits for words of its log only; gives all of it.
+    pub(crate) fn begin_to_restart(&mut self, words: &str) -> String {
+        self.child = spawn(&self.folder().join("switch.toml"), &self.log);
+        self.wait_for_log(words);
+        self.log()
+    }
+
+    pub(crate) fn get_ready(&mut self) {
         self.wait_for_log("ready");
         let status = self.ask(&json!({ "cmd": "status" }));
         for listen in status["listen"].as_array().unwrap() {

@@ -128,7 +128,13 @@ fn lock(path: &Path) -> Result<File, Failure> {
 fn settle(path: &Path) -> Result<(), Failure> {
     let mut files = Files::new(path);
     let Some(newest) = found::generations(&mut files)?.pop() else { return Ok(()) };
-    files.wait_for_writes(newest).map_err(|error| {
+    let tell = |file: &Path| {
+        eprintln!(
+            "{}: a switch that is gone still has a write at the disk, waiting",
+            file.display()
+        );
+    };
+    files.wait_for_writes(newest, tell).map_err(|error| {
         let shown = path.display();
         Failure::Unusable(format!(
             "{shown}: a segment of generation {newest} cannot be locked: {error}"
