@@ -2,7 +2,7 @@
 //!
 //! The host of a virtual machine moves its cores as it likes. Where both share a third-level cache a round
 //! trip takes some 100 ns, else some 400, seen in turns of seconds on one machine (AMD EPYC): what crosses
-//! between threads costs four times as much then. So a figure of two threads stands beside what the cores
+//! between threads costs four times as much then. That it is the cache is our reading of it; no counter tells. So a figure of two threads stands beside what the cores
 //! were to each other in that moment.
 
 use core::hint::spin_loop;
@@ -14,7 +14,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::alternate::pin_to;
 
-/// Cores with a longer round trip share no cache.
+/// Cores with a longer round trip are taken to share no cache: between the two kinds nothing was seen.
 pub const NEAR_NS_MAX: f64 = 200.0;
 
 const ROUNDS: u32 = 1_024;

@@ -1,8 +1,8 @@
 //! Making sure that what was read stays: a crash after a recovery must lead to the same words.
 //!
-//! After a crash of the process alone, the end of a stream may be in the memory of the kernel or of the disk only; after
-//! a flush that failed, the kernel may even believe that it is on the disk. So the end is written
-//! again before it is flushed. What lies behind it is saved aside and cut off, as are zeros, which
+//! After a crash of the process alone, the end of a stream may be in the memory of the kernel or of the
+//! disk only; after a flush that failed, the kernel may even believe that it is on the disk. So the end is
+//! written again before it is flushed. What lies behind it is saved aside and cut off, as are zeros, which
 //! nobody will fill any more.
 
 use super::Tail;
