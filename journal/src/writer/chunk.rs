@@ -1,6 +1,7 @@
 //! Batches that go to the disk in one write: some complete, the last one perhaps still growing.
 //!
-//! Records are copied once, to where they stand in the write. A batch gets its head and hash when it
+//! Records are copied once, to where they stand in the write, as many at a time as there is room for: what
+//! is stored in pieces of a record waits at each for lines that the disk has read last. A batch gets its head and hash when it
 //! is full or when its chunk is about to be written.
 
 use crate::batch::{self, Head, Stream};
@@ -18,6 +19,17 @@ pub(super) struct Moment<'a> {
     /// The stream's durable position.
     pub(super) flushed: u64,
     pub(super) given: &'a [u64],
+}
+
+/// Records that follow each other, each with all of its blocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run<'a> {
+    pub(super) blocks: &'a [Block],
+    pub(super) records: u32,
+    /// How many of them are credits and reversals.
+    pub(super) money: u32,
+    /// Somebody waits for one of them.
+    pub(super) is_urgent: bool,
 }
 
 /// Batches in one buffer.
@@ -121,25 +133,28 @@ impl Chunk {
         added.next_multiple_of(PAGE_LEN) <= max
     }
 
-    /// Adds one record, whole.
-    pub(super) fn push(
-        &mut self,
-        record: &[Block],
-        is_money: bool,
-        max: usize,
-        moment: Moment<'_>,
-    ) {
-        if !self.batch_takes(record.len() * BLOCK_LEN, max) {
+    /// Sees that the batch that grows has room for a record of so many blocks: or it is sealed, and the
+    /// next one begun. How many blocks there is room for; the chunk takes that record.
+    pub(super) fn make_room(&mut self, blocks: usize, max: usize, moment: Moment<'_>) -> usize {
+        if !self.batch_takes(blocks * BLOCK_LEN, max) {
             self.seal(moment);
             self.begin_batch(moment.stream.shards);
         }
-        self.bytes.extend_from_slice(record.as_flattened());
+        let start = self.open.as_ref().expect("a batch was begun").start;
+        (max.min(start + BATCH_BYTES_MAX) - self.bytes.len()) / BLOCK_LEN
+    }
+
+    /// Adds records, each whole, that there is room for.
+    pub(super) fn push(&mut self, run: Run<'_>) {
+        let Run { blocks, records, money, is_urgent } = run;
+        self.bytes.extend_from_slice(blocks.as_flattened());
         let open = self.open.as_mut().expect("a batch was begun");
-        open.records += 1;
-        open.blocks += u32::try_from(record.len()).expect("RECORD_BLOCKS_MAX is less");
-        open.money += u32::from(is_money);
-        self.money += u64::from(is_money);
-        self.end += 1;
+        open.records += records;
+        open.blocks += u32::try_from(blocks.len()).expect("BATCH_BYTES_MAX is less");
+        open.money += money;
+        self.money += u64::from(money);
+        self.end += u64::from(records);
+        self.is_urgent |= is_urgent;
     }
 
     /// A batch without records tells what has been handed out since the last one.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use m2_core::ShardId;
 
-use super::chunk::{Chunk, Moment};
+use super::chunk::{Chunk, Moment, Run};
 use super::segments::{Place, Segments};
 use super::{Settings, Trouble};
 use crate::batch;
@@ -97,24 +97,46 @@ impl Stream {
     /// `owners`: by account, its shard.
     pub(super) fn append(&mut self, now_ns: u64, mut blocks: &[Block], owners: &[ShardId]) {
         while let Some(head) = blocks.first() {
-            let (record, rest) = blocks
-                .split_at_checked(record::block_count(head))
-                .expect("a record comes with all of its blocks");
-            self.push(now_ns, record);
-            self.note_leg(head, owners);
-            blocks = rest;
+            let count = record::block_count(head);
+            if !self.open.takes(count, self.stream.shards, self.commit_max) {
+                self.close();
+            }
+            if self.open.is_empty() {
+                self.open.first_ns = now_ns;
+            }
+            let max = self.commit_max;
+            let (open, moment) = self.open_and_moment();
+            let room = open.make_room(count, max, moment);
+            let run = self.walk(blocks, room, owners);
+            self.open.push(run);
+            blocks = &blocks[run.blocks.len()..];
         }
     }
 
-    /// Whose account the record just appended has an incoming leg of. An account that nobody is known to
-    /// own may be any shard's.
-    fn note_leg(&mut self, head: &Block, owners: &[ShardId]) {
-        let Ok(pair) = record::pair(head) else { return };
-        let end = self.open.end();
-        match owners.get(pair.account_in.get() as usize) {
-            Some(shard) => self.legs[usize::from(shard.0)] = end,
-            None => self.legs.fill(end),
+    /// The records that `room` blocks take, which are about to be pushed; and whose account each has an
+    /// incoming leg of. An account that nobody is known to own may be any shard's.
+    fn walk<'a>(&mut self, blocks: &'a [Block], room: usize, owners: &[ShardId]) -> Run<'a> {
+        let (mut len, position) = (0, self.open.end());
+        let mut run = Run { blocks: &[], records: 0, money: 0, is_urgent: false };
+        while let Some(head) = blocks.get(len) {
+            let end = len + record::block_count(head);
+            // There is room for the first; one that is longer than any of ours goes all the same.
+            if end > room && run.records > 0 {
+                break;
+            }
+            len = end;
+            run.records += 1;
+            run.money += u32::from(record::is_money(head));
+            run.is_urgent |= !record::may_wait(head);
+            let Ok(pair) = record::pair(head) else { continue };
+            let end = position + u64::from(run.records);
+            match owners.get(pair.account_in.get() as usize) {
+                Some(shard) => self.legs[usize::from(shard.0)] = end,
+                None => self.legs.fill(end),
+            }
         }
+        run.blocks = blocks.get(..len).expect("a record comes with all of its blocks");
+        run
     }
 
     /// Of a shard that has taken the incoming legs of records below `applied`: how far that is said as
@@ -252,19 +274,6 @@ impl Stream {
             None => self.news_since_ns.map(|since_ns| since_ns + GIVEN_NS).or(self.look_ns),
         };
         commit.into_iter().chain(self.segments.wake_ns()).min()
-    }
-
-    fn push(&mut self, now_ns: u64, record: &[Block]) {
-        if !self.open.takes(record.len(), self.stream.shards, self.commit_max) {
-            self.close();
-        }
-        if self.open.is_empty() {
-            self.open.first_ns = now_ns;
-        }
-        let max = self.commit_max;
-        let (open, moment) = self.open_and_moment();
-        open.push(record, record::is_money(&record[0]), max, moment);
-        open.is_urgent |= !record::may_wait(&record[0]);
     }
 
     /// Seals the open chunk and begins another.
