@@ -271,7 +271,7 @@ mod tests {
             writer.append(0, ShardId(0), &[block]);
             writer.append(0, ShardId(u16::from(number) % 2), &[block]);
             while let Some((id, op)) = writer.next_op(0) {
-                writer.done(0, id, perform(storage, &op).map(|()| None));
+                writer.done(0, id, perform(storage, &op));
             }
         }
     }
@@ -355,7 +355,7 @@ mod tests {
         let page = Pages::from(&[1; 4096][..]);
         perform(&mut files, &Op::Open { segment, page }).unwrap();
         let bytes = Pages::from(&[2; 8192][..]);
-        perform(&mut files, &Op::Commit { segment, offset: 4096, bytes }).unwrap();
+        perform(&mut files, &Op::Commit { segment, offset: 4096, bytes: bytes.into() }).unwrap();
         assert!([0, 4096, 8192, 1 << 19].iter().all(|at| !is_cached(&path, *at)));
         // What is no page of its own goes where it always went.
         files.write_at(&segment.path(), 100, &[3; 4096]).unwrap();

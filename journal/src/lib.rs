@@ -53,4 +53,4 @@ pub use layout::Block;
 pub use op::{Op, perform, write_whole};
 pub use pages::Pages;
 pub use storage::{Entry, Storage};
-pub use writer::{Health, OpId, Retention, Settings, Trouble, Writer};
+pub use writer::{Health, Lost, OpId, Retention, Settings, Trouble, Writer};

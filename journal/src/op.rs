@@ -4,6 +4,7 @@
 //! a back end of another kind does the same calls in the same order.
 
 use std::io;
+use std::sync::Arc;
 
 use m2_core::ShardId;
 
@@ -37,8 +38,9 @@ pub enum Op {
         segment: SegmentName,
         /// At which byte: a multiple of a page.
         offset: u64,
-        /// Whole pages. Give the buffer back in [`crate::Writer::done`] and it is used again.
-        bytes: Pages,
+        /// Whole pages. The writer keeps them until the request is done, and uses the buffer again if nobody
+        /// else holds it then.
+        bytes: Arc<Pages>,
     },
     /// Write down the flushed position. No flush: it may be behind after a crash.
     Mark {
@@ -174,7 +176,7 @@ mod tests {
         let mut disk = Memory::default();
         disk.create_folder("generation-00000001").unwrap();
         let segment = SegmentName { generation: 1, stream: ShardId(0), number: 1 };
-        let op = Op::Commit { segment, offset: 4096, bytes: Pages::from(&[1; 4096][..]) };
+        let op = Op::Commit { segment, offset: 4096, bytes: Arc::new(Pages::from(&[1; 4096][..])) };
         perform(&mut disk, &op).unwrap();
         let op = Op::Mark { generation: 1, stream: ShardId(0), offset: 4096, bytes: [2; 64] };
         perform(&mut disk, &op).unwrap();

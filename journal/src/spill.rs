@@ -401,7 +401,7 @@ mod tests {
         writer.append(0, ShardId(0), blocks);
         writer.finish();
         while let Some((id, op)) = writer.next_op(0) {
-            writer.done(0, id, perform(&mut disk, &op).map(|()| None));
+            writer.done(0, id, perform(&mut disk, &op));
         }
         disk
     }

@@ -36,7 +36,7 @@ fn written(base: Hash) -> Disk {
         writer.append(0, ShardId(0), &blocks);
         let later_ns = number + 1_000_000_000;
         while let Some((id, op)) = writer.next_op(later_ns) {
-            writer.done(later_ns, id, perform(&mut disk, &op).map(|()| None));
+            writer.done(later_ns, id, perform(&mut disk, &op));
         }
     }
     disk

@@ -20,7 +20,7 @@ const OPTIONS: Options = Options { until_ms: None, listed_max: usize::MAX };
 
 fn settle(writer: &mut Writer, disk: &mut Disk, now_ns: u64) {
     while let Some((id, op)) = writer.next_op(now_ns) {
-        writer.done(now_ns, id, perform(disk, &op).map(|()| None));
+        writer.done(now_ns, id, perform(disk, &op));
     }
 }
 

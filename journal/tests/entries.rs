@@ -71,7 +71,7 @@ fn write(folder: &Folder) {
         record::encode(&m2_core::Record::Limits(limits), &mut blocks);
         writer.append(0, ShardId(0), &blocks);
         while let Some((id, op)) = writer.next_op(1 << 40) {
-            writer.done(0, id, perform(&mut files, &op).map(|()| None));
+            writer.done(0, id, perform(&mut files, &op));
         }
     }
     let words = m2_core::ledger::Words::default();
@@ -84,7 +84,7 @@ fn write(folder: &Folder) {
         keys: Vec::new(),
     });
     while let Some((id, op)) = writer.next_op(0) {
-        writer.done(0, id, perform(&mut files, &op).map(|()| None));
+        writer.done(0, id, perform(&mut files, &op));
     }
 }
 
@@ -165,7 +165,7 @@ fn what_is_not_ours_is_left_alone_or_named() {
     let mut writer = start(&mut files).unwrap();
     // The generation before goes; what is in it that is not the journal's keeps its folder.
     while let Some((id, op)) = writer.next_op(0) {
-        writer.done(0, id, perform(&mut files, &op).map(|()| None));
+        writer.done(0, id, perform(&mut files, &op));
     }
     let left = fs::read_dir(folder.path("generation-00000001")).unwrap();
     let left: Vec<_> = left.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();

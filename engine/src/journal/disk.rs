@@ -29,7 +29,7 @@ pub(super) struct Commit {
     /// Preallocated as far as the batch goes.
     pub(super) file: Arc<File>,
     pub(super) offset: u64,
-    pub(super) bytes: Pages,
+    pub(super) bytes: Arc<Pages>,
 }
 
 /// A commit that has ended.
@@ -37,15 +37,13 @@ pub(super) struct Commit {
 pub(super) struct Ended {
     pub(super) id: u64,
     pub(super) result: io::Result<()>,
-    /// The commit's bytes, to be filled anew.
-    pub(super) bytes: Pages,
     /// From the start of the write to the end of the flush.
     pub(super) took_ns: u64,
 }
 
 /// What makes batches durable.
 pub(super) trait Disk {
-    /// Starts a commit. It ends in a later [`Self::wait`].
+    /// Starts a commit. It ends in a later [`Self::wait`], and its bytes are not held any longer then.
     fn start(&mut self, commit: Commit);
 
     /// Waits until a commit has ended, the wake was signalled, or the time is up (`None`: for ever),
@@ -76,7 +74,7 @@ impl Disk for Blocking {
         let Commit { id, file, offset, bytes } = commit;
         let began_ns = clock::mono_ns();
         let result = file.write_all_at(&bytes, offset).and_then(|()| file.sync_data());
-        self.ended.push(Ended { id, result, bytes, took_ns: clock::mono_ns() - began_ns });
+        self.ended.push(Ended { id, result, took_ns: clock::mono_ns() - began_ns });
     }
 
     fn wait(&mut self, patience: Option<Duration>, ended: &mut Vec<Ended>) -> io::Result<()> {
@@ -141,7 +139,7 @@ mod tests {
         let files = [0, 1, 2].map(|at| file(&format!("{name}-{at}"), 64 << 10));
         for round in 0..2_u8 {
             for (at, (_, file)) in (0_u8..).zip(&files) {
-                let bytes = Pages::from(&[10 * round + at + 1; 8192][..]);
+                let bytes = Arc::new(Pages::from(&[10 * round + at + 1; 8192][..]));
                 let offset = u64::from(round) * 4096;
                 disk.start(Commit { id: u64::from(at), file: Arc::clone(file), offset, bytes });
             }
@@ -149,7 +147,7 @@ mod tests {
             ended.sort_by_key(|it| it.id);
             let ids: Vec<u64> = ended.iter().map(|it| it.id).collect();
             assert_eq!(ids, [0, 1, 2]);
-            assert!(ended.iter().all(|it| it.result.is_ok() && it.bytes.len() == 8192));
+            assert!(ended.iter().all(|it| it.result.is_ok()));
         }
         for (at, (path, _)) in (0_u8..).zip(&files) {
             let mut read = Vec::new();
@@ -169,14 +167,14 @@ mod tests {
             id: 7,
             file: read_only,
             offset: 0,
-            bytes: Pages::from(&[1; 4096][..]),
+            bytes: Arc::new(Pages::from(&[1; 4096][..])),
         });
         let full = File::options().write(true).open("/dev/full").unwrap();
         disk.start(Commit {
             id: 8,
             file: Arc::new(full),
             offset: 0,
-            bytes: Pages::from(&[1; 4096][..]),
+            bytes: Arc::new(Pages::from(&[1; 4096][..])),
         });
         // It takes whatever is written, and cannot be flushed.
         let null = File::options().write(true).open("/dev/null").unwrap();
@@ -184,7 +182,7 @@ mod tests {
             id: 9,
             file: Arc::new(null),
             offset: 0,
-            bytes: Pages::from(&[1; 4096][..]),
+            bytes: Arc::new(Pages::from(&[1; 4096][..])),
         });
         let mut ended = wait_for(disk, 3);
         ended.sort_by_key(|it| it.id);
@@ -232,7 +230,8 @@ mod tests {
         let signal = Arc::new(shard_wake().unwrap());
         let (path, file) = file("dropped", 1 << 20);
         let mut disk = Uring::new(signal).unwrap();
-        disk.start(Commit { id: 1, file, offset: 0, bytes: Pages::from(&vec![7; 1 << 20][..]) });
+        let bytes = Arc::new(Pages::from(&vec![7; 1 << 20][..]));
+        disk.start(Commit { id: 1, file, offset: 0, bytes });
         drop(disk);
         assert!(std::fs::read(&path).unwrap().iter().all(|byte| *byte == 7));
         std::fs::remove_file(path).unwrap();

@@ -374,7 +374,7 @@ fn make_room(
             return Err(StartError::Journal(format!("the journal {path}: {reason}")));
         };
         let result = m2_journal::perform(storage, &op);
-        writer.done(now_ns, id, result.map(|()| None));
+        writer.done(now_ns, id, result);
     }
 }
 

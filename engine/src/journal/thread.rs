@@ -146,7 +146,7 @@ impl Thread {
             self.lose_patience(now_ns);
             let health = self.tell_health(now_ns);
             if health == Health::Failed {
-                self.unwritten.spill();
+                self.give_up_records();
             }
             if shards_ended && (self.writer.is_finished() || self.has_given_up) {
                 break health;
@@ -177,7 +177,6 @@ impl Thread {
             }
             match chunk.as_slices() {
                 (records, []) => {
-                    self.unwritten.keep(stream, records);
                     self.writer.append(now_ns, id, records);
                 }
                 (first, second) => {
@@ -185,7 +184,6 @@ impl Thread {
                     self.joined.clear();
                     self.joined.extend_from_slice(first);
                     self.joined.extend_from_slice(second);
-                    self.unwritten.keep(stream, &self.joined);
                     self.writer.append(now_ns, id, &self.joined);
                 }
             }
@@ -213,13 +211,13 @@ impl Thread {
                     let result = self.at_once(now_ns, segment.stream, |thread| {
                         thread.open(segment)?.write_all_at(&page, 0)
                     });
-                    self.writer.done(now_ns, id, result.map(|()| None));
+                    self.writer.done(now_ns, id, result);
                 }
                 Op::Mark { generation, stream, offset, bytes } => {
                     let result = self.at_once(now_ns, stream, |thread| {
                         thread.mark(generation, stream, offset, &bytes)
                     });
-                    self.writer.done(now_ns, id, result.map(|()| None));
+                    self.writer.done(now_ns, id, result);
                 }
                 other => self.files.order(id, other),
             }
@@ -319,14 +317,14 @@ impl Thread {
         for stream in 0..self.joints.rings.len() {
             self.joints.words.set_rest(stream, Rest::Awake);
         }
-        for Ended { id, result, bytes, took_ns } in ended.drain(..) {
+        for Ended { id, result, took_ns } in ended.drain(..) {
             let index = self.under_way.iter().position(|(number, ..)| *number == id);
             let (_, id, stream) = self.under_way.swap_remove(index.expect("a commit ends once"));
-            self.writer.done(now_ns, id, result.map(|()| Some(bytes)));
+            self.writer.done(now_ns, id, result);
             self.tell_durable(stream, took_ns);
         }
         while let Ok((id, result)) = self.files.done.try_recv() {
-            self.writer.done(now_ns, id, result.map(|()| None));
+            self.writer.done(now_ns, id, result);
         }
     }
 
@@ -366,12 +364,19 @@ impl Thread {
         Some(wait.map_or(self.doze, |wait| wait.min(self.doze)))
     }
 
+    /// The journal has failed: what it has not made durable is told, and spilled.
+    fn give_up_records(&mut self) {
+        for stream in 0..self.joints.rings.len() {
+            self.unwritten.add(stream, self.writer.take_lost(shard_id(stream)));
+        }
+        self.unwritten.spill();
+    }
+
     fn tell_durable(&mut self, stream: usize, took_ns: u64) {
         let Joints { words, shard_wakes, .. } = &self.joints;
         words.set_began(stream, 0);
         let durable = self.writer.durable(shard_id(stream));
         words.set_durable(stream, durable);
-        self.unwritten.forget(stream, durable);
         // Any shard may have accounts whose FULFILLs waited for this stream.
         shard_wakes.iter().for_each(|shard| wake(shard));
         self.times.saturating_record(took_ns / 1_000);
@@ -518,7 +523,7 @@ mod tests {
             if let Some(errno) = self.fails_with {
                 let failed = |commit: Commit| {
                     let result = Err(errno.into());
-                    Ended { id: commit.id, result, bytes: commit.bytes, took_ns: 1 }
+                    Ended { id: commit.id, result, took_ns: 1 }
                 };
                 ended.extend(self.waiting.drain(..).map(failed));
             } else if !self.is_slow.load(Ordering::Acquire) {
@@ -562,7 +567,7 @@ mod tests {
         let mut writer = begin_generation(&mut storage, &nothing, &[entry], 1, settings).unwrap();
         while let Some((id, op)) = writer.next_op(clock::mono_ns()) {
             let result = perform(&mut storage, &op);
-            writer.done(clock::mono_ns(), id, result.map(|()| None));
+            writer.done(clock::mono_ns(), id, result);
         }
         let wake = Arc::new(shard_wake().unwrap());
         let files = FilesThread::start(folder.clone(), Arc::clone(&wake)).unwrap();

@@ -1,17 +1,13 @@
-//! What the journal has been given and is not durable: kept for the moment at which it never will be.
+//! What the journal was given and never will be durable: it goes to the log, record by record, and to a
+//! spill file on another disk if one is configured, which the next start takes in.
 //!
-//! Then it goes to the log, record by record, and to a spill file on another disk if one is configured,
-//! which the next start takes in.
-//!
-//! Invariant: by stream, these are the records from the durable position on, or from the last that was
-//! spilled.
+//! Invariant: by stream, these are all records that were added, from the last that was spilled on.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use m2_core::{Record, ShardId};
 use m2_journal::spill::{self, Owner};
-use m2_journal::{Block, Files, record};
+use m2_journal::{Block, Files, Lost, record};
 
 use crate::log::hex;
 
@@ -31,7 +27,7 @@ struct OfStream {
     logged: u64,
     /// It was told that they cannot be spilled.
     complained: bool,
-    blocks: VecDeque<Block>,
+    blocks: Vec<Block>,
 }
 
 impl Unwritten {
@@ -41,37 +37,28 @@ impl Unwritten {
         Self { owner, folder, streams }
     }
 
-    /// Records that the journal was given.
-    pub(super) fn keep(&mut self, stream: usize, blocks: &[Block]) {
-        self.streams[stream].blocks.extend(blocks);
-    }
-
-    /// A stream is durable up to a position.
-    pub(super) fn forget(&mut self, stream: usize, durable: u64) {
-        let OfStream { position, blocks, .. } = &mut self.streams[stream];
-        let mut count = 0;
-        while *position < durable {
-            let head = blocks.get(count).expect("what is durable was given before");
-            count += record::block_count(head);
-            *position += 1;
+    /// Records of a stream that follow those that were added before.
+    pub(super) fn add(&mut self, stream: usize, lost: Lost) {
+        let of = &mut self.streams[stream];
+        if of.blocks.is_empty() {
+            of.position = lost.position;
         }
-        blocks.drain(..count);
+        of.blocks.extend(lost.blocks);
     }
 
-    /// Nothing more will be durable: logs and spills what is kept.
+    /// Logs and spills what was added.
     pub(super) fn spill(&mut self) {
         for (number, of) in self.streams.iter_mut().enumerate() {
             if of.blocks.is_empty() {
                 continue;
             }
-            let blocks: Vec<Block> = of.blocks.iter().copied().collect();
             let id = ShardId(u16::try_from(number).expect("a few"));
             let spilled = self.folder.as_ref().map(|folder| {
-                spill::write(&mut Files::new(folder), &self.owner, id, of.position, &blocks)
+                spill::write(&mut Files::new(folder), &self.owner, id, of.position, &of.blocks)
                     .map(|files| (folder, files))
             });
             // Told once, tried until it succeeds.
-            let records = log(of.position, &blocks, of.logged);
+            let records = log(of.position, &of.blocks, of.logged);
             of.logged = of.position + records;
             match spilled {
                 Some(Ok((folder, files))) => {
@@ -148,11 +135,15 @@ mod tests {
         for record in [Record::Credited(long), frozen(1), frozen(2)] {
             record::encode(&record, &mut blocks);
         }
-        unwritten.keep(0, &blocks);
-        unwritten.forget(0, 1);
+        let last = blocks[blocks.len() - 1];
+        unwritten.add(
+            0,
+            Lost { position: 1, blocks: blocks.split_off(record::block_count(&blocks[0])) },
+        );
         unwritten.spill();
+        unwritten.add(0, Lost { position: 3, blocks: Vec::new() });
         unwritten.spill();
-        unwritten.keep(0, &blocks[blocks.len() - 1..]);
+        unwritten.add(0, Lost { position: 3, blocks: vec![last] });
         unwritten.spill();
         let read = spill::read(&mut Files::new(&folder), &owner).unwrap();
         let found: Vec<_> = read.iter().map(|it| (it.position, it.blocks.len())).collect();

@@ -3,7 +3,7 @@
 //!
 //! This file has `unsafe` code: the kernel is given pointers to bytes and descriptors that it uses
 //! until it says that it has ended. Both stay in `under_way` until then, also when this is dropped,
-//! which waits; and the bytes of `Pages` stay where they are when the `Pages` are moved. `disk.rs` has the
+//! which waits; and whoever else holds the bytes cannot change them meanwhile, as they are in an `Arc`. `disk.rs` has the
 //! safe twin, and the tests that both do the same.
 
 #![allow(unsafe_code)] // see the head of the file
@@ -150,11 +150,10 @@ impl Uring {
         }
         let work = self.under_way[place].take().expect("it was just there");
         let took_ns = clock::mono_ns() - work.began_ns;
-        let Commit { id, bytes, .. } = work.commit;
-        let is_whole = work.written == bytes.len();
+        let is_whole = work.written == work.commit.bytes.len();
         assert!(is_whole || work.failed.is_some(), "a flush counts once all bytes were written");
         let result = work.failed.map_or(Ok(()), Err);
-        ended.push(Ended { id, result, bytes, took_ns });
+        ended.push(Ended { id: work.commit.id, result, took_ns });
     }
 
     fn enter(&mut self, want: usize, patience: Option<Duration>) -> io::Result<()> {

@@ -4,6 +4,8 @@
 //! is stored in pieces of a record waits at each for lines that the disk has read last. A batch gets its head and hash when it
 //! is full or when its chunk is about to be written.
 
+use std::sync::Arc;
+
 use crate::batch::{self, Head, Stream};
 use crate::hash::Hash;
 use crate::layout::Block;
@@ -35,7 +37,8 @@ pub(super) struct Run<'a> {
 /// Batches in one buffer.
 #[derive(Debug)]
 pub(super) struct Chunk {
-    bytes: Pages,
+    /// Ours alone until it is at the disk.
+    bytes: Arc<Pages>,
     /// Position of its first record.
     position: u64,
     /// Position after its last record.
@@ -68,18 +71,19 @@ struct Open {
 
 impl Chunk {
     /// The first one of a stream.
-    pub(super) fn first(buffer: Pages, base: Hash) -> Self {
+    pub(super) fn first(buffer: Arc<Pages>, base: Hash) -> Self {
         Self::new(buffer, 0, 0, base)
     }
 
-    /// An empty one behind this one, all of whose batches are sealed. `buffer` may be used or new.
-    pub(super) fn next(&self, mut buffer: Pages) -> Self {
+    /// An empty one behind this one, all of whose batches are sealed. `buffer` may be used or new, and nobody
+    /// else holds it.
+    pub(super) fn next(&self, mut buffer: Arc<Pages>) -> Self {
         assert!(self.open.is_none(), "a chunk is sealed before it is left");
-        buffer.clear();
+        ours(&mut buffer).clear();
         Self::new(buffer, self.end, self.money, self.last)
     }
 
-    fn new(buffer: Pages, position: u64, money: u64, previous: Hash) -> Self {
+    fn new(buffer: Arc<Pages>, position: u64, money: u64, previous: Hash) -> Self {
         Self {
             bytes: buffer,
             position,
@@ -96,6 +100,10 @@ impl Chunk {
 
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.position
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -147,7 +155,7 @@ impl Chunk {
     /// Adds records, each whole, that there is room for.
     pub(super) fn push(&mut self, run: Run<'_>) {
         let Run { blocks, records, money, is_urgent } = run;
-        self.bytes.extend_from_slice(blocks.as_flattened());
+        ours(&mut self.bytes).extend_from_slice(blocks.as_flattened());
         let open = self.open.as_mut().expect("a batch was begun");
         open.records += records;
         open.blocks += u32::try_from(blocks.len()).expect("BATCH_BYTES_MAX is less");
@@ -168,14 +176,40 @@ impl Chunk {
         let Some(open) = self.open.take() else { return };
         let Open { start, position, records, blocks, money } = open;
         let head = Head { position, flushed: moment.flushed, records, blocks, money };
-        self.last =
-            batch::seal(&mut self.bytes, start, &head, moment.stream, moment.given, &self.last);
+        self.last = batch::seal(
+            ours(&mut self.bytes),
+            start,
+            &head,
+            moment.stream,
+            moment.given,
+            &self.last,
+        );
     }
 
     /// The bytes to be written. All batches are sealed.
-    pub(super) fn into_bytes(self) -> Pages {
+    pub(super) fn bytes(&self) -> Arc<Pages> {
         assert!(self.open.is_none(), "a chunk is sealed before it is written");
-        self.bytes
+        Arc::clone(&self.bytes)
+    }
+
+    /// The buffer, to be filled anew, unless somebody else holds it.
+    pub(super) fn into_buffer(mut self) -> Option<Arc<Pages>> {
+        Arc::get_mut(&mut self.bytes).is_some().then_some(self.bytes)
+    }
+
+    /// Adds the blocks of its records, in their order.
+    pub(super) fn put_records(&self, stream: &Stream, blocks: &mut Vec<Block>) {
+        let mut start = 0;
+        while start < self.bytes.len() {
+            let bytes = &self.bytes[start..];
+            let len = match self.open {
+                Some(open) if open.start == start => bytes.len(),
+                _ => Head::peek(bytes, stream).expect("a batch that we sealed").len(stream.shards),
+            };
+            let (records, _) = bytes[batch::head_len(stream.shards)..len].as_chunks();
+            blocks.extend_from_slice(records);
+            start += len.next_multiple_of(PAGE_LEN);
+        }
     }
 
     fn batch_takes(&self, len: usize, max: usize) -> bool {
@@ -189,6 +223,11 @@ impl Chunk {
         let start = self.bytes.len();
         let open = Open { start, position: self.end, records: 0, blocks: 0, money: 0 };
         self.open = Some(open);
-        self.bytes.pad(start + batch::head_len(shards));
+        ours(&mut self.bytes).pad(start + batch::head_len(shards));
     }
+}
+
+/// A buffer that is being filled.
+fn ours(buffer: &mut Arc<Pages>) -> &mut Pages {
+    Arc::get_mut(buffer).expect("a chunk is filled before anybody else holds its bytes")
 }

@@ -32,7 +32,6 @@ use crate::limits::{
     SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SHARDS_MAX,
 };
 use crate::op::Op;
-use crate::pages::Pages;
 use snapshots::{Retired, Snapshots};
 use stream::Stream;
 
@@ -112,6 +111,15 @@ pub enum Trouble {
     Behind,
 }
 
+/// Records that were appended and never will be durable.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Lost {
+    /// Of the first of them, in their stream.
+    pub position: u64,
+    /// All of them, each with all of its blocks.
+    pub blocks: Vec<Block>,
+}
+
 /// What a request was for.
 #[derive(Clone, Copy, Debug)]
 enum Task {
@@ -188,15 +196,24 @@ impl Writer {
     }
 
     /// Takes records of a stream, in their order, each with all of its blocks. They go to the disk by
-    /// the next requests; once the writer has failed, nowhere.
+    /// the next requests; once the writer has failed, only to [`Self::take_lost`].
     ///
     /// # Panics
     ///
     /// If the blocks end within a record.
     pub fn append(&mut self, now_ns: u64, stream: ShardId, blocks: &[Block]) {
-        if self.failed.is_none() {
-            self.streams[usize::from(stream.0)].append(now_ns, blocks, &self.owners);
-        }
+        self.streams[usize::from(stream.0)].append(now_ns, blocks, &self.owners);
+    }
+
+    /// Once the writer has failed: what was appended to a stream and never will be durable, told once. The
+    /// disk may have some of it all the same.
+    ///
+    /// # Panics
+    ///
+    /// If the writer has not failed.
+    pub fn take_lost(&mut self, stream: ShardId) -> Lost {
+        assert!(self.failed.is_some(), "what is written yet is not lost");
+        self.stream(stream).take_lost()
     }
 
     /// The FULFILLs of all records below `position` of `stream` whose PREPARE came from an account of
@@ -257,16 +274,16 @@ impl Writer {
         Some((id, op))
     }
 
-    /// A request has been performed, or has failed. A commit's buffer may come back with it.
+    /// A request has been performed, or has failed. Nobody else uses the bytes of a commit any more.
     ///
     /// # Panics
     ///
     /// If there is no such request under way.
-    pub fn done(&mut self, now_ns: u64, id: OpId, result: io::Result<Option<Pages>>) {
+    pub fn done(&mut self, now_ns: u64, id: OpId, result: io::Result<()>) {
         let index = self.under_way.iter().position(|(each, _)| *each == id);
         let (_, task) = self.under_way.swap_remove(index.expect("a request is done once"));
         match result {
-            Ok(buffer) => self.succeeded(now_ns, task, buffer),
+            Ok(()) => self.succeeded(now_ns, task),
             Err(error) => self.went_wrong(now_ns, task, &error),
         }
     }
@@ -368,7 +385,7 @@ impl Writer {
         &mut self.streams[usize::from(stream.0)]
     }
 
-    fn succeeded(&mut self, now_ns: u64, task: Task, buffer: Option<Pages>) {
+    fn succeeded(&mut self, now_ns: u64, task: Task) {
         match task {
             Task::Prepare(stream) => {
                 self.streams[stream].segments.prepared();
@@ -384,7 +401,7 @@ impl Writer {
             // After a failure nothing counts as durable any more, though the disk may say so.
             _ if self.failed.is_some() => {}
             Task::Open(stream) => self.streams[stream].segments.opened(),
-            Task::Commit(stream) => self.streams[stream].committed(now_ns, buffer),
+            Task::Commit(stream) => self.streams[stream].committed(now_ns),
             Task::Mark(stream) => self.streams[stream].marked(),
         }
     }

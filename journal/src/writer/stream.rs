@@ -1,12 +1,13 @@
 //! One stream on its way to the disk.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use m2_core::ShardId;
 
 use super::chunk::{Chunk, Moment, Run};
 use super::segments::{Place, Segments};
-use super::{Settings, Trouble};
+use super::{Lost, Settings, Trouble};
 use crate::batch;
 use crate::hash::Hash;
 use crate::layout::Block;
@@ -48,14 +49,13 @@ pub(super) struct Stream {
     looks: u32,
     /// The last position written to a slot, and which slot is next.
     mark: Mark,
-    spare: Vec<Pages>,
+    spare: Vec<Arc<Pages>>,
 }
 
 /// The commit under way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Commit {
-    /// Position after its last record.
-    end: u64,
+    chunk: Chunk,
     began_ns: u64,
 }
 
@@ -77,7 +77,7 @@ impl Stream {
             stream,
             segments: Segments::new(stream, segment_bytes),
             commit_max,
-            open: Chunk::first(Pages::with_capacity(commit_max), base),
+            open: Chunk::first(Arc::new(Pages::with_capacity(commit_max)), base),
             full: VecDeque::new(),
             full_bytes: 0,
             commit: None,
@@ -199,12 +199,27 @@ impl Stream {
         }
     }
 
-    pub(super) fn committed(&mut self, now_ns: u64, buffer: Option<Pages>) {
+    pub(super) fn committed(&mut self, now_ns: u64) {
         let commit = self.commit.take().expect("a commit was under way");
         (self.look_ns, self.looks) = (Some(now_ns + GIVEN_NS), 0);
-        self.durable = commit.end;
+        self.durable = commit.chunk.end();
         self.segments.committed();
-        self.spare.extend(buffer.filter(|_| self.spare.len() < SPARE_MAX));
+        if self.spare.len() < SPARE_MAX {
+            self.spare.extend(commit.chunk.into_buffer());
+        }
+    }
+
+    /// What was appended and is not durable, and never will be: nothing is written any more.
+    pub(super) fn take_lost(&mut self) -> Lost {
+        if !self.open.is_empty() {
+            self.close();
+        }
+        let commit = self.commit.take().map(|commit| commit.chunk);
+        let chunks: Vec<_> = commit.into_iter().chain(self.full.drain(..)).collect();
+        self.full_bytes = 0;
+        let mut blocks = Vec::new();
+        chunks.iter().for_each(|chunk| chunk.put_records(&self.stream, &mut blocks));
+        Lost { position: chunks.first().unwrap_or(&self.open).position(), blocks }
     }
 
     /// Tells the durable position to the slot whose turn it is.
@@ -257,7 +272,7 @@ impl Stream {
     }
 
     pub(super) fn trouble(&self, now_ns: u64, settings: &Settings) -> Option<Trouble> {
-        if self.commit.is_some_and(|commit| now_ns >= commit.began_ns + settings.slow_ns) {
+        if self.commit.as_ref().is_some_and(|commit| now_ns >= commit.began_ns + settings.slow_ns) {
             return Some(Trouble::Slow);
         }
         if self.is_short(settings) {
@@ -267,7 +282,7 @@ impl Stream {
     }
 
     pub(super) fn wake_ns(&self, settings: &Settings) -> Option<u64> {
-        let commit = match self.commit {
+        let commit = match &self.commit {
             Some(commit) => Some(commit.began_ns + settings.slow_ns),
             None if !self.open.is_empty() => Some(self.open.first_ns + self.wait_ns(settings)),
             None if self.is_short(settings) => None,
@@ -282,7 +297,7 @@ impl Stream {
         let (open, moment) = self.open_and_moment();
         open.seal(moment);
         let buffer = self.spare.pop();
-        let buffer = buffer.unwrap_or_else(|| Pages::with_capacity(self.commit_max));
+        let buffer = buffer.unwrap_or_else(|| Arc::new(Pages::with_capacity(self.commit_max)));
         let next = self.open.next(buffer);
         let full = core::mem::replace(&mut self.open, next);
         self.full_bytes += full.padded_len() as u64;
@@ -352,15 +367,16 @@ impl Stream {
     }
 
     /// The bytes of the next chunk, which is under way from now on.
-    fn begin(&mut self, now_ns: u64) -> Pages {
+    fn begin(&mut self, now_ns: u64) -> Arc<Pages> {
         if self.full.is_empty() {
             self.close();
             self.is_given_news = false;
         }
         let chunk = self.full.pop_front().expect("it was just filled");
         self.full_bytes -= chunk.padded_len() as u64;
-        self.commit = Some(Commit { end: chunk.end(), began_ns: now_ns });
-        chunk.into_bytes()
+        let bytes = chunk.bytes();
+        self.commit = Some(Commit { chunk, began_ns: now_ns });
+        bytes
     }
 
     fn waiting_bytes(&self) -> u64 {

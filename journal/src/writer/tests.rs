@@ -1,6 +1,7 @@
 //! What the writer asks for, and when.
 
 mod retention;
+mod runs;
 
 use std::collections::BTreeSet;
 
@@ -49,8 +50,8 @@ fn settle(writer: &mut Writer, disk: &mut Memory, now_ns: u64) {
 
 fn finish_op(writer: &mut Writer, disk: &mut Memory, now_ns: u64, id: OpId, op: Op) {
     let result = perform(disk, &op);
-    let buffer = if let Op::Commit { bytes, .. } = op { Some(bytes) } else { None };
-    writer.done(now_ns, id, result.map(|()| buffer));
+    drop(op);
+    writer.done(now_ns, id, result);
 }
 
 /// Does everything that is asked for up to the next commit, which is left under way.
@@ -162,9 +163,8 @@ fn many_records_fill_batches_and_commits_to_their_limits() {
     let settings = Settings { segment_bytes: 24 << 20, ..Settings::default() };
     let (mut writer, mut disk) = writer(1, settings);
     settle(&mut writer, &mut disk, 0);
-    for number in 0..100_000 {
-        writer.append(0, SHARD, &sync(number));
-    }
+    let records: Vec<Block> = (0..100_000).flat_map(sync).collect();
+    records.chunks(7_001).for_each(|some| writer.append(0, SHARD, some));
     let mut sizes = Vec::new();
     while let Some((id, op)) = writer.next_op(0) {
         if let Op::Commit { bytes, .. } = &op {
@@ -179,7 +179,7 @@ fn many_records_fill_batches_and_commits_to_their_limits() {
     assert_eq!(batches.len(), 25);
     assert!(batches[..24].iter().all(|(head, ..)| head.padded_len(1) == 256 << 10));
     let numbers = batches.iter().flat_map(|(.., blocks)| blocks);
-    assert!(numbers.eq((0..100_000).flat_map(sync).collect::<Vec<_>>().iter()));
+    assert!(numbers.eq(&records));
 }
 
 #[test]

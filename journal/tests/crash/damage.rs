@@ -51,7 +51,7 @@ fn write_and(retention: Retention, seed: u64, actions: usize, with_snapshots: bo
 
 fn settle(driver: &mut Driver, disk: &mut Disk, now_ns: u64) {
     while let Some((id, op)) = driver.writer.next_op(now_ns) {
-        driver.writer.done(now_ns, id, perform(disk, &op).map(|()| None));
+        driver.writer.done(now_ns, id, perform(disk, &op));
     }
 }
 
@@ -374,7 +374,7 @@ fn records_that_no_switch_wrote_are_no_panic() {
 fn flush(writer: &mut Writer, disk: &mut Disk) {
     writer.finish();
     while let Some((id, op)) = writer.next_op(0) {
-        writer.done(0, id, perform(disk, &op).map(|()| None));
+        writer.done(0, id, perform(disk, &op));
     }
 }
 

@@ -59,7 +59,7 @@ impl Driver {
         if disk.is_dead() {
             return;
         }
-        self.writer.done(now_ns, id, result.map(|()| None));
+        self.writer.done(now_ns, id, result);
         for (stream, told) in self.told.iter_mut().enumerate() {
             *told = self.writer.durable(ShardId(u16::try_from(stream).unwrap()));
         }

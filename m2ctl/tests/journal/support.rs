@@ -156,7 +156,7 @@ impl Storage for Disk {
 /// Performs all that the writer asks for.
 pub(crate) fn settle(files: &mut Disk, writer: &mut Writer, now_ns: u64) {
     while let Some((id, op)) = writer.next_op(now_ns) {
-        writer.done(now_ns, id, perform(files, &op).map(|()| None));
+        writer.done(now_ns, id, perform(files, &op));
     }
 }
 

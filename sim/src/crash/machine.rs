@@ -16,7 +16,7 @@ use m2_core::{
     AccountId, Answer, ConnectionId, Egress, Forward, JournalState, KeyError, KeyOutcome, Now,
     Record, Request, Response, ResponseBody, ShardId, ShardImage, Switch,
 };
-use m2_journal::{Block, Health, Op, Writer, record};
+use m2_journal::{Block, Health, Writer, record};
 
 use super::calls::{Fault, Next, Running};
 use super::disk::Disk;
@@ -502,11 +502,7 @@ impl Machine {
         let Journal { writer, running, .. } = &mut self.journal;
         let one = running.remove(index);
         let ended = one.ended.expect("steps() saw that it has");
-        let buffer = match &one.op {
-            Op::Commit { bytes, .. } => Some(bytes.clone()),
-            _ => None,
-        };
-        writer.done(now.mono_ns, one.id, ended.map(|()| buffer).map_err(Into::into));
+        writer.done(now.mono_ns, one.id, ended.map_err(Into::into));
         self.look(now);
         one
     }

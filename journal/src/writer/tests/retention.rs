@@ -294,7 +294,7 @@ fn retire_all_but(
         if refused.contains(&&*path) {
             writer.done(now_ns, id, Err(io::ErrorKind::PermissionDenied.into()));
         } else {
-            writer.done(now_ns, id, Ok(None));
+            writer.done(now_ns, id, Ok(()));
             gone.push(path);
         }
     }
