@@ -572,7 +572,8 @@ impl Opened {
         let unwritten = Unwritten::new(self.owner, section.spill.clone());
         let (folder, snapshot_bytes) = (section.path.clone(), section.snapshot_bytes);
         // Records that wait for the next look are flushed in time all the same.
-        let doze = (Duration::from_millis(section.async_ms.into()) / 8).min(DOZE_MAX);
+        let parts = u32::try_from(ASYNC_PARTS).expect("a few");
+        let doze = (Duration::from_millis(section.async_ms.into()) / parts).min(DOZE_MAX);
         let writer = self.writer;
         let thread = Thread::new(folder, snapshot_bytes, doze, writer, unwritten, files, joints);
         let thread = thread::Builder::new()
