@@ -11,6 +11,8 @@ use crate::bench::targets::{Programs, Setup, Transport, report};
 use crate::workspace::Workspace;
 
 const CONNECTIONS: u16 = 4;
+/// For each turn of the other benches: what is rare spreads more.
+const TURNS: usize = 2;
 /// Of the highest rate, in percent.
 const SHARE: u64 = 70;
 
@@ -53,7 +55,7 @@ fn measure(programs: &Programs<'_>, transport: Transport, effort: Effort) -> Res
     println!("  highest rate {}, measured at {rate}", highest["rate_per_s"]);
     let words = ["--rate", &rate, "--seconds", "1"];
     let sides = [&forwarder, &switch, &patient, &off];
-    let turns = Turns::take(&programs, &sides, effort.runs, &words)?;
+    let turns = Turns::take(&programs, &sides, TURNS * effort.runs, &words)?;
     Ok(json!({
         "transport": transport.name(),
         "connections_each_way": CONNECTIONS,
