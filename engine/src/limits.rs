@@ -116,8 +116,8 @@ pub(crate) const FILE_OPS_MAX: usize = 4 * COMMITS_UNDER_WAY_MAX;
 pub(crate) const COMMIT_TIMES_EVERY: u64 = 256;
 /// The longest commit that is told apart from longer ones, in microseconds.
 pub(crate) const COMMIT_US_MAX: u64 = 60_000_000;
-/// How long the journal thread leaves records alone that nobody waits for. Each look takes a core from
-/// a shard or from whoever sends to it, so it is one for each flush that the clock asks for.
+/// How long the journal thread leaves records alone that nobody waits for: as long as they may then wait
+/// for others, and no longer than this. Each look takes a core from a shard or from whoever sends to it.
 pub(crate) const DOZE_MAX: Duration = Duration::from_millis(4);
 /// How often it looks by itself, after the last record came, before it sleeps until it is woken.
 pub(crate) const DOZES: u32 = 16;

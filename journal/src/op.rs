@@ -38,8 +38,8 @@ pub enum Op {
         segment: SegmentName,
         /// At which byte: a multiple of a page.
         offset: u64,
-        /// Whole pages. The writer keeps them until the request is done, and uses the buffer again if nobody
-        /// else holds it then.
+        /// Whole pages. The writer shares them, to fill the buffer anew once the request is done and
+        /// nobody else holds it.
         bytes: Arc<Pages>,
     },
     /// Write down the flushed position. No flush: it may be behind after a crash.

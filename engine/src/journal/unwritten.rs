@@ -1,7 +1,7 @@
 //! What the journal was given and never will be durable: it goes to the log, record by record, and to a
 //! spill file on another disk if one is configured, which the next start takes in.
 //!
-//! Invariant: by stream, these are all records that were added, from the last that was spilled on.
+//! Invariant: by stream, these are all records that were added, but for those that were spilled.
 
 use std::path::PathBuf;
 
@@ -41,9 +41,10 @@ impl Unwritten {
     pub(super) fn add(&mut self, stream: usize, lost: Lost) {
         let of = &mut self.streams[stream];
         if of.blocks.is_empty() {
-            of.position = lost.position;
+            (of.position, of.blocks) = (lost.position, lost.blocks);
+        } else {
+            of.blocks.extend(lost.blocks);
         }
-        of.blocks.extend(lost.blocks);
     }
 
     /// Logs and spills what was added.
@@ -148,6 +149,29 @@ mod tests {
         let read = spill::read(&mut Files::new(&folder), &owner).unwrap();
         let found: Vec<_> = read.iter().map(|it| (it.position, it.blocks.len())).collect();
         assert_eq!(found, [(1, 2), (3, 1)]);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// Goal: what cannot be spilled now is kept, and goes with what comes later. Method: a file where the
+    /// folder should be.
+    #[test]
+    fn what_could_not_be_spilled_goes_with_the_next() {
+        let folder =
+            std::env::temp_dir().join(format!("m2-unwritten-later-{}", std::process::id()));
+        std::fs::write(&folder, "in the way").unwrap();
+        let (journal, base) = (JournalId([1; 16]), Hash([2; 32]));
+        let owner = Owner { journal, generation: 7, shards: 1, base };
+        let mut unwritten = Unwritten::new(owner, Some(folder.clone()));
+        let mut blocks = Vec::new();
+        (1..4).for_each(|number| record::encode(&frozen(number), &mut blocks));
+        unwritten.add(0, Lost { position: 5, blocks: blocks[..2].to_vec() });
+        unwritten.spill();
+        std::fs::remove_file(&folder).unwrap();
+        unwritten.add(0, Lost { position: 7, blocks: blocks[2..].to_vec() });
+        unwritten.spill();
+        let read = spill::read(&mut Files::new(&folder), &owner).unwrap();
+        let found: Vec<_> = read.iter().map(|it| (it.position, it.blocks.clone())).collect();
+        assert_eq!(found, [(5, blocks)]);
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

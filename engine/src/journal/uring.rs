@@ -3,8 +3,8 @@
 //!
 //! This file has `unsafe` code: the kernel is given pointers to bytes and descriptors that it uses
 //! until it says that it has ended. Both stay in `under_way` until then, also when this is dropped,
-//! which waits; and whoever else holds the bytes cannot change them meanwhile, as they are in an `Arc`. `disk.rs` has the
-//! safe twin, and the tests that both do the same.
+//! which waits; and whoever else holds the bytes cannot change them meanwhile, as they are in an
+//! `Arc`. `disk.rs` has the safe twin, and the tests that both do the same.
 
 #![allow(unsafe_code)] // see the head of the file
 

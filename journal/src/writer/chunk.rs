@@ -1,8 +1,8 @@
 //! Batches that go to the disk in one write: some complete, the last one perhaps still growing.
 //!
-//! Records are copied once, to where they stand in the write, as many at a time as there is room for: what
-//! is stored in pieces of a record waits at each for lines that the disk has read last. A batch gets its head and hash when it
-//! is full or when its chunk is about to be written.
+//! Records are copied once, to where they stand in the write, as many at a time as there is room for:
+//! what is stored in pieces of a record waits at each for lines that the disk has read last. A batch gets
+//! its head and hash when it is full or when its chunk is about to be written.
 
 use std::sync::Arc;
 
@@ -197,15 +197,14 @@ impl Chunk {
         Arc::get_mut(&mut self.bytes).is_some().then_some(self.bytes)
     }
 
-    /// Adds the blocks of its records, in their order.
+    /// Adds the blocks of its records, in their order. All batches are sealed.
     pub(super) fn put_records(&self, stream: &Stream, blocks: &mut Vec<Block>) {
+        assert!(self.open.is_none(), "a chunk is sealed before it is given out");
         let mut start = 0;
         while start < self.bytes.len() {
             let bytes = &self.bytes[start..];
-            let len = match self.open {
-                Some(open) if open.start == start => bytes.len(),
-                _ => Head::peek(bytes, stream).expect("a batch that we sealed").len(stream.shards),
-            };
+            let head = Head::peek(bytes, stream).expect("a batch that we sealed");
+            let len = head.len(stream.shards);
             let (records, _) = bytes[batch::head_len(stream.shards)..len].as_chunks();
             blocks.extend_from_slice(records);
             start += len.next_multiple_of(PAGE_LEN);

@@ -215,11 +215,13 @@ impl Stream {
             self.close();
         }
         let commit = self.commit.take().map(|commit| commit.chunk);
-        let chunks: Vec<_> = commit.into_iter().chain(self.full.drain(..)).collect();
+        let mut lost = Lost { position: self.open.position(), blocks: Vec::new() };
+        for chunk in commit.into_iter().chain(self.full.drain(..)) {
+            lost.position = lost.position.min(chunk.position());
+            chunk.put_records(&self.stream, &mut lost.blocks);
+        }
         self.full_bytes = 0;
-        let mut blocks = Vec::new();
-        chunks.iter().for_each(|chunk| chunk.put_records(&self.stream, &mut blocks));
-        Lost { position: chunks.first().unwrap_or(&self.open).position(), blocks }
+        lost
     }
 
     /// Tells the durable position to the slot whose turn it is.

@@ -157,7 +157,7 @@ impl Books {
     }
 }
 
-fn index(position: u64) -> usize {
+pub(crate) fn index(position: u64) -> usize {
     usize::try_from(position).expect("some hundreds")
 }
 

@@ -5,9 +5,8 @@
 //! step, is told of the calls before what they returned, makes one, and is stopped at the one after.
 
 use std::io;
-use std::sync::Arc;
 
-use m2_journal::{Entry, Op, OpId, Pages, Storage, perform};
+use m2_journal::{Entry, Op, OpId, Storage, perform};
 
 use super::disk::{Disk, Flush};
 use crate::dice::mix;
@@ -48,11 +47,7 @@ pub(crate) enum Next {
 }
 
 impl Running {
-    pub(crate) fn new(id: OpId, mut op: Op) -> Self {
-        // A copy of ours: so the writer finds its buffer free at the end, and fills it anew.
-        if let Op::Commit { bytes, .. } = &mut op {
-            *bytes = Arc::new(Pages::clone(bytes));
-        }
+    pub(crate) fn new(id: OpId, op: Op) -> Self {
         Self { id, op, past: Vec::new(), flush: None, ended: None }
     }
 

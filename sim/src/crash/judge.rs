@@ -7,16 +7,19 @@
 //! 3. What is lost of an account is no more than its counters said to be at risk, and what was told at
 //!    its own risk was told within both bounds.
 //! 4. Each recovered pair whose FULFILL no socket had is listed as perhaps undelivered.
+//! 5. A journal that has failed gives out exactly what it was given and is not durable.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use m2_core::ledger::Words;
 use m2_core::record::{PairRecord, Record};
-use m2_core::{AccountId, Durability, Legs};
+use m2_core::{AccountId, Durability, JournalState, Legs};
 use m2_journal::limits::BLOCK_LEN;
 use m2_journal::recover::Recovered;
+use m2_journal::{Lost, record};
 
-use super::books::Cut;
+use super::books::{Cut, index};
+use super::machine::{Journal, shard_id};
 use super::peers::{Listed, Packet, Told};
 use super::plan::{MS, START};
 use super::seen::Event;
@@ -222,6 +225,30 @@ impl World {
                 "journal: packet {number} was recovered at {place:?}, no socket had its FULFILL, and \
                  nobody lists it"
             );
+        }
+    }
+
+    /// Once the journal has failed: it gives out what it was given and is not durable, and nothing else.
+    pub(crate) fn judge_lost(&mut self) {
+        let Journal { writer, state, .. } = &mut self.machine.journal;
+        if *state != JournalState::Failed {
+            return;
+        }
+        for (stream, made) in self.books.streams.iter().enumerate() {
+            let id = shard_id(stream);
+            let given = index(writer.durable(id))..index(writer.position(id));
+            let mut wanted = Lost { position: writer.durable(id), blocks: Vec::new() };
+            for record in &made[given] {
+                record::encode(record, &mut wanted.blocks);
+            }
+            let lost = writer.take_lost(id);
+            assert!(
+                lost == wanted,
+                "journal: of stream {stream} it gives out {lost:?}, not {wanted:?}"
+            );
+            if !lost.blocks.is_empty() {
+                self.seen.saw(Event::Lost);
+            }
         }
     }
 

@@ -77,6 +77,7 @@ impl World {
     /// All that a process has is gone; what it had made is in our books.
     pub(crate) fn die(&mut self) {
         self.judge_living();
+        self.judge_lost();
         let between = self.machine.shards.iter().flat_map(|shard| shard.answers.iter().flatten());
         if between.clone().any(|(answer, _)| answer.is_fulfilled()) {
             self.seen.saw(Event::LegsApart);

@@ -10,13 +10,14 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use m2_codec::ilp::ForwardedPrepare;
 use m2_core::{
     AccountId, Answer, ConnectionId, Egress, Forward, JournalState, KeyError, KeyOutcome, Now,
     Record, Request, Response, ResponseBody, ShardId, ShardImage, Switch,
 };
-use m2_journal::{Block, Health, Writer, record};
+use m2_journal::{Block, Health, Op, Pages, Writer, record};
 
 use super::calls::{Fault, Next, Running};
 use super::disk::Disk;
@@ -500,8 +501,12 @@ impl Machine {
     pub(crate) fn done(&mut self, index: usize, now: Now) -> Running {
         self.note(now, || Input::Done { index });
         let Journal { writer, running, .. } = &mut self.journal;
-        let one = running.remove(index);
+        let mut one = running.remove(index);
         let ended = one.ended.expect("steps() saw that it has");
+        // A disk holds the bytes of a commit until now. Whoever looks at the request later has a copy.
+        if let Op::Commit { bytes, .. } = &mut one.op {
+            *bytes = Arc::new(Pages::clone(bytes));
+        }
         writer.done(now.mono_ns, one.id, ended.map_err(Into::into));
         self.look(now);
         one

@@ -45,6 +45,7 @@ events! {
     CallFailed "call of the disk failed";
     NoRoom "segment not prepared: the disk is full";
     Failed "write or flush failed: the journal has failed";
+    Lost "records given out that never will be durable";
     Slow "journal refuses packets";
     PowerCut "power cut";
     Killed "process killed";
