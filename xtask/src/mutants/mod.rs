@@ -38,7 +38,7 @@ pub(crate) struct Options {
     /// Only the faults whose names begin so, and no result is kept
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// What comes of them replaces what is kept of them, each with the commit it is of
+    /// What comes of them is kept among what is kept of the others, each with the commit it is of
     #[arg(long, requires = "only")]
     again: bool,
     /// How many seeds of each simulation run over each mutant; none, and they are not built
@@ -71,7 +71,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let asked = |fault: &Fault| {
         options.only.is_empty() || options.only.iter().any(|only| fault.name.starts_with(only))
     };
-    let faults: Vec<_> = faults::read(workspace)?.into_iter().filter(asked).collect();
+    let faults = faults::read(workspace)?;
+    let all: Vec<_> = faults.iter().map(|fault| fault.name.clone()).collect();
+    let faults: Vec<_> = faults.into_iter().filter(asked).collect();
     if faults.is_empty() {
         return Err(format!("no fault of {} has such a name", faults::FILE));
     }
@@ -100,7 +102,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if is_whole {
         results.keep(workspace)?;
     } else if options.again {
-        results.keep_among_others(workspace)?;
+        results.keep_among_others(workspace, &all)?;
     }
     match survived {
         0 => Ok(()),

@@ -128,25 +128,26 @@ impl Results {
         Ok(())
     }
 
-    /// Puts these rows in the place of those that are kept of the same faults.
+    /// Puts these rows among those that are kept of other faults, in the order of all that there are; what is
+    /// kept of one that is there no more goes.
     ///
     /// # Errors
     ///
-    /// When a file cannot be read or written, or nothing is kept of one of them.
-    pub(crate) fn keep_among_others(self, workspace: &Workspace) -> Result<()> {
+    /// When a file cannot be read or written.
+    pub(crate) fn keep_among_others(self, workspace: &Workspace, all: &[String]) -> Result<()> {
         let kept = serde_json::from_str(&workspace.read(FILE)?);
         let mut kept: Self = kept.map_err(|error| format!("{FILE}: {error}"))?;
-        kept.replace(self)?;
+        kept.put(self, all);
         kept.keep(workspace)
     }
 
-    fn replace(&mut self, other: Self) -> Result<()> {
-        for row in other.mutants {
-            let of = self.mutants.iter_mut().find(|kept| kept.name == row.name);
-            let of = of.ok_or_else(|| format!("{FILE}: nothing is kept of {}", row.name))?;
-            *of = Row { commit: Some(other.commit.clone()), ..row };
-        }
-        Ok(())
+    fn put(&mut self, other: Self, all: &[String]) {
+        let place = |row: &Row| all.iter().position(|name| *name == row.name);
+        let is_new = |row: &Row| other.mutants.iter().any(|new| new.name == row.name);
+        self.mutants.retain(|row| place(row).is_some() && !is_new(row));
+        let new = other.mutants.into_iter();
+        self.mutants.extend(new.map(|row| Row { commit: Some(other.commit.clone()), ..row }));
+        self.mutants.sort_by_key(place);
     }
 
     /// How many were not killed.
@@ -304,11 +305,20 @@ mod tests {
     fn a_fault_that_was_planted_again_says_at_which_commit() {
         let mut kept = results(vec![row(Verdict::NotCompiled, 0)]);
         let again = Results { commit: "def".into(), ..results(vec![row(Verdict::Killed, 2)]) };
-        kept.replace(again).unwrap();
+        kept.put(again, &["a-name".into()]);
         assert_eq!((kept.survived(), kept.commit.as_str()), (0, "abc"));
         assert!(kept.page().contains("a-name<br>*rounding up*<br>at def |"));
-        let other = Row { name: "b-name".into(), ..row(Verdict::Killed, 2) };
-        assert!(kept.replace(results(vec![other])).unwrap_err().contains("b-name"));
+    }
+
+    #[test]
+    fn what_is_kept_follows_the_faults_that_there_are() {
+        let named = |name: &str| Row { name: name.into(), ..row(Verdict::Killed, 2) };
+        let mut kept = results(vec![named("a"), named("gone"), named("c")]);
+        kept.put(results(vec![named("b")]), &["a", "b", "c"].map(Into::into));
+        let names: Vec<_> = kept.mutants.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert_eq!(kept.mutants[0].commit, None);
+        assert_eq!(kept.mutants[1].commit.as_deref(), Some("abc"));
     }
 
     #[test]
