@@ -2,8 +2,8 @@
 //! switch; and the conformance checks against the switch and against a connector from npm, whose
 //! reports must be those in `docs/conformance/` (`M2_KEEP_REPORTS=1` writes them anew).
 //!
-//! `interop/` is copied to `target/interop/`, where `npm ci` puts what its lock file names. Each
-//! test starts `m2-switch` itself; where the binaries are stands in `M2_SWITCH` and `M2_LOAD`.
+//! They run in the copy of `interop/` that `npm.rs` makes. Each test starts `m2-switch` itself; where the
+//! binaries are stands in `M2_SWITCH` and `M2_LOAD`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,11 +13,12 @@ use std::process::Command;
 use crate::Result;
 use crate::binaries;
 use crate::command::{self, Show};
+use crate::npm;
 use crate::suite::Count;
 use crate::workspace::Workspace;
 
-/// The oldest Node whose test runner has what we use: `--test-force-exit` came with 20.14.
-const NODE_MIN: (u32, u32) = (20, 14);
+/// Its packages are used by benches as well.
+pub(crate) const FOLDER: &str = "interop";
 
 /// A test that hangs is one that failed: the longest takes seconds, a slow machine some more.
 const TEST_MS_MAX: &str = "--test-timeout=120000";
@@ -31,10 +32,9 @@ const FORCE_EXIT: &str = "--test-force-exit";
 ///
 /// When a tool is missing or a step before the tests fails.
 pub(crate) fn run(workspace: &Workspace) -> Result<Count> {
-    need_node()?;
     println!("building what the tests use");
     let binaries = binaries::for_tests(workspace)?;
-    let folder = install(workspace)?;
+    let folder = npm::installed(workspace, FOLDER)?;
     let tests: Vec<_> = files(&folder, "mjs")?.into_iter().filter(|file| is_test(file)).collect();
     if tests.is_empty() {
         return Err("interop/ holds no *.test.mjs".into());
@@ -53,67 +53,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Count> {
     let count = node_count(&output.lines);
     let is_silent_failure = !output.success && count.failed == 0;
     Ok(Count { failed: count.failed + usize::from(is_silent_failure), ..count })
-}
-
-/// The folder that npm's packages are installed in.
-///
-/// # Errors
-///
-/// When node is missing, or a package is out of reach.
-pub(crate) fn installed(workspace: &Workspace) -> Result<PathBuf> {
-    need_node()?;
-    install(workspace)
-}
-
-fn need_node() -> Result<()> {
-    let (major, minor) = NODE_MIN;
-    let advice = format!("Node {major}.{minor} or newer is missing: install it with its npm");
-    let version = command::need(&mut Command::new("node"), &advice)?;
-    if node_version(&version).is_none_or(|found| found < NODE_MIN) {
-        return Err(format!("{advice}; this one is {version}"));
-    }
-    command::need(&mut Command::new("npm"), "npm is missing: install it beside Node").map(drop)
-}
-
-/// Major and minor of `v20.14.0`.
-fn node_version(text: &str) -> Option<(u32, u32)> {
-    let mut parts = text.strip_prefix('v')?.split('.').map(str::parse);
-    Some((parts.next()?.ok()?, parts.next()?.ok()?))
-}
-
-/// Copies the tests, and installs the clients unless the lock file is the one installed last.
-fn install(workspace: &Workspace) -> Result<PathBuf> {
-    let source = workspace.path("interop");
-    let folder = workspace.target().join("interop");
-    let lock = copy(&source, &folder)?;
-    let installed = folder.join("node_modules/.m2m-installed");
-    if fs::read(&installed).is_ok_and(|last| last == lock) {
-        return Ok(folder);
-    }
-    let mut npm = Command::new("npm");
-    let arguments = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
-    if !command::run(npm.current_dir(&folder).args(arguments), Show::Lines)?.success {
-        return Err("npm ci failed: are the package registries within reach?".into());
-    }
-    fs::write(&installed, lock).map_err(|error| format!("{}: {error}", installed.display()))?;
-    Ok(folder)
-}
-
-/// Copies every file of `source`, after removing test files of an earlier copy. Gives the bytes of
-/// the lock file.
-fn copy(source: &Path, folder: &Path) -> Result<Vec<u8>> {
-    let failed = |error| format!("{}: {error}", folder.display());
-    fs::create_dir_all(folder).map_err(failed)?;
-    for stale in files(folder, "mjs")? {
-        fs::remove_file(stale).map_err(failed)?;
-    }
-    for entry in fs::read_dir(source).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if let (true, Some(name)) = (path.is_file(), path.file_name()) {
-            fs::copy(&path, folder.join(name)).map_err(failed)?;
-        }
-    }
-    fs::read(folder.join("package-lock.json")).map_err(failed)
 }
 
 fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
@@ -155,14 +94,6 @@ mod tests {
                       ℹ cancelled 0\nℹ skipped 0\nℹ todo 0\nℹ duration_ms 62.5";
         let lines: Vec<_> = report.lines().map(str::to_owned).collect();
         assert_eq!(node_count(&lines), Count { passed: 8, failed: 1 });
-    }
-
-    #[test]
-    fn a_node_too_old_is_known_by_its_version() {
-        assert_eq!(node_version("v20.14.0"), Some((20, 14)));
-        assert!(node_version("v20.9.0").unwrap() < NODE_MIN);
-        assert!(node_version("v22.1.0").unwrap() > NODE_MIN);
-        assert_eq!(node_version("twenty"), None);
     }
 
     #[test]

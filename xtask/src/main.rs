@@ -13,6 +13,7 @@ mod fuzz;
 mod interop;
 mod mutants;
 mod nightly;
+mod npm;
 mod pages;
 mod peers;
 mod rules;

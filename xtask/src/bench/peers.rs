@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 
 use super::targets::{Programs, Target, free_ports, parse, report};
 use crate::Result;
-use crate::interop;
 use crate::workspace::Workspace;
+use crate::{interop, npm};
 
 mod page;
 
@@ -56,7 +56,7 @@ const COMPARISON: [&str; 8] = [
 ///
 /// When a program does not build or start, or a report has a failure.
 pub(super) fn run(workspace: &Workspace) -> Result<Value> {
-    let npm = interop::installed(workspace)?;
+    let npm = npm::installed(workspace, interop::FOLDER)?;
     let bench = Bench(Programs::build(workspace, "peers")?);
     let targets = [bench.switch()?, bench.connector(&npm)?];
     let mut reports = Vec::new();

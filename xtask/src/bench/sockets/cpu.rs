@@ -8,8 +8,8 @@ use crate::Result;
 use crate::bench::packets;
 use crate::bench::peers;
 use crate::bench::targets::{Programs, Setup, Transport, free_ports};
-use crate::interop;
 use crate::workspace::Workspace;
+use crate::{interop, npm};
 
 const CONNECTIONS: u16 = 4;
 /// In flight on each connection that sends.
@@ -23,7 +23,7 @@ const PEERS_WINDOW: &str = "100";
 ///
 /// When a program does not build or start, or a run has a failure.
 pub(in crate::bench) fn run(workspace: &Workspace, effort: Effort) -> Result<Value> {
-    let npm = interop::installed(workspace)?;
+    let npm = npm::installed(workspace, interop::FOLDER)?;
     let programs = Programs::build(workspace, "bench-cpu")?.with_forwarder()?;
     let mut windows = Vec::new();
     let mut ours_ns = Vec::new();
