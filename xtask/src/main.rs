@@ -6,6 +6,7 @@
 mod bench;
 mod binaries;
 mod command;
+mod contracts;
 mod demo;
 mod edges;
 mod flamegraph;
@@ -55,6 +56,8 @@ enum Task {
     Demo(demo::Options),
     /// Third-party clients from npm against the switch
     Interop,
+    /// Payment channels on EVM chains: built and tested by Forge from npm
+    Contracts(contracts::Options),
     /// Faults planted one at a time in a copy: does an assertion about money or answers fail?
     Mutants(mutants::Options),
     /// Runs one bench and keeps its result in bench/results/NAME.json
@@ -81,6 +84,12 @@ fn main() -> ExitCode {
             0 => Ok(()),
             failed => Err(format!("{failed} of the interop tests failed")),
         }),
+        Task::Contracts(options) => {
+            contracts::run(&workspace, &options).and_then(|count| match count.failed {
+                0 => Ok(()),
+                failed => Err(format!("{failed} of the contracts' checks failed")),
+            })
+        }
         Task::Mutants(options) => mutants::run(&workspace, &options),
         Task::Bench(options) => bench::run(&workspace, &options),
         Task::Flamegraph(options) => flamegraph::run(&workspace, &options),

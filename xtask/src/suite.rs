@@ -11,7 +11,7 @@ use crate::Result;
 use crate::command::{self, Show};
 use crate::demo::Options;
 use crate::workspace::Workspace;
-use crate::{binaries, demo, edges, interop, pages, rules, simulate};
+use crate::{binaries, contracts, demo, edges, interop, pages, rules, simulate};
 
 /// One thing that was looked at.
 pub(crate) struct Check {
@@ -41,7 +41,7 @@ impl Count {
     const PASSED: Self = Self { passed: 1, failed: 0 };
     const FAILED: Self = Self { passed: 0, failed: 1 };
 
-    fn plus(self, other: Self) -> Self {
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self { passed: self.passed + other.passed, failed: self.failed + other.failed }
     }
 }
@@ -61,6 +61,7 @@ const PARTS: &[(&str, Part)] = &[
     ("crashes", |workspace| simulate::crashes_for_the_suite(workspace).map(|()| Count::PASSED)),
     ("pages", |workspace| pages::check(workspace).map(|checks| print_checks(&checks))),
     ("interop", interop::run),
+    ("contracts", |workspace| contracts::run(workspace, &contracts::Options::default())),
     ("demo", short_demo),
 ];
 

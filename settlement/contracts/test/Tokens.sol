@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
+
+/// As most tokens are.
+contract Token is ERC20 {
+    constructor() ERC20("A token", "TKN") {}
+
+    function mint(address to, uint256 amount) external {
+        _mint(to, amount);
+    }
+
+    function decimals() public pure override returns (uint8) {
+        return 6;
+    }
+}
+
+/// Keeps a hundredth of each transfer.
+contract TaxedToken is Token {
+    function _update(address from, address to, uint256 amount) internal override {
+        super._update(from, to, amount);
+        if (from != address(0) && to != address(0)) super._update(to, address(this), amount / 100);
+    }
+}
+
+/// Its balances can be made to shrink, all at once.
+contract ShrinkingToken is Token {
+    uint256 public percent = 100;
+
+    function shrink(uint256 to) external {
+        percent = to;
+    }
+
+    function balanceOf(address owner) public view override returns (uint256) {
+        return super.balanceOf(owner) * percent / 100;
+    }
+}
+
+/// Bars addresses, as USDC does.
+contract BarringToken is Token {
+    mapping(address => bool) public isBarred;
+
+    function bar(address who, bool is_) external {
+        isBarred[who] = is_;
+    }
+
+    function _update(address from, address to, uint256 amount) internal override {
+        require(!isBarred[to] && !isBarred[from], "barred");
+        super._update(from, to, amount);
+    }
+}
+
+/// Calls back when it moves, as ERC-777 lets receivers do.
+contract CallingToken is Token {
+    address public target;
+    bytes public call;
+    /// What came of the last call.
+    bytes public answer;
+
+    function arm(address target_, bytes calldata call_) external {
+        (target, call, answer) = (target_, call_, "");
+    }
+
+    function _update(address from, address to, uint256 amount) internal override {
+        super._update(from, to, amount);
+        if (target == address(0)) return;
+        (, answer) = target.call(call);
+    }
+}
+
+/// Returns nothing where ERC-20 wants a bool, as USDT does.
+contract SilentToken {
+    mapping(address => uint256) public balanceOf;
+    mapping(address => mapping(address => uint256)) public allowance;
+
+    function mint(address to, uint256 amount) external {
+        balanceOf[to] += amount;
+    }
+
+    function approve(address spender, uint256 amount) external {
+        allowance[msg.sender][spender] = amount;
+    }
+
+    function transfer(address to, uint256 amount) external {
+        balanceOf[msg.sender] -= amount;
+        balanceOf[to] += amount;
+    }
+
+    function transferFrom(address from, address to, uint256 amount) external {
+        allowance[from][msg.sender] -= amount;
+        balanceOf[from] -= amount;
+        balanceOf[to] += amount;
+    }
+}
