@@ -1,12 +1,14 @@
 //! `cargo xtask contracts`: the payment channels on EVM chains, built and tested by Forge, from npm.
 //!
-//! Three parts: their layout is Forge's own; every unit, fuzz and invariant test passes; and the gas of each
-//! call is what `settlement/contracts/snapshots/` says (`--keep` writes it anew). All of it happens in the
-//! copy that `npm.rs` makes, with the compiler from npm, so that nothing is loaded from anywhere else.
+//! Their layout is Forge's own; every unit, fuzz and invariant test passes; and the gas of each call is what
+//! `settlement/contracts/snapshots/` says (`--keep` writes it anew). All of it happens in the copy that
+//! `npm.rs` makes, with the compiler from npm, so that nothing is loaded from anywhere else.
+//!
+//! Forge is run by itself: the script that npm puts before it ends well whatever comes of it.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::Result;
 use crate::command::{self, Show};
@@ -35,23 +37,56 @@ pub(crate) struct Options {
 /// When Node is missing, or a package is out of reach.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Count> {
     let folder = npm::installed(workspace, FOLDER)?;
-    let layout = command::run(forge(&folder).args(["fmt", "--check"]), Show::Lines)?;
-    let layout =
-        Count { passed: usize::from(layout.success), failed: usize::from(!layout.success) };
-    let tests = tested(forge(&folder).args(["test", "--no-match-contract", GAS]))?;
+    let forge = Forge::of(folder.clone())?;
+    let layout = command::run(forge.command().args(["fmt", "--check"]), Show::Lines)?.success;
+    let layout = Count { passed: usize::from(layout), failed: usize::from(!layout) };
+    let tests = tested(forge.command().args(["test", "--no-match-contract", GAS]))?;
     let is_checked = format!("--gas-snapshot-check={}", !options.keep);
     let gas = ["test", "--isolate", "--match-contract", GAS, &is_checked];
-    let gas = tested(forge(&folder).args(gas))?;
+    let gas = tested(forge.command().args(gas))?;
     if options.keep {
         keep(&folder.join(SNAPSHOTS), &workspace.path(FOLDER).join(SNAPSHOTS))?;
     }
     Ok(layout.plus(tests).plus(gas))
 }
 
-fn forge(folder: &Path) -> Command {
-    let mut node = Command::new("node");
-    node.current_dir(folder).arg("node_modules/@foundry-rs/forge/bin.mjs").env("NO_COLOR", "1");
-    node
+/// The program, and the folder that it works in.
+struct Forge {
+    folder: PathBuf,
+    program: PathBuf,
+}
+
+impl Forge {
+    /// The one that npm has put there for this system. It must say when something fails.
+    fn of(folder: PathBuf) -> Result<Self> {
+        let system = match std::env::consts::OS {
+            "macos" => "darwin",
+            other => other,
+        };
+        let processor = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        let package = format!("@foundry-rs/forge-{system}-{processor}");
+        let program = folder.join("node_modules").join(&package).join("bin/forge");
+        if !program.is_file() {
+            return Err(format!("npm has no {package}: Forge does not run on this system"));
+        }
+        let forge = Self { folder, program };
+        let mut nonsense = forge.command();
+        nonsense.arg("no-such-command").stderr(Stdio::null());
+        if command::run(&mut nonsense, Show::Nothing)?.success {
+            return Err("Forge ends well whatever it is told: no check of it means anything".into());
+        }
+        Ok(forge)
+    }
+
+    fn command(&self) -> Command {
+        let mut forge = Command::new(&self.program);
+        forge.current_dir(&self.folder).env("NO_COLOR", "1");
+        forge
+    }
 }
 
 /// Runs tests, and reads how many there were.

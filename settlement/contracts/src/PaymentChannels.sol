@@ -13,7 +13,7 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 ///   open -> Open -- close -> Closing -- the window passes, settle --> Settled
 ///             |                 |                                        ^
 ///             '-----------------'-------- closeTogether -----------------'
-///   in Open and in Closing: setTotalDeposit (Open alone), redeem, withdraw
+///   in Open: setTotalDeposit, withdraw; in Open and in Closing: redeem
 /// ```
 ///
 /// Each participant has a deposit of its own, and pays by signing how much it has paid in all: a claim,
@@ -22,7 +22,8 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 /// what is there pays what is there, and the rest once more is deposited.
 ///
 /// Invariants. For each participant `redeemed + withdrawn <= deposit`. What the contract holds of a token
-/// is at least the sum of what is left in its channels and of what it owes to those it could not pay.
+/// is at least the sum of what is left in its channels and of what it owes to those it could not pay, unless
+/// the token takes it away.
 /// Nobody but the participants can move what is in a channel, and nobody else's signature counts: there
 /// is no owner, no upgrade, no pause.
 ///
@@ -74,19 +75,31 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
         TooLate,
         /// It is signed by neither participant.
         NotSigned,
-        /// It was redeemed as far as it goes, or as far as the deposit goes.
-        NothingNew
+        /// As much was redeemed before.
+        NothingNew,
+        /// The payer's deposit is spent: it pays once more is deposited.
+        DepositSpent
     }
 
     bytes32 private constant CLAIM_TYPEHASH = keccak256("Claim(bytes32 channelId,uint128 cumulativeAmount)");
     bytes32 private constant WITHDRAW_TYPEHASH =
         keccak256("Withdraw(bytes32 channelId,address participant,uint128 totalWithdrawn,uint64 validUntil)");
     bytes32 private constant CLOSE_TYPEHASH =
-        keccak256("CloseTogether(bytes32 channelId,uint128 firstAmount,uint128 secondAmount,uint64 validUntil)");
+        keccak256("CloseTogether(bytes32 channelId,uint128 firstPaid,uint128 secondPaid,uint64 validUntil)");
 
-    /// A window is at least so long: below it nobody could answer a close.
+    /// What a deployment may choose for windows: below, nobody could answer a close; above, a deposit were locked
+    /// for ever.
+    uint32 private constant WINDOW_SECONDS_LEAST = 10 minutes;
+    uint32 private constant WINDOW_SECONDS_MOST = 365 days;
+    /// Gas that a token gets for a transfer. One that wants more has it owed: it may not spend what the rest of a
+    /// batch needs.
+    uint256 private constant TRANSFER_GAS = 300_000;
+    /// What is left for us beside it (EIP-150 keeps a 64th of what is there from the called one).
+    uint256 private constant TRANSFER_GAS_RESERVE = TRANSFER_GAS + TRANSFER_GAS / 63 + 60_000;
+
+    /// A window is at least so long.
     uint32 public immutable WINDOW_SECONDS_MIN;
-    /// A window is at most so long: a deposit is not locked for ever.
+    /// A window is at most so long.
     uint32 public immutable WINDOW_SECONDS_MAX;
 
     mapping(bytes32 channelId => Channel) private _channels;
@@ -96,16 +109,21 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
     mapping(IERC20 token => mapping(address owner => uint256)) public owed;
 
     event Opened(
-        bytes32 indexed channelId, address indexed first, address indexed second, IERC20 token, uint32 windowSeconds
+        bytes32 indexed channelId,
+        address indexed first,
+        address indexed second,
+        IERC20 token,
+        uint32 windowSeconds,
+        bytes32 salt
     );
     event Deposited(bytes32 indexed channelId, address indexed participant, uint128 totalDeposit);
     event Redeemed(bytes32 indexed channelId, address indexed payee, uint128 totalRedeemed, uint128 cumulativeAmount);
     event NotRedeemed(bytes32 indexed channelId, uint128 cumulativeAmount, Refusal why);
     event Withdrawn(bytes32 indexed channelId, address indexed participant, uint128 totalWithdrawn);
     event CloseRequested(bytes32 indexed channelId, address indexed by, uint40 closesAt);
-    event Settled(bytes32 indexed channelId, uint128 firstAmount, uint128 secondAmount);
+    event Settled(bytes32 indexed channelId, uint256 firstAmount, uint256 secondAmount);
     event NotPaid(IERC20 indexed token, address indexed owner, uint256 amount);
-    event Collected(IERC20 indexed token, address indexed owner, uint256 amount);
+    event Collected(IERC20 indexed token, address indexed owner, address to, uint256 amount);
 
     error WindowOutOfBounds(uint32 windowSeconds, uint32 min, uint32 max);
     error NotTwoParticipants(address first, address second);
@@ -116,17 +134,24 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
     error TotalNotHigher(uint128 total, uint128 before);
     error MoreThanIsLeft(uint128 wanted, uint128 left);
     error TokenKeptSome(IERC20 token, uint256 wanted, uint256 came);
+    error TokenTookSome(IERC20 token, uint256 wanted, uint256 gone);
     error TokenLacksSome(IERC20 token, uint256 held, uint256 has);
     error NotRedeemable(bytes32 channelId, Refusal why);
     error SignatureTooOld(uint64 validUntil);
     error NotSignedBy(address participant);
-    error NotAllPaidOut(uint128 firstAmount, uint128 secondAmount, uint256 left);
+    error PaidOutOfBounds(uint128 paid, uint128 redeemed, uint128 most);
     error WindowStillOpen(bytes32 channelId, uint40 closesAt);
-    error NothingOwed(IERC20 token, address owner);
+    error LessIsOwed(IERC20 token, address owner, uint256 owed);
+    error NotTheOwner(address owner, address to);
+    error GasTooLow(uint256 needed);
+    error NotOurselves();
 
     constructor(uint32 windowSecondsMin, uint32 windowSecondsMax) EIP712("M2MPayChan", "1") {
-        if (windowSecondsMin == 0 || windowSecondsMin > windowSecondsMax) {
-            revert WindowOutOfBounds(windowSecondsMin, 1, windowSecondsMax);
+        if (windowSecondsMin < WINDOW_SECONDS_LEAST || windowSecondsMax > WINDOW_SECONDS_MOST) {
+            revert WindowOutOfBounds(windowSecondsMin, WINDOW_SECONDS_LEAST, WINDOW_SECONDS_MOST);
+        }
+        if (windowSecondsMin > windowSecondsMax) {
+            revert WindowOutOfBounds(windowSecondsMin, WINDOW_SECONDS_LEAST, windowSecondsMax);
         }
         WINDOW_SECONDS_MIN = windowSecondsMin;
         WINDOW_SECONDS_MAX = windowSecondsMax;
@@ -156,7 +181,7 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
         channel.state = State.Open;
         channel.windowSeconds = windowSeconds;
         channel.participants = [msg.sender, other];
-        emit Opened(channelId, msg.sender, other, token, windowSeconds);
+        emit Opened(channelId, msg.sender, other, token, windowSeconds, salt);
         if (deposit > 0) _deposit(channelId, channel, 0, deposit);
     }
 
@@ -196,19 +221,16 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
         _pay(payToken, payTo, sum);
     }
 
-    /// Takes some of a participant's own deposit back, to a total that the other has agreed to.
-    function withdraw(
-        bytes32 channelId,
-        address participant,
-        uint128 totalWithdrawn,
-        uint64 validUntil,
-        bytes calldata otherSignature
-    ) external nonReentrant {
+    /// Gives the caller some of its own deposit back, to a total that the other has agreed to.
+    function withdraw(bytes32 channelId, uint128 totalWithdrawn, uint64 validUntil, bytes calldata otherSignature)
+        external
+        nonReentrant
+    {
         Channel storage channel = _channels[channelId];
         if (channel.state != State.Open) revert ChannelNotOpen(channelId, channel.state);
         if (block.timestamp > validUntil) revert SignatureTooOld(validUntil);
-        uint256 index = _indexOf(channelId, channel, participant);
-        bytes32 digest = withdrawDigest(channelId, participant, totalWithdrawn, validUntil);
+        uint256 index = _indexOf(channelId, channel, msg.sender);
+        bytes32 digest = withdrawDigest(channelId, msg.sender, totalWithdrawn, validUntil);
         _requireSigned(channel.participants[1 - index], digest, otherSignature);
         Side storage side = channel.sides[index];
         uint128 before = side.withdrawn;
@@ -216,12 +238,12 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
         uint128 amount = totalWithdrawn - before;
         if (amount > _left(side)) revert MoreThanIsLeft(amount, _left(side));
         side.withdrawn = totalWithdrawn;
-        emit Withdrawn(channelId, participant, totalWithdrawn);
-        _pay(IERC20(channel.token), participant, amount);
+        emit Withdrawn(channelId, msg.sender, totalWithdrawn);
+        _pay(IERC20(channel.token), msg.sender, amount);
     }
 
     /// Asks for the channel's end: claims count until the window has passed.
-    function close(bytes32 channelId) external {
+    function close(bytes32 channelId) external nonReentrant {
         Channel storage channel = _channels[channelId];
         if (channel.state != State.Open) revert ChannelNotOpen(channelId, channel.state);
         _indexOf(channelId, channel, msg.sender);
@@ -230,11 +252,13 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
         emit CloseRequested(channelId, msg.sender, channel.closesAt);
     }
 
-    /// Ends the channel at once, as both have signed: each gets what they agreed on, together all that is left.
+    /// Ends the channel at once, as both have signed: `firstPaid` and `secondPaid` are what each has paid the
+    /// other in all, redeemed or not. Totals, so that whatever is deposited, withdrawn or redeemed after they
+    /// signed, nobody is paid more or less than that.
     function closeTogether(
         bytes32 channelId,
-        uint128 firstAmount,
-        uint128 secondAmount,
+        uint128 firstPaid,
+        uint128 secondPaid,
         uint64 validUntil,
         bytes calldata firstSignature,
         bytes calldata secondSignature
@@ -244,12 +268,12 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
             revert ChannelNotOpen(channelId, channel.state);
         }
         if (block.timestamp > validUntil) revert SignatureTooOld(validUntil);
-        bytes32 digest = closeDigest(channelId, firstAmount, secondAmount, validUntil);
+        bytes32 digest = closeDigest(channelId, firstPaid, secondPaid, validUntil);
         _requireSigned(channel.participants[0], digest, firstSignature);
         _requireSigned(channel.participants[1], digest, secondSignature);
-        uint256 left = uint256(_left(channel.sides[0])) + _left(channel.sides[1]);
-        if (uint256(firstAmount) + secondAmount != left) revert NotAllPaidOut(firstAmount, secondAmount, left);
-        _settle(channelId, channel, firstAmount, secondAmount);
+        uint128 toSecond = _raise(channel.sides[0], firstPaid);
+        uint128 toFirst = _raise(channel.sides[1], secondPaid);
+        _settle(channelId, channel, toFirst, toSecond);
     }
 
     /// After the window: each gets back what is left of its own deposit. Anybody may ask for it.
@@ -257,17 +281,25 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
         Channel storage channel = _channels[channelId];
         if (channel.state != State.Closing) revert ChannelNotOpen(channelId, channel.state);
         if (block.timestamp <= channel.closesAt) revert WindowStillOpen(channelId, channel.closesAt);
-        _settle(channelId, channel, _left(channel.sides[0]), _left(channel.sides[1]));
+        _settle(channelId, channel, 0, 0);
     }
 
-    /// Pays what could not be paid before, to an address of its owner's choice.
-    function collect(IERC20 token, address to) external nonReentrant {
-        uint256 amount = owed[token][msg.sender];
-        if (amount == 0) revert NothingOwed(token, msg.sender);
-        owed[token][msg.sender] = 0;
+    /// Pays some of what could not be paid before: anybody may have it paid to its owner, and the owner to any
+    /// address.
+    function collect(IERC20 token, address owner, address to, uint256 amount) external nonReentrant {
+        if ((to != owner && msg.sender != owner) || to == address(this)) revert NotTheOwner(owner, to);
+        uint256 before = owed[token][owner];
+        if (amount == 0 || amount > before) revert LessIsOwed(token, owner, before);
+        owed[token][owner] = before - amount;
         held[token] -= amount;
-        emit Collected(token, msg.sender, amount);
-        token.safeTransfer(to, amount);
+        emit Collected(token, owner, to, amount);
+        _transferExactly(token, to, amount);
+    }
+
+    /// A transfer of a call above, in a frame that can be undone by itself. Nobody else may call it.
+    function transferExactly(IERC20 token, address to, uint256 amount) external {
+        if (msg.sender != address(this)) revert NotOurselves();
+        _transferExactly(token, to, amount);
     }
 
     // What anybody may read.
@@ -275,6 +307,14 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
     /// All that is known of a channel.
     function channelOf(bytes32 channelId) external view returns (Channel memory) {
         return _channels[channelId];
+    }
+
+    /// What a claim would do now: why it pays nothing, or how much.
+    function judge(Claim calldata claim) external view returns (Refusal why, uint128 amount) {
+        uint256 index;
+        uint128 total;
+        (why, index, total) = _judge(claim);
+        if (why == Refusal.None) amount = total - _channels[claim.channelId].sides[index].redeemed;
     }
 
     /// The id of the channel that `first` opens or has opened with `second`. It is never used again.
@@ -303,12 +343,12 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
     }
 
     /// What both sign for `closeTogether`.
-    function closeDigest(bytes32 channelId, uint128 firstAmount, uint128 secondAmount, uint64 validUntil)
+    function closeDigest(bytes32 channelId, uint128 firstPaid, uint128 secondPaid, uint64 validUntil)
         public
         view
         returns (bytes32)
     {
-        return _hashTypedDataV4(keccak256(abi.encode(CLOSE_TYPEHASH, channelId, firstAmount, secondAmount, validUntil)));
+        return _hashTypedDataV4(keccak256(abi.encode(CLOSE_TYPEHASH, channelId, firstPaid, secondPaid, validUntil)));
     }
 
     // Steps of the above.
@@ -350,36 +390,60 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
         if (state != State.Open && state != State.Closing) return (Refusal.NotOpen, 0, 0);
         if (state == State.Closing && block.timestamp > channel.closesAt) return (Refusal.TooLate, 0, 0);
         bytes32 digest = claimDigest(claim.channelId, claim.cumulativeAmount);
-        (address payer, ECDSA.RecoverError fault,) = ECDSA.tryRecover(digest, claim.signature);
+        (address payer, ECDSA.RecoverError fault,) = ECDSA.tryRecoverCalldata(digest, claim.signature);
         if (fault != ECDSA.RecoverError.NoError) return (Refusal.NotSigned, 0, 0);
         if (payer == channel.participants[1]) index = 1;
         else if (payer != channel.participants[0]) return (Refusal.NotSigned, 0, 0);
         Side storage side = channel.sides[index];
+        if (claim.cumulativeAmount <= side.redeemed) return (Refusal.NothingNew, 0, 0);
         total = side.deposit - side.withdrawn;
         if (claim.cumulativeAmount < total) total = claim.cumulativeAmount;
-        return (total > side.redeemed ? Refusal.None : Refusal.NothingNew, index, total);
+        return (total > side.redeemed ? Refusal.None : Refusal.DepositSpent, index, total);
     }
 
-    function _settle(bytes32 channelId, Channel storage channel, uint128 firstAmount, uint128 secondAmount) private {
+    /// What a side has paid is `paid` in all, from now on; how much that is more than was redeemed.
+    function _raise(Side storage side, uint128 paid) private returns (uint128 rise) {
+        uint128 most = side.deposit - side.withdrawn;
+        if (paid < side.redeemed || paid > most) revert PaidOutOfBounds(paid, side.redeemed, most);
+        rise = paid - side.redeemed;
+        side.redeemed = paid;
+    }
+
+    /// Ends a channel: each gets what is left of its own deposit, and these rises of what the other has paid.
+    function _settle(bytes32 channelId, Channel storage channel, uint256 first, uint256 second) private {
         channel.state = State.Settled;
-        emit Settled(channelId, firstAmount, secondAmount);
-        _pay(IERC20(channel.token), channel.participants[0], firstAmount);
-        _pay(IERC20(channel.token), channel.participants[1], secondAmount);
+        first += _left(channel.sides[0]);
+        second += _left(channel.sides[1]);
+        emit Settled(channelId, first, second);
+        _pay(IERC20(channel.token), channel.participants[0], first);
+        _pay(IERC20(channel.token), channel.participants[1], second);
     }
 
-    /// Pays out of what is held. A token that refuses (it may have barred the payee) holds up nobody else: the
-    /// amount is owed then.
+    /// Pays out of what is held. A token that refuses (it may have barred the payee), takes more than was asked for
+    /// or spends too much gas holds up nobody else: the amount is owed then.
     function _pay(IERC20 token, address to, uint256 amount) private {
         if (amount == 0) return;
+        // Else whoever calls could make any transfer fail by bringing too little.
+        if (gasleft() < TRANSFER_GAS_RESERVE) revert GasTooLow(TRANSFER_GAS_RESERVE);
         held[token] -= amount;
-        if (token.trySafeTransfer(to, amount)) return;
-        held[token] += amount;
-        owed[token][to] += amount;
-        emit NotPaid(token, to, amount);
+        try this.transferExactly{gas: TRANSFER_GAS}(token, to, amount) {}
+        catch {
+            held[token] += amount;
+            owed[token][to] += amount;
+            emit NotPaid(token, to, amount);
+        }
+    }
+
+    /// Whatever a token says: exactly so much is gone, or nothing has happened.
+    function _transferExactly(IERC20 token, address to, uint256 amount) private {
+        uint256 before = token.balanceOf(address(this));
+        token.safeTransfer(to, amount);
+        uint256 gone = before - token.balanceOf(address(this));
+        if (gone != amount) revert TokenTookSome(token, amount, gone);
     }
 
     function _requireSigned(address participant, bytes32 digest, bytes calldata signature) private pure {
-        (address signer, ECDSA.RecoverError fault,) = ECDSA.tryRecover(digest, signature);
+        (address signer, ECDSA.RecoverError fault,) = ECDSA.tryRecoverCalldata(digest, signature);
         if (fault != ECDSA.RecoverError.NoError || signer != participant) revert NotSignedBy(participant);
     }
 

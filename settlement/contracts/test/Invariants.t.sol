@@ -19,12 +19,25 @@ contract Anything is Setting {
     }
 
     uint256 private mostChannels = CHANNELS_MORE;
+
+    struct Agreement {
+        bytes32 id;
+        /// Who may take back, or nobody: then it is one to close.
+        address taker;
+        uint128 first;
+        uint128 second;
+    }
+
+    uint64 private constant EVER = type(uint64).max;
+
     bytes32[] public ids;
     Token[2] public tokens;
     /// By channel and side.
     mapping(bytes32 => Book[2]) public books;
-    /// What came back to each when a channel was settled.
-    mapping(bytes32 => uint256[2]) public returned;
+    /// What each has of a token, or is owed: as our books say.
+    mapping(Token => mapping(address => uint256)) public wealth;
+    /// Agreements that were signed once; whoever has one may use it whenever it likes.
+    Agreement[] private agreements;
     uint256[3] private keys = [ALICE_KEY, BOB_KEY, CAROL_KEY];
     /// How often each thing succeeded, so that a run in which nothing does is seen.
     mapping(string => uint256) public times;
@@ -34,6 +47,9 @@ contract Anything is Setting {
         BarringToken barring = new BarringToken();
         endow(barring);
         tokens = [token, Token(address(barring))];
+        for (uint256 i = 0; i < 6; ++i) {
+            wealth[tokens[i % 2]][vm.addr(keys[i / 2])] = MANY;
+        }
     }
 
     function open(uint256 first, uint256 second, uint256 which, uint128 amount, bytes32 salt) external {
@@ -46,6 +62,7 @@ contract Anything is Setting {
         ) {
             ids.push(id);
             books[id][0].deposit = amount;
+            wealth[tokens[which % 2]][vm.addr(keys[first])] -= amount;
             ++times["open"];
         } catch {}
     }
@@ -58,6 +75,7 @@ contract Anything is Setting {
         address who = channels.channelOf(id).participants[side];
         vm.prank(vm.addr(keys[from % 3]));
         try channels.setTotalDeposit(id, who, total) {
+            wealth[tokenOf(id)][vm.addr(keys[from % 3])] -= total - books[id][side].deposit;
             books[id][side].deposit = total;
             ++times["deposit"];
         } catch {}
@@ -68,10 +86,12 @@ contract Anything is Setting {
         bytes32 id = ids[which % ids.length];
         side %= 2;
         total = uint128(within(total, 0, 3e24));
+        bool pays = noteClaim(id, side, total);
         try channels.redeem(claim(keyOf(id, side), id, total)) {
-            noteClaim(id, side, total);
+            require(pays, "it pays what there is");
             ++times["redeem"];
         } catch {
+            require(!pays, "what there is it pays");
             ++times["not redeemed"];
         }
     }
@@ -93,18 +113,57 @@ contract Anything is Setting {
         ++times["redeemBatch"];
     }
 
-    function withdraw(uint256 which, uint256 side, uint128 more) external {
+    /// The other agrees that one may take back so much in all.
+    function agreeToWithdraw(uint256 which, uint256 side, uint128 more) external {
         if (ids.length == 0) return;
         bytes32 id = ids[which % ids.length];
-        side %= 2;
-        address who = channels.channelOf(id).participants[side];
-        uint128 total = channels.channelOf(id).sides[side].withdrawn + uint128(within(more, 0, 1e24));
-        uint64 until = uint64(block.timestamp);
-        bytes memory agreed = signed(keyOf(id, 1 - side), withdrawDigest(id, who, total, until));
-        try channels.withdraw(id, who, total, until, agreed) {
-            books[id][side].withdrawn = total;
+        address taker = channels.channelOf(id).participants[side % 2];
+        uint128 total = channels.channelOf(id).sides[side % 2].withdrawn + uint128(within(more, 0, 1e24));
+        agreements.push(Agreement(id, taker, total, 0));
+    }
+
+    /// Both agree on what each has paid in all.
+    function agreeToClose(uint256 which, uint128 first, uint128 second) external {
+        if (ids.length == 0 || which % 5 != 0) return;
+        bytes32 id = ids[which % ids.length];
+        first = uint128(books[id][0].claimed + within(first, 0, left(id, 0)));
+        second = uint128(books[id][1].claimed + within(second, 0, left(id, 1)));
+        agreements.push(Agreement(id, address(0), first, second));
+    }
+
+    /// One of the agreements is used, however old it is, and however often it was used before.
+    function use(uint256 which) external {
+        if (agreements.length == 0) return;
+        Agreement memory one = agreements[which % agreements.length];
+        if (one.taker != address(0)) useWithdrawal(one);
+        else useClose(one);
+    }
+
+    function useWithdrawal(Agreement memory one) private {
+        uint256 side = channels.channelOf(one.id).participants[0] == one.taker ? 0 : 1;
+        bytes memory agreed = signed(keyOf(one.id, 1 - side), withdrawDigest(one.id, one.taker, one.first, EVER));
+        vm.prank(one.taker);
+        try channels.withdraw(one.id, one.first, EVER, agreed) {
+            wealth[tokenOf(one.id)][one.taker] += one.first - books[one.id][side].withdrawn;
+            books[one.id][side].withdrawn = one.first;
             ++times["withdraw"];
-        } catch {}
+        } catch {
+            ++times["not withdrawn"];
+        }
+    }
+
+    function useClose(Agreement memory one) private {
+        bytes32 digest = closeDigest(one.id, one.first, one.second, EVER);
+        bytes memory firstSignature = signed(keyOf(one.id, 0), digest);
+        bytes memory secondSignature = signed(keyOf(one.id, 1), digest);
+        try channels.closeTogether(one.id, one.first, one.second, EVER, firstSignature, secondSignature) {
+            pay(one.id, 0, one.first);
+            pay(one.id, 1, one.second);
+            giveBack(one.id);
+            ++times["closeTogether"];
+        } catch {
+            ++times["not closed together"];
+        }
     }
 
     function close(uint256 which, uint256 who) external {
@@ -116,29 +175,18 @@ contract Anything is Setting {
         } catch {}
     }
 
-    function closeTogether(uint256 which, uint256 share) external {
-        if (ids.length == 0 || which % 5 != 0) return;
-        bytes32 id = ids[which % ids.length];
-        uint256 all = left(id, 0) + left(id, 1);
-        uint128 first = uint128(within(share, 0, all));
-        uint128 second = uint128(all - first);
-        uint64 until = uint64(block.timestamp);
-        bytes32 digest = closeDigest(id, first, second, until);
-        bytes memory firstSignature = signed(keyOf(id, 0), digest);
-        try channels.closeTogether(id, first, second, until, firstSignature, signed(keyOf(id, 1), digest)) {
-            returned[id] = [uint256(first), uint256(second)];
-            ++times["closeTogether"];
-        } catch {}
-    }
-
     function settle(uint256 which) external {
         if (ids.length == 0) return;
         bytes32 id = ids[which % ids.length];
-        (uint256 first, uint256 second) = (left(id, 0), left(id, 1));
+        PaymentChannels.Channel memory channel = channels.channelOf(id);
+        bool isTime = channel.state == PaymentChannels.State.Closing && block.timestamp > channel.closesAt;
         try channels.settle(id) {
-            returned[id] = [first, second];
+            require(isTime, "after the window");
+            giveBack(id);
             ++times["settle"];
-        } catch {}
+        } catch {
+            require(!isTime, "after the window it never fails");
+        }
     }
 
     /// More channels may be opened beside those that there are.
@@ -154,23 +202,49 @@ contract Anything is Setting {
         BarringToken(address(tokens[1])).bar(vm.addr(keys[who % 3]), is_);
     }
 
-    function collect(uint256 who, uint256 which) external {
-        vm.prank(vm.addr(keys[who % 3]));
-        try channels.collect(IERC20(address(tokens[which % 2])), vm.addr(keys[(who % 3 + 1) % 3])) {
+    function collect(uint256 who, uint256 which, uint256 to, uint256 amount) external {
+        address owner = vm.addr(keys[who % 3]);
+        address receiver = vm.addr(keys[to % 3]);
+        Token it = tokens[which % 2];
+        amount = within(amount, 0, channels.owed(asToken(it), owner));
+        vm.prank(owner);
+        try channels.collect(asToken(it), owner, receiver, amount) {
+            wealth[it][owner] -= amount;
+            wealth[it][receiver] += amount;
             ++times["collect"];
         } catch {}
     }
 
     // What the books make of it.
 
-    function noteClaim(bytes32 id, uint256 side, uint256 total) private {
-        if (channels.channelOf(id).state == PaymentChannels.State.Settled) return;
+    /// Whether a claim pays something now; if so, it is paid in the books.
+    function noteClaim(bytes32 id, uint256 side, uint256 total) private returns (bool) {
         PaymentChannels.Channel memory channel = channels.channelOf(id);
-        if (channel.state == PaymentChannels.State.Closing && block.timestamp > channel.closesAt) return;
-        Book storage book = books[id][side];
-        uint256 most = book.deposit - book.withdrawn;
-        if (total > most) total = most;
-        if (total > book.claimed) book.claimed = total;
+        if (channel.state == PaymentChannels.State.Settled) return false;
+        if (channel.state == PaymentChannels.State.Closing && block.timestamp > channel.closesAt) return false;
+        Book memory book = books[id][side];
+        uint256 most_ = book.deposit - book.withdrawn;
+        if (total > most_) total = most_;
+        if (total <= book.claimed) return false;
+        pay(id, side, total);
+        return true;
+    }
+
+    /// A side has paid so much in all.
+    function pay(bytes32 id, uint256 side, uint256 total) private {
+        wealth[tokenOf(id)][channels.channelOf(id).participants[1 - side]] += total - books[id][side].claimed;
+        books[id][side].claimed = total;
+    }
+
+    function giveBack(bytes32 id) private {
+        address[2] memory participants = channels.channelOf(id).participants;
+        for (uint256 side = 0; side < 2; ++side) {
+            wealth[tokenOf(id)][participants[side]] += left(id, side);
+        }
+    }
+
+    function tokenOf(bytes32 id) private view returns (Token) {
+        return Token(channels.channelOf(id).token);
     }
 
     function left(bytes32 id, uint256 side) public view returns (uint256) {
@@ -215,21 +289,22 @@ contract InvariantsTest {
         for (uint256 i = 0; i < 4_000; ++i) {
             seed = uint256(keccak256(abi.encode(seed)));
             (uint256 a, uint256 b, uint256 c) = (seed >> 16, seed >> 64, seed >> 128);
-            uint256 which = seed % 12;
+            uint256 which = seed % 14;
             if (which == 0) anything.open(a, b, c, uint128(seed), bytes32(seed));
             else if (which == 1) anything.deposit(a, b, c, uint128(seed));
             else if (which < 4) anything.redeem(a, b, uint128(seed));
             else if (which == 4) anything.redeemBatch(a, b);
-            else if (which == 5) anything.withdraw(a, b, uint128(seed));
+            else if (which == 5) anything.agreeToWithdraw(a, b, uint128(seed));
             else if (which == 6) anything.close(a, b);
-            else if (which == 7) anything.closeTogether(a, b);
+            else if (which == 7) anything.agreeToClose(a, uint128(b), uint128(c));
             else if (which == 8) anything.settle(a);
             else if (which == 9) anything.wait_(a);
             else if (which == 10) anything.bar(a, b % 4 == 0);
-            else anything.collect(a, b);
+            else if (which < 13) anything.use(a);
+            else anything.collect(a, b, c, seed >> 192);
             if (i % 500 == 0) anything.allowMore();
         }
-        string[10] memory ends = [
+        string[12] memory ends = [
             "open",
             "deposit",
             "redeem",
@@ -239,7 +314,9 @@ contract InvariantsTest {
             "closeTogether",
             "settle",
             "collect",
-            "not redeemed"
+            "not redeemed",
+            "not withdrawn",
+            "not closed together"
         ];
         for (uint256 i = 0; i < ends.length; ++i) {
             require(anything.times(ends[i]) > 0, string.concat("never: ", ends[i]));
@@ -248,8 +325,8 @@ contract InvariantsTest {
         invariant_each_side_is_as_the_books_say();
     }
 
-    /// No unit is made or lost: what is there of a token is what is left in open channels and what is owed, and
-    /// with what people have it is all there ever was.
+    /// No unit is made or lost: what is there of a token is what is left in open channels and what is owed, with
+    /// what people have it is all there ever was, and each has what the books say.
     function invariant_every_unit_is_somebodys() public view {
         PaymentChannels channels = anything.contractOf();
         for (uint256 t = 0; t < 2; ++t) {
@@ -264,8 +341,10 @@ contract InvariantsTest {
             address[3] memory people = anything.people();
             uint256 theirs;
             for (uint256 i = 0; i < 3; ++i) {
-                wanted += channels.owed(IERC20(address(token)), people[i]);
+                uint256 owed = channels.owed(IERC20(address(token)), people[i]);
+                wanted += owed;
                 theirs += token.balanceOf(people[i]);
+                eq(token.balanceOf(people[i]) + owed, anything.wealth(token, people[i]), "one's wealth");
             }
             eq(channels.held(IERC20(address(token))), wanted, "held");
             eq(token.balanceOf(address(channels)), wanted, "tokens");
@@ -286,9 +365,6 @@ contract InvariantsTest {
                 eq(channel.sides[side].redeemed, claimed, "redeemed");
                 eq(channel.sides[side].withdrawn, withdrawn, "withdrawn");
             }
-            if (channel.state != PaymentChannels.State.Settled) continue;
-            uint256 back = anything.returned(id, 0) + anything.returned(id, 1);
-            eq(back, anything.left(id, 0) + anything.left(id, 1), "returned");
         }
     }
 }

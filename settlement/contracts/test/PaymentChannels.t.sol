@@ -3,7 +3,18 @@ pragma solidity 0.8.37;
 
 import {PaymentChannels} from "../src/PaymentChannels.sol";
 import {Setting} from "./Setting.sol";
-import {BarringToken, CallingToken, ShrinkingToken, SilentToken, TaxedToken, Token} from "./Tokens.sol";
+import {
+    BarringToken,
+    BurningToken,
+    CallingToken,
+    GenerousToken,
+    LyingToken,
+    ShrinkingToken,
+    SilentToken,
+    SurchargingToken,
+    TaxedToken,
+    Token
+} from "./Tokens.sol";
 import {eq, vm, within} from "./Vm.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
@@ -19,7 +30,9 @@ contract PaymentChannelsTest is Setting {
     function test_what_is_opened_is_what_was_asked_for() public {
         bytes32 id = channels.channelIdOf(ALICE, BOB, asToken(token), WINDOW, "salt");
         vm.expectEmit(true, true, true, true, address(channels));
-        emit PaymentChannels.Opened(id, ALICE, BOB, asToken(token), WINDOW);
+        emit PaymentChannels.Opened(id, ALICE, BOB, asToken(token), WINDOW, "salt");
+        vm.expectEmit(true, true, true, true, address(channels));
+        emit PaymentChannels.Deposited(id, ALICE, 70);
         eq(uint256(opened(70, 30)), uint256(id), "id");
         PaymentChannels.Channel memory channel = channels.channelOf(id);
         eq(uint256(channel.state), uint256(PaymentChannels.State.Open), "state");
@@ -76,10 +89,17 @@ contract PaymentChannelsTest is Setting {
             );
             channels.open(asToken(token), BOB, windows[i], "", 0);
         }
-        vm.expectRevert(abi.encodeWithSelector(PaymentChannels.WindowOutOfBounds.selector, 0, 1, 7));
-        new PaymentChannels(0, 7);
-        vm.expectRevert(abi.encodeWithSelector(PaymentChannels.WindowOutOfBounds.selector, 8, 1, 7));
-        new PaymentChannels(8, 7);
+        channels.open(asToken(token), BOB, 10 minutes, "", 0);
+        channels.open(asToken(token), BOB, 30 days, "", 0);
+        uint32 least = 10 minutes;
+        uint32 most = 365 days;
+        vm.expectRevert(abi.encodeWithSelector(PaymentChannels.WindowOutOfBounds.selector, least - 1, least, most));
+        new PaymentChannels(least - 1, most);
+        vm.expectRevert(abi.encodeWithSelector(PaymentChannels.WindowOutOfBounds.selector, least, least, most));
+        new PaymentChannels(least, most + 1);
+        vm.expectRevert(abi.encodeWithSelector(PaymentChannels.WindowOutOfBounds.selector, most, least, least));
+        new PaymentChannels(most, least);
+        new PaymentChannels(least, least);
     }
 
     function test_nobody_opens_a_channel_with_itself_or_nobody() public {
@@ -108,6 +128,8 @@ contract PaymentChannelsTest is Setting {
         vm.prank(CAROL);
         channels.setTotalDeposit(id, BOB, 5);
         eq(channels.channelOf(id).sides[1].deposit, 5, "bob's deposit");
+        eq(token.balanceOf(CAROL), MANY - 5, "with her tokens");
+        eq(token.balanceOf(BOB), MANY, "and not with his");
         vm.expectRevert(abi.encodeWithSelector(PaymentChannels.NotParticipant.selector, id, CAROL));
         vm.prank(CAROL);
         channels.setTotalDeposit(id, CAROL, 5);
@@ -119,6 +141,14 @@ contract PaymentChannelsTest is Setting {
         vm.expectRevert(abi.encodeWithSelector(PaymentChannels.TokenKeptSome.selector, taxed, 1000, 990));
         vm.prank(ALICE);
         channels.open(asToken(taxed), BOB, WINDOW, "", 1000);
+    }
+
+    function test_a_token_that_gives_more_is_refused() public {
+        GenerousToken generous = new GenerousToken();
+        endow(generous);
+        vm.expectRevert(abi.encodeWithSelector(PaymentChannels.TokenKeptSome.selector, generous, 1000, 1001));
+        vm.prank(ALICE);
+        channels.open(asToken(generous), BOB, WINDOW, "", 1000);
     }
 
     function test_no_more_is_taken_of_a_token_that_has_shrunk() public {
@@ -170,9 +200,11 @@ contract PaymentChannelsTest is Setting {
     function test_a_claim_beyond_the_deposit_pays_the_rest_once_it_is_there() public {
         bytes32 id = opened(70, 0);
         PaymentChannels.Claim memory one = claim(ALICE_KEY, id, 100);
+        vm.expectEmit(true, true, true, true, address(channels));
+        emit PaymentChannels.Redeemed(id, BOB, 70, 100);
         channels.redeem(one);
         eq(token.balanceOf(BOB), MANY + 70, "bob's tokens");
-        refuses(one, PaymentChannels.Refusal.NothingNew);
+        refuses(one, PaymentChannels.Refusal.DepositSpent);
         vm.prank(ALICE);
         channels.setTotalDeposit(id, ALICE, 95);
         channels.redeem(one);
@@ -271,13 +303,17 @@ contract PaymentChannelsTest is Setting {
         bytes32 id = opened(70, 30);
         uint64 until = uint64(block.timestamp) + 60;
         bytes memory agreed = signed(BOB_KEY, withdrawDigest(id, ALICE, 20, until));
-        vm.prank(CAROL);
-        channels.withdraw(id, ALICE, 20, until, agreed);
+        vm.expectEmit(true, true, true, true, address(channels));
+        emit PaymentChannels.Withdrawn(id, ALICE, 20);
+        vm.prank(ALICE);
+        channels.withdraw(id, 20, until, agreed);
         eq(token.balanceOf(ALICE), MANY - 50, "alice's tokens");
         vm.expectRevert(abi.encodeWithSelector(PaymentChannels.TotalNotHigher.selector, uint128(20), uint128(20)));
-        channels.withdraw(id, ALICE, 20, until, agreed);
+        vm.prank(ALICE);
+        channels.withdraw(id, 20, until, agreed);
         agreed = signed(BOB_KEY, withdrawDigest(id, ALICE, 25, until));
-        channels.withdraw(id, ALICE, 25, until, agreed);
+        vm.prank(ALICE);
+        channels.withdraw(id, 25, until, agreed);
         eq(token.balanceOf(ALICE), MANY - 45, "a total, not an amount");
         channels.redeem(claim(ALICE_KEY, id, 70));
         eq(token.balanceOf(BOB), MANY - 30 + 45, "no more than is left");
@@ -294,15 +330,19 @@ contract PaymentChannelsTest is Setting {
         uint64 until = uint64(block.timestamp) + 60;
         bytes memory own = signed(ALICE_KEY, withdrawDigest(id, ALICE, 20, until));
         vm.expectRevert(abi.encodeWithSelector(PaymentChannels.NotSignedBy.selector, BOB));
-        channels.withdraw(id, ALICE, 20, until, own);
+        vm.prank(ALICE);
+        channels.withdraw(id, 20, until, own);
         bytes memory agreed = signed(BOB_KEY, withdrawDigest(id, ALICE, 20, until));
         vm.expectRevert(abi.encodeWithSelector(PaymentChannels.NotSignedBy.selector, ALICE));
-        channels.withdraw(id, BOB, 20, until, agreed);
+        vm.prank(BOB);
+        channels.withdraw(id, 20, until, agreed);
         vm.expectRevert(abi.encodeWithSelector(PaymentChannels.NotParticipant.selector, id, CAROL));
-        channels.withdraw(id, CAROL, 20, until, agreed);
+        vm.prank(CAROL);
+        channels.withdraw(id, 20, until, agreed);
         vm.warp(until + 1);
         vm.expectRevert(abi.encodeWithSelector(PaymentChannels.SignatureTooOld.selector, until));
-        channels.withdraw(id, ALICE, 20, until, agreed);
+        vm.prank(ALICE);
+        channels.withdraw(id, 20, until, agreed);
     }
 
     function test_what_was_redeemed_is_not_taken_back() public {
@@ -311,7 +351,8 @@ contract PaymentChannelsTest is Setting {
         uint64 until = uint64(block.timestamp);
         bytes memory agreed = signed(BOB_KEY, withdrawDigest(id, ALICE, 20, until));
         vm.expectRevert(abi.encodeWithSelector(PaymentChannels.MoreThanIsLeft.selector, uint128(20), uint128(10)));
-        channels.withdraw(id, ALICE, 20, until, agreed);
+        vm.prank(ALICE);
+        channels.withdraw(id, 20, until, agreed);
     }
 
     // Ending.
@@ -319,6 +360,8 @@ contract PaymentChannelsTest is Setting {
     function test_a_stale_close_is_answered_inside_its_window() public {
         bytes32 id = opened(70, 30);
         channels.redeem(claim(ALICE_KEY, id, 10));
+        vm.expectEmit(true, true, true, true, address(channels));
+        emit PaymentChannels.CloseRequested(id, ALICE, uint40(block.timestamp) + WINDOW);
         vm.prank(ALICE);
         channels.close(id);
         vm.warp(block.timestamp + WINDOW);
@@ -357,7 +400,8 @@ contract PaymentChannelsTest is Setting {
         uint64 until = uint64(block.timestamp);
         bytes memory agreed = signed(BOB_KEY, withdrawDigest(id, ALICE, 20, until));
         notOpen(id, PaymentChannels.State.Closing);
-        channels.withdraw(id, ALICE, 20, until, agreed);
+        vm.prank(ALICE);
+        channels.withdraw(id, 20, until, agreed);
     }
 
     function test_an_open_or_a_settled_channel_is_not_settled() public {
@@ -376,67 +420,193 @@ contract PaymentChannelsTest is Setting {
         bytes32 id = opened(70, 30);
         vm.prank(ALICE);
         channels.close(id);
-        closeTogether(id, 15, 85, uint64(block.timestamp), ALICE_KEY, BOB_KEY);
-        eq(token.balanceOf(ALICE), MANY - 55, "alice's tokens");
-        eq(token.balanceOf(BOB), MANY + 55, "bob's tokens");
+        vm.expectEmit(true, true, true, true, address(channels));
+        emit PaymentChannels.Settled(id, 15 + 10, 20 + 55);
+        closeTogether(id, 55, 10, uint64(block.timestamp), ALICE_KEY, BOB_KEY);
+        eq(token.balanceOf(ALICE), MANY - 45, "alice's tokens");
+        eq(token.balanceOf(BOB), MANY + 45, "bob's tokens");
         eq(channels.held(asToken(token)), 0, "held");
     }
 
-    function test_what_they_agree_on_is_all_that_is_left() public {
+    function test_what_they_agree_on_is_within_what_is_there() public {
         bytes32 id = opened(70, 30);
         channels.redeem(claim(ALICE_KEY, id, 10));
         uint64 until = uint64(block.timestamp);
-        for (uint128 second = 74; second < 77; ++second) {
-            if (second == 75) continue;
-            vm.expectRevert(
-                abi.encodeWithSelector(PaymentChannels.NotAllPaidOut.selector, uint128(15), second, uint256(90))
-            );
-            closeTogether(id, 15, second, until, ALICE_KEY, BOB_KEY);
-        }
-        // A sum that comes round is no sum.
-        vm.expectRevert(
-            abi.encodeWithSelector(PaymentChannels.NotAllPaidOut.selector, type(uint128).max, uint128(91), uint256(90))
-        );
-        closeTogether(id, type(uint128).max, 91, until, ALICE_KEY, BOB_KEY);
-        closeTogether(id, 15, 75, until, ALICE_KEY, BOB_KEY);
+        outOfBounds(9, 10, 70);
+        closeTogether(id, 9, 0, until, ALICE_KEY, BOB_KEY);
+        outOfBounds(71, 10, 70);
+        closeTogether(id, 71, 0, until, ALICE_KEY, BOB_KEY);
+        outOfBounds(31, 0, 30);
+        closeTogether(id, 10, 31, until, ALICE_KEY, BOB_KEY);
+        closeTogether(id, 70, 30, until, ALICE_KEY, BOB_KEY);
+        eq(token.balanceOf(ALICE), MANY - 40, "alice's tokens");
+    }
+
+    /// Goal: an agreement that was signed and not used pays nothing twice, whatever happens meanwhile. Method: Bob
+    /// redeems what the agreement gives him, Alice deposits as much again, and he uses it after all.
+    function test_an_old_agreement_pays_nothing_twice() public {
+        bytes32 id = opened(70, 30);
+        uint64 until = uint64(block.timestamp);
+        bytes32 digest = closeDigest(id, 55, 0, until);
+        (bytes memory first, bytes memory second) = (signed(ALICE_KEY, digest), signed(BOB_KEY, digest));
+        channels.redeem(claim(ALICE_KEY, id, 55));
+        vm.prank(ALICE);
+        channels.setTotalDeposit(id, ALICE, 125);
+        channels.closeTogether(id, 55, 0, until, first, second);
+        eq(token.balanceOf(BOB), MANY + 55, "bob's tokens");
+        eq(token.balanceOf(ALICE), MANY - 55, "alice's tokens");
+    }
+
+    function test_a_deposit_of_a_stranger_does_not_void_an_agreement() public {
+        bytes32 id = opened(70, 30);
+        vm.prank(CAROL);
+        channels.setTotalDeposit(id, ALICE, 71);
+        closeTogether(id, 55, 0, uint64(block.timestamp), ALICE_KEY, BOB_KEY);
+        eq(token.balanceOf(BOB), MANY + 55, "bob's tokens");
+        eq(token.balanceOf(ALICE), MANY - 54, "alice's tokens");
+    }
+
+    function test_nothing_is_done_to_a_settled_channel() public {
+        bytes32 id = settled();
+        uint64 until = uint64(block.timestamp);
+        notOpen(id, PaymentChannels.State.Settled);
+        vm.prank(ALICE);
+        channels.setTotalDeposit(id, ALICE, 1000);
+        bytes memory agreed = signed(BOB_KEY, withdrawDigest(id, ALICE, 20, until));
+        notOpen(id, PaymentChannels.State.Settled);
+        vm.prank(ALICE);
+        channels.withdraw(id, 20, until, agreed);
+        notOpen(id, PaymentChannels.State.Settled);
+        vm.prank(ALICE);
+        channels.close(id);
+        notOpen(id, PaymentChannels.State.Settled);
+        closeTogether(id, 0, 0, until, ALICE_KEY, BOB_KEY);
+        refuses(claim(ALICE_KEY, id, 1), PaymentChannels.Refusal.NotOpen);
     }
 
     function test_one_alone_does_not_close_at_once() public {
         bytes32 id = opened(70, 30);
         uint64 until = uint64(block.timestamp);
         vm.expectRevert(abi.encodeWithSelector(PaymentChannels.NotSignedBy.selector, BOB));
-        closeTogether(id, 15, 85, until, ALICE_KEY, ALICE_KEY);
+        closeTogether(id, 55, 0, until, ALICE_KEY, ALICE_KEY);
         vm.expectRevert(abi.encodeWithSelector(PaymentChannels.NotSignedBy.selector, ALICE));
-        closeTogether(id, 15, 85, until, BOB_KEY, BOB_KEY);
+        closeTogether(id, 55, 0, until, BOB_KEY, BOB_KEY);
         vm.warp(until + 1);
         vm.expectRevert(abi.encodeWithSelector(PaymentChannels.SignatureTooOld.selector, until));
-        closeTogether(id, 15, 85, until, ALICE_KEY, BOB_KEY);
+        closeTogether(id, 55, 0, until, ALICE_KEY, BOB_KEY);
     }
 
     // Tokens that do not do as they should.
 
     function test_a_barred_payee_holds_up_nobody_and_collects_later() public {
         BarringToken barring = new BarringToken();
+        IERC20 it = asToken(barring);
         endow(barring);
         bytes32 id = opened(barring, 70, 30);
         vm.prank(CAROL);
-        bytes32 other = channels.open(asToken(barring), ALICE, WINDOW, "", 50);
+        bytes32 other = channels.open(it, ALICE, WINDOW, "", 50);
         barring.bar(BOB, true);
         PaymentChannels.Claim[] memory claims = new PaymentChannels.Claim[](2);
         claims[0] = claim(ALICE_KEY, id, 40);
         claims[1] = claim(CAROL_KEY, other, 9);
+        vm.expectEmit(true, true, true, true, address(channels));
+        emit PaymentChannels.NotPaid(it, BOB, 40);
         channels.redeemBatch(claims);
         eq(barring.balanceOf(ALICE), MANY - 70 + 9, "alice's tokens");
-        eq(channels.owed(asToken(barring), BOB), 40, "bob is owed");
-        closeTogether(id, 30, 30, uint64(block.timestamp), ALICE_KEY, BOB_KEY);
-        eq(channels.owed(asToken(barring), BOB), 70, "bob is owed");
-        eq(channels.held(asToken(barring)), 41 + 70, "held");
+        closeTogether(id, 40, 0, uint64(block.timestamp), ALICE_KEY, BOB_KEY);
+        eq(channels.owed(it, BOB), 70, "bob is owed");
+        eq(channels.held(it), 41 + 70, "held");
+
+        vm.expectRevert("barred");
+        channels.collect(it, BOB, BOB, 70);
+        eq(channels.owed(it, BOB), 70, "bob is still owed");
+        vm.expectEmit(true, true, true, true, address(channels));
+        emit PaymentChannels.Collected(it, BOB, CAROL, 60);
         vm.prank(BOB);
-        channels.collect(asToken(barring), CAROL);
-        eq(barring.balanceOf(CAROL), MANY - 50 + 70, "where bob wants it");
-        vm.expectRevert(abi.encodeWithSelector(PaymentChannels.NothingOwed.selector, barring, BOB));
+        channels.collect(it, BOB, CAROL, 60);
+        eq(barring.balanceOf(CAROL), MANY - 50 + 60, "where bob wants it");
+        barring.bar(BOB, false);
+        vm.prank(CAROL);
+        channels.collect(it, BOB, BOB, 10);
+        eq(barring.balanceOf(BOB), MANY - 30 + 10, "anybody has it paid to him");
+        eq(channels.held(it), 41, "held");
+        for (uint256 amount = 0; amount < 2; ++amount) {
+            vm.expectRevert(abi.encodeWithSelector(PaymentChannels.LessIsOwed.selector, it, BOB, 0));
+            channels.collect(it, BOB, BOB, amount);
+        }
+    }
+
+    function test_nobody_else_says_where_what_is_owed_goes() public {
+        vm.expectRevert(abi.encodeWithSelector(PaymentChannels.NotTheOwner.selector, BOB, CAROL));
+        vm.prank(CAROL);
+        channels.collect(asToken(token), BOB, CAROL, 1);
+        vm.expectRevert(abi.encodeWithSelector(PaymentChannels.NotTheOwner.selector, BOB, address(channels)));
         vm.prank(BOB);
-        channels.collect(asToken(barring), CAROL);
+        channels.collect(asToken(token), BOB, address(channels), 1);
+        vm.expectRevert(abi.encodeWithSelector(PaymentChannels.NotOurselves.selector));
+        vm.prank(CAROL);
+        channels.transferExactly(asToken(token), CAROL, 1);
+    }
+
+    function test_what_a_shrunken_token_still_has_can_be_collected() public {
+        ShrinkingToken shrinking = new ShrinkingToken();
+        endow(shrinking);
+        bytes32 id = opened(shrinking, 1000, 0);
+        shrinking.burn(address(channels), 1);
+        channels.redeem(claim(ALICE_KEY, id, 1000));
+        eq(channels.owed(asToken(shrinking), BOB), 1000, "bob is owed");
+        channels.collect(asToken(shrinking), BOB, BOB, 999);
+        eq(shrinking.balanceOf(BOB), MANY + 999, "all that is there");
+    }
+
+    function test_a_token_that_takes_more_takes_it_from_nobody() public {
+        SurchargingToken surcharging = new SurchargingToken();
+        endow(surcharging);
+        bytes32 id = opened(surcharging, 1000, 0);
+        vm.prank(CAROL);
+        bytes32 other = channels.open(asToken(surcharging), BOB, WINDOW, "", 1000);
+        surcharging.charge();
+        channels.redeem(claim(ALICE_KEY, id, 1000));
+        eq(surcharging.balanceOf(address(channels)), 2000, "nothing has moved");
+        eq(channels.owed(asToken(surcharging), BOB), 1000, "bob is owed");
+        channels.redeem(claim(CAROL_KEY, other, 500));
+    }
+
+    function test_a_token_that_moves_and_says_no_has_not_moved() public {
+        LyingToken lying = new LyingToken();
+        endow(lying);
+        bytes32 id = opened(lying, 1000, 0);
+        lying.lie(true);
+        channels.redeem(claim(ALICE_KEY, id, 1000));
+        eq(lying.balanceOf(BOB), MANY, "bob's tokens");
+        lying.lie(false);
+        channels.collect(asToken(lying), BOB, BOB, 1000);
+        eq(lying.balanceOf(BOB), MANY + 1000, "bob's tokens");
+    }
+
+    function test_a_token_that_burns_gas_spends_its_own_share() public {
+        BurningToken burning = new BurningToken();
+        endow(burning);
+        bytes32 id = opened(burning, 1000, 0);
+        bytes32 other = opened(70, 0);
+        burning.burnGas();
+        PaymentChannels.Claim[] memory claims = new PaymentChannels.Claim[](2);
+        claims[0] = claim(ALICE_KEY, id, 1000);
+        claims[1] = claim(ALICE_KEY, other, 70);
+        channels.redeemBatch{gas: 1_000_000}(claims);
+        eq(channels.owed(asToken(burning), BOB), 1000, "bob is owed");
+        eq(token.balanceOf(BOB), MANY + 70, "bob's tokens");
+    }
+
+    function test_who_brings_too_little_gas_makes_no_transfer_fail() public {
+        bytes32 id = opened(70, 0);
+        PaymentChannels.Claim memory one = claim(ALICE_KEY, id, 70);
+        for (uint256 gas_ = 50_000; gas_ < 450_000; gas_ += 25_000) {
+            (bool succeeded,) = address(channels).call{gas: gas_}(abi.encodeCall(channels.redeem, (one)));
+            eq(channels.owed(asToken(token), BOB), 0, "nothing is owed");
+            if (succeeded) break;
+        }
+        eq(token.balanceOf(BOB), MANY + 70, "paid with gas enough");
     }
 
     /// Each call would do something by itself; while another is under way it does nothing.
@@ -445,21 +615,22 @@ contract PaymentChannelsTest is Setting {
         endow(calling);
         bytes32 id = opened(calling, 70, 30);
         uint64 until = uint64(block.timestamp);
-        bytes32 digest = closeDigest(id, 60, 30, until);
+        bytes32 digest = closeDigest(id, 60, 0, until);
         bytes32 takes = withdrawDigest(id, ALICE, 5, until);
         PaymentChannels.Claim[] memory claims = new PaymentChannels.Claim[](1);
         claims[0] = claim(ALICE_KEY, id, 50);
-        bytes[8] memory calls = [
+        bytes[9] memory calls = [
             abi.encodeCall(channels.open, (asToken(calling), BOB, WINDOW, "other", 0)),
             abi.encodeCall(channels.setTotalDeposit, (id, ALICE, 90)),
             abi.encodeCall(channels.redeem, (claims[0])),
             abi.encodeCall(channels.redeemBatch, (claims)),
-            abi.encodeCall(channels.withdraw, (id, ALICE, 5, until, signed(BOB_KEY, takes))),
+            abi.encodeCall(channels.withdraw, (id, 5, until, signed(BOB_KEY, takes))),
             abi.encodeCall(
-                channels.closeTogether, (id, 60, 30, until, signed(ALICE_KEY, digest), signed(BOB_KEY, digest))
+                channels.closeTogether, (id, 60, 0, until, signed(ALICE_KEY, digest), signed(BOB_KEY, digest))
             ),
             abi.encodeCall(channels.settle, (id)),
-            abi.encodeCall(channels.collect, (asToken(calling), BOB))
+            abi.encodeCall(channels.collect, (asToken(calling), BOB, BOB, 1)),
+            abi.encodeCall(channels.close, (id))
         ];
         for (uint128 i = 0; i < calls.length; ++i) {
             calling.arm(address(channels), calls[i]);
@@ -467,7 +638,7 @@ contract PaymentChannelsTest is Setting {
             bytes4 guard = ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector;
             require(bytes4(calling.answer()) == guard, "the guard refuses it");
         }
-        eq(calling.balanceOf(BOB), MANY - 30 + 17, "bob's tokens");
+        eq(calling.balanceOf(BOB), MANY - 30 + 18, "bob's tokens");
     }
 
     // Any amounts.
@@ -479,7 +650,8 @@ contract PaymentChannelsTest is Setting {
         uint128 paid = most < deposit ? most : deposit;
         if (firstTotal > 0) channels.redeem(claim(ALICE_KEY, id, firstTotal));
         if (secondTotal > firstTotal && firstTotal < deposit) channels.redeem(claim(ALICE_KEY, id, secondTotal));
-        else if (secondTotal > 0) refuses(claim(ALICE_KEY, id, secondTotal), PaymentChannels.Refusal.NothingNew);
+        else if (secondTotal > paid) refuses(claim(ALICE_KEY, id, secondTotal), PaymentChannels.Refusal.DepositSpent);
+        else refuses(claim(ALICE_KEY, id, secondTotal), PaymentChannels.Refusal.NothingNew);
         eq(token.balanceOf(BOB), MANY + paid, "bob's tokens");
         vm.prank(BOB);
         channels.close(id);
@@ -497,12 +669,19 @@ contract PaymentChannelsTest is Setting {
 
     function settled() private returns (bytes32 id) {
         id = opened(70, 30);
-        closeTogether(id, 70, 30, uint64(block.timestamp), ALICE_KEY, BOB_KEY);
+        closeTogether(id, 0, 0, uint64(block.timestamp), ALICE_KEY, BOB_KEY);
     }
 
     function refuses(PaymentChannels.Claim memory one, PaymentChannels.Refusal why) private {
+        (PaymentChannels.Refusal judged, uint128 amount) = channels.judge(one);
+        eq(uint256(judged), uint256(why), "judged");
+        eq(amount, 0, "amount");
         vm.expectRevert(abi.encodeWithSelector(PaymentChannels.NotRedeemable.selector, one.channelId, why));
         channels.redeem(one);
+    }
+
+    function outOfBounds(uint128 paid, uint128 redeemed, uint128 most) private {
+        vm.expectRevert(abi.encodeWithSelector(PaymentChannels.PaidOutOfBounds.selector, paid, redeemed, most));
     }
 
     function notOpen(bytes32 id, PaymentChannels.State state) private {

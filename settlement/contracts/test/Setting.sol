@@ -87,7 +87,7 @@ abstract contract Setting {
 
     function closeDigest(bytes32 id, uint128 first, uint128 second, uint64 until) internal view returns (bytes32) {
         bytes32 typehash =
-            keccak256("CloseTogether(bytes32 channelId,uint128 firstAmount,uint128 secondAmount,uint64 validUntil)");
+            keccak256("CloseTogether(bytes32 channelId,uint128 firstPaid,uint128 secondPaid,uint64 validUntil)");
         return typed(keccak256(abi.encode(typehash, id, first, second, until)));
     }
 }

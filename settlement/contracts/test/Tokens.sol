@@ -28,6 +28,10 @@ contract TaxedToken is Token {
 contract ShrinkingToken is Token {
     uint256 public percent = 100;
 
+    function burn(address owner, uint256 amount) external {
+        _burn(owner, amount);
+    }
+
     function shrink(uint256 to) external {
         percent = to;
     }
@@ -48,6 +52,56 @@ contract BarringToken is Token {
     function _update(address from, address to, uint256 amount) internal override {
         require(!isBarred[to] && !isBarred[from], "barred");
         super._update(from, to, amount);
+    }
+}
+
+/// Takes a hundredth from its sender beside each transfer, once told to.
+contract SurchargingToken is Token {
+    bool public charges;
+
+    function charge() external {
+        charges = true;
+    }
+
+    function _update(address from, address to, uint256 amount) internal override {
+        super._update(from, to, amount);
+        if (charges && from != address(0)) super._update(from, address(0xdead), amount / 100);
+    }
+}
+
+/// Gives a unit more than was asked for.
+contract GenerousToken is Token {
+    function _update(address from, address to, uint256 amount) internal override {
+        super._update(from, to, amount);
+        if (from != address(0)) super._update(address(0), to, 1);
+    }
+}
+
+/// Moves tokens and says that it has not.
+contract LyingToken is Token {
+    bool public lies;
+
+    function lie(bool is_) external {
+        lies = is_;
+    }
+
+    function transfer(address to, uint256 amount) public override returns (bool) {
+        super.transfer(to, amount);
+        return !lies;
+    }
+}
+
+/// Spends all the gas that it gets, once told to.
+contract BurningToken is Token {
+    bool public burns;
+
+    function burnGas() external {
+        burns = true;
+    }
+
+    function _update(address from, address to, uint256 amount) internal override {
+        super._update(from, to, amount);
+        while (burns) {}
     }
 }
 

@@ -45,8 +45,8 @@ contract VectorsTest {
             channels = on(vm.parseJsonUint(json, path("closes", i, "chainId")), where);
             digest = channels.closeDigest(
                 vm.parseJsonBytes32(json, path("closes", i, "message.channelId")),
-                uint128(vm.parseJsonUint(json, path("closes", i, "message.firstAmount"))),
-                uint128(vm.parseJsonUint(json, path("closes", i, "message.secondAmount"))),
+                uint128(vm.parseJsonUint(json, path("closes", i, "message.firstPaid"))),
+                uint128(vm.parseJsonUint(json, path("closes", i, "message.secondPaid"))),
                 uint64(vm.parseJsonUint(json, path("closes", i, "message.validUntil")))
             );
             areSigned(json, "closes", i, digest);

@@ -17,7 +17,7 @@ TYPES = {
         ("channelId", "bytes32"), ("participant", "address"), ("totalWithdrawn", "uint128"), ("validUntil", "uint64"),
     ],
     "CloseTogether": [
-        ("channelId", "bytes32"), ("firstAmount", "uint128"), ("secondAmount", "uint128"), ("validUntil", "uint64"),
+        ("channelId", "bytes32"), ("firstPaid", "uint128"), ("secondPaid", "uint128"), ("validUntil", "uint64"),
     ],
 }
 
@@ -43,7 +43,7 @@ def cases(kind):
         for name, type_ in TYPES[kind][1:]:
             if type_ == "address":
                 message[name] = Account.from_key(SECOND).address
-            elif name == "secondAmount":
+            elif name == "secondPaid":
                 message[name] = MOST["uint128"] - amount
             else:
                 message[name] = min(amount, MOST[type_])
