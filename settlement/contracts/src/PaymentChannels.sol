@@ -94,8 +94,6 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
     /// Gas that a token gets for a transfer. One that wants more has it owed: it may not spend what the rest of a
     /// batch needs.
     uint256 private constant TRANSFER_GAS = 300_000;
-    /// What is left for us beside it (EIP-150 keeps a 64th of what is there from the called one).
-    uint256 private constant TRANSFER_GAS_RESERVE = TRANSFER_GAS + TRANSFER_GAS / 63 + 60_000;
 
     /// A window is at least so long.
     uint32 public immutable WINDOW_SECONDS_MIN;
@@ -143,7 +141,6 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
     error WindowStillOpen(bytes32 channelId, uint40 closesAt);
     error LessIsOwed(IERC20 token, address owner, uint256 owed);
     error NotTheOwner(address owner, address to);
-    error GasTooLow(uint256 needed);
     error NotOurselves();
 
     constructor(uint32 windowSecondsMin, uint32 windowSecondsMax) EIP712("M2MPayChan", "1") {
@@ -423,8 +420,8 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
     /// or spends too much gas holds up nobody else: the amount is owed then.
     function _pay(IERC20 token, address to, uint256 amount) private {
         if (amount == 0) return;
-        // Else whoever calls could make any transfer fail by bringing too little.
-        if (gasleft() < TRANSFER_GAS_RESERVE) revert GasTooLow(TRANSFER_GAS_RESERVE);
+        // Who brings too little gas makes the call fail, not the transfer: what EIP-150 leaves us then, a 64th of
+        // less than TRANSFER_GAS, does not pay for writing down what is owed.
         held[token] -= amount;
         try this.transferExactly{gas: TRANSFER_GAS}(token, to, amount) {}
         catch {

@@ -105,6 +105,20 @@ contract BurningToken is Token {
     }
 }
 
+/// Has so much to do for a transfer.
+contract WorkingToken is Token {
+    uint256 public gasNeeded;
+
+    function work(uint256 gas_) external {
+        gasNeeded = gas_;
+    }
+
+    function _update(address from, address to, uint256 amount) internal override {
+        super._update(from, to, amount);
+        for (uint256 start = gasleft(); start - gasleft() < gasNeeded;) {}
+    }
+}
+
 /// Calls back when it moves, as ERC-777 lets receivers do.
 contract CallingToken is Token {
     address public target;
