@@ -7,8 +7,8 @@
 //!
 //! A power cut keeps of each sector of 512 bytes some version since the last flush, of each length
 //! likewise, and of the changes of names any subset. What was written under a name that is lost is
-//! lost. A process that is killed loses nothing that it wrote; what it has
-//! under way lands before the next one reads, or never (`direct.rs` of the journal).
+//! lost. A process that is killed loses nothing that it wrote; what it has under way lands before the
+//! next one reads, or never (`direct.rs` of the journal).
 //!
 //! Nothing is kinder here than a real disk may be: a flush of a file does not keep its name, one of a
 //! folder not the folder's own, and a flush that fails has kept some of it and forgets the rest: it
