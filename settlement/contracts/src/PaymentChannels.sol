@@ -131,8 +131,8 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
     error NotParticipant(bytes32 channelId, address who);
     error TotalNotHigher(uint128 total, uint128 before);
     error MoreThanIsLeft(uint128 wanted, uint128 left);
-    error TokenKeptSome(IERC20 token, uint256 wanted, uint256 came);
-    error TokenTookSome(IERC20 token, uint256 wanted, uint256 gone);
+    error DepositDiffers(IERC20 token, uint256 wanted, uint256 came);
+    error TransferDiffers(IERC20 token, uint256 wanted, uint256 gone);
     error TokenLacksSome(IERC20 token, uint256 held, uint256 has);
     error NotRedeemable(bytes32 channelId, Refusal why);
     error SignatureTooOld(uint64 validUntil);
@@ -364,7 +364,7 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
         emit Deposited(channelId, channel.participants[index], totalDeposit);
         token.safeTransferFrom(msg.sender, address(this), amount);
         uint256 came = token.balanceOf(address(this)) - has;
-        if (came != amount) revert TokenKeptSome(token, amount, came);
+        if (came != amount) revert DepositDiffers(token, amount, came);
     }
 
     /// Notes a claim as redeemed; the caller pays. Changes nothing if it refuses.
@@ -436,7 +436,7 @@ contract PaymentChannels is EIP712, ReentrancyGuardTransient {
         uint256 before = token.balanceOf(address(this));
         token.safeTransfer(to, amount);
         uint256 gone = before - token.balanceOf(address(this));
-        if (gone != amount) revert TokenTookSome(token, amount, gone);
+        if (gone != amount) revert TransferDiffers(token, amount, gone);
     }
 
     function _requireSigned(address participant, bytes32 digest, bytes calldata signature) private pure {
