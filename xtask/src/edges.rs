@@ -8,7 +8,7 @@
 //!   m2-published -> m2-core
 //!   m2-journal ---> m2-core                       m2-sim ----> m2-core, m2-codec, m2-journal
 //!   m2ctl --------> m2-journal, m2-core, m2-codec m2-fuzz ----> m2-engine, m2-core, m2-codec
-//!                                                 m2-accel ---> none
+//!   m2-settle ----> m2-settlement -> none         m2-accel ---> none
 //! ```
 //!
 //! The table below is complete: a crate or an edge that it does not name is a fault. Dependencies
@@ -38,6 +38,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("m2-bench", &["m2-accel", "m2-codec", "m2-core", "m2-journal", "m2-load", "m2-published"]),
     ("m2-fuzz", &["m2-codec", "m2-core", "m2-engine"]),
     ("m2-sim", &["m2-codec", "m2-core", "m2-journal"]),
+    ("m2-settlement", &[]),
+    ("m2-settle", &["m2-settlement"]),
     ("xtask", &[]),
 ];
 
