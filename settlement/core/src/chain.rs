@@ -27,6 +27,16 @@ macro_rules! name_of_bytes {
             }
         }
 
+        impl core::str::FromStr for $name {
+            type Err = &'static str;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                from_hex(text).and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(concat!(
+                    stringify!($name), " must be ", stringify!($len), " bytes as hexadecimal digits"
+                ))
+            }
+        }
+
         impl Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
                 to.collect_str(self)
@@ -36,11 +46,7 @@ macro_rules! name_of_bytes {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
-                from_hex(&text).and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or_else(|| {
-                    serde::de::Error::custom(concat!(
-                        stringify!($name), " must be ", stringify!($len), " bytes as hexadecimal digits"
-                    ))
-                })
+                text.parse().map_err(serde::de::Error::custom)
             }
         }
     )*};
@@ -109,7 +115,23 @@ pub struct Terms {
     /// How long a close waits for claims.
     pub window_s: u32,
     /// Tells apart channels that are alike in all of this.
+    #[serde(with = "digits")]
     pub salt: [u8; 32],
+}
+
+/// 32 bytes as hexadecimal digits.
+mod digits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&super::to_hex(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
+        let bytes = super::from_hex(&text).and_then(|bytes| bytes.try_into().ok());
+        bytes.ok_or_else(|| serde::de::Error::custom("32 bytes as hexadecimal digits are expected"))
+    }
 }
 
 /// What a payer signs: how much it has paid in a channel, in all.
@@ -189,6 +211,8 @@ pub enum Call {
         /// Which.
         channel: ChannelId,
     },
+    /// Nothing: it takes a nonce that would hold up all above it. A transfer of 0 to ourselves.
+    Nothing,
     /// Takes what the contract could not pay us when it should have.
     Collect {
         /// Of which token.

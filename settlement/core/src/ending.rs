@@ -1,0 +1,208 @@
+//! How channels end: by an agreement at once, or by a close whose window has to pass.
+//!
+//! ```text
+//!   operator: together -> sign -> CLOSE to the peer -> AGREED -> CloseTogether on the chain
+//!   peer:     CLOSE -> books agree? -> sign -> AGREED to it
+//! ```
+//!
+//! An agreement says what each has paid in all. From the moment that it is signed until it has run out by
+//! the chain's final clock, nothing is added to the channel: no claim is given or taken, nothing deposited.
+//!
+//! Invariant: we sign no agreement that says less than what we hold of the peer, or more than what it holds
+//! of us.
+
+use crate::chain::{Agreement, Bytes, ChannelId, ChannelState, Party, SignError};
+use crate::event::{Effect, Now};
+use crate::limits::{AGREEMENT_S, AGREEMENT_S_MAX, AGREEMENT_S_MIN};
+use crate::rows::{Agreed, Ending, Table};
+use crate::settlement::{Agreeing, Channel, Settlement};
+use crate::wire::{Message, Reason};
+
+impl Settlement {
+    /// Asks peers for an end that operators want.
+    pub(crate) fn plan_ending(&mut self, now: Now, account: usize) {
+        for id in self.accounts[account].channels.clone() {
+            self.forget_agreement(now, account, id);
+            let channel = &self.channels[&id];
+            let wanted = channel.row.ending == Some(Ending::Together)
+                && self.accounts[account].peer_up
+                && channel.sign_rest.is_over(now)
+                && now >= channel.ask_at
+                && channel.may_agree()
+                && channel.given() == channel.row.acked;
+            if wanted && self.check_sight(now, account, channel).is_ok() {
+                self.ask_for_end(account, id);
+            }
+        }
+    }
+
+    fn ask_for_end(&mut self, account: usize, id: ChannelId) {
+        let chain = self.config.accounts[account].chain;
+        let sight =
+            self.chains[chain].sight.as_ref().expect("check_sight() found that it was seen");
+        let valid_until_s = sight.latest.time_s + AGREEMENT_S;
+        let channel = self.channels.get_mut(&id).expect("channels of an account are kept");
+        let [first_paid, second_paid] = channel.paid_by_party();
+        let agreement = Agreement { channel: id, first_paid, second_paid, valid_until_s };
+        channel.agreeing = Some(Agreeing { agreement, reply: None });
+        self.does(Effect::SignAgreement { chain, agreement });
+    }
+
+    /// An agreement that can no longer be executed binds nobody.
+    fn forget_agreement(&mut self, now: Now, account: usize, id: ChannelId) {
+        let chain = &self.chains[self.config.accounts[account].chain];
+        let Some(final_s) = chain.sight.as_ref().map(|sight| sight.last_final.time_s) else {
+            return;
+        };
+        let channel = self.channels.get_mut(&id).expect("channels of an account are kept");
+        let ran_out = |agreed: &Agreed| channel.looked && final_s > agreed.hold_until_s;
+        if channel.row.agreed.as_ref().is_some_and(ran_out) {
+            channel.row.agreed = None;
+            // Whoever was asked and did not agree may have a claim to give, which had to wait until now.
+            channel.ask_at = Now(now.0 + AGREEMENT_S * 1_000);
+            self.change(Table::Channels, id);
+        }
+    }
+
+    /// Whether we agree to an end that the peer asks for. Every refusal comes before anything is written.
+    pub(crate) fn judge_close(
+        &mut self,
+        now: Now,
+        account: usize,
+        agreement: &Agreement,
+        signer: Option<Party>,
+    ) -> Result<(), (Reason, String)> {
+        let config = self.account_config(account);
+        if signer != Some(config.peer) {
+            return Err((Reason::Forged, "the agreement is not signed by the peer".into()));
+        }
+        let known = self.channels.get(&agreement.channel).filter(|it| it.account == account);
+        let Some(channel) = known else {
+            return Err(self.judge_unknown(account, agreement.channel));
+        };
+        if channel.row.over || channel.is_settled() {
+            return Err((Reason::Ended, "the channel is over".into()));
+        }
+        let is_same = |agreed: &Agreed| {
+            let Agreement { first_paid, second_paid, .. } = agreed.agreement;
+            (first_paid, second_paid) == (agreement.first_paid, agreement.second_paid)
+        };
+        let others = channel.row.agreed.as_ref().is_some_and(|agreed| !is_same(agreed));
+        if others || channel.agreeing.is_some() {
+            return Err((Reason::Agreed, "another agreement has to run out first".into()));
+        }
+        self.check_sight(now, account, channel)?;
+        let paid = channel.paid_by_party();
+        if paid != [agreement.first_paid, agreement.second_paid] {
+            let [first, second] = paid;
+            let text = format!("as we have it the first has paid {first} and the second {second}");
+            return Err((Reason::Differs, text));
+        }
+        let is_quiet = channel.row.agreed.is_some() || channel.may_agree();
+        if !is_quiet {
+            let text = "a claim is being signed, or the channel is not open for good".to_owned();
+            return Err((Reason::Busy, text));
+        }
+        let chain_s = self.chain_time_s(now, config.chain);
+        let bounds = chain_s + AGREEMENT_S_MIN..=chain_s + AGREEMENT_S_MAX;
+        if !bounds.contains(&agreement.valid_until_s) {
+            let text = format!("an agreement holds {AGREEMENT_S_MIN} to {AGREEMENT_S_MAX} seconds");
+            return Err((Reason::Differs, text));
+        }
+        Ok(())
+    }
+
+    /// Signs what the peer asks for; the answer comes when it is signed and on disk.
+    pub(crate) fn agree(
+        &mut self,
+        _now: Now,
+        account: usize,
+        token: u64,
+        agreement: Agreement,
+        signature: Bytes,
+    ) {
+        let chain = self.config.accounts[account].chain;
+        let channel = self.channels.get_mut(&agreement.channel).expect("judge_close() found it");
+        channel.agreeing = Some(Agreeing { agreement, reply: Some((token, signature)) });
+        self.does(Effect::SignAgreement { chain, agreement });
+    }
+
+    /// An agreement was signed by us, or not.
+    pub(crate) fn take_agreement_signed(
+        &mut self,
+        now: Now,
+        agreement: Agreement,
+        signature: Result<Bytes, SignError>,
+    ) {
+        let Some(channel) = self.channels.get_mut(&agreement.channel) else { return };
+        let Some(agreeing) = channel.agreeing.take_if(|it| it.agreement == agreement) else {
+            return;
+        };
+        let account = channel.account;
+        self.touch(account);
+        let channel = self.channels.get_mut(&agreement.channel).expect("it was just found");
+        match signature {
+            // What it says is checked again: it has not left us yet.
+            Ok(ours)
+                if channel.paid_by_party() == [agreement.first_paid, agreement.second_paid] =>
+            {
+                let before = channel.row.agreed.as_ref().map_or(0, |agreed| agreed.hold_until_s);
+                let (reply, theirs) = agreeing.reply.unzip();
+                channel.row.agreed = Some(Agreed {
+                    agreement,
+                    ours: ours.clone(),
+                    theirs,
+                    asked: reply.is_none(),
+                    hold_until_s: before.max(agreement.valid_until_s),
+                });
+                self.change(Table::Channels, agreement.channel);
+                if let Some(token) = reply {
+                    self.answer(account, token, Message::Agreed { signature: ours });
+                }
+            }
+            failed => {
+                channel.sign_rest.fail(now, &mut self.jitter);
+                let why = failed.err().map(|error| error.to_string());
+                let text = why.unwrap_or_else(|| "what was paid has changed meanwhile".into());
+                match agreeing.reply {
+                    Some((token, _)) => self.refuse(account, token, Reason::Busy, text),
+                    None => self.warn(Some(account), format!("an agreement waits: {text}")),
+                }
+            }
+        }
+    }
+
+    /// The peer's signature over an agreement that we have asked for.
+    pub(crate) fn take_agreed(&mut self, id: ChannelId, signature: Bytes) -> bool {
+        let Some(channel) = self.channels.get_mut(&id) else { return false };
+        let Some(agreed) = channel.row.agreed.as_mut().filter(|agreed| agreed.asked) else {
+            return false;
+        };
+        agreed.theirs = Some(signature);
+        self.change(Table::Channels, id);
+        true
+    }
+}
+
+impl Channel {
+    /// What each party has paid the other in all, as we have it.
+    fn paid_by_party(&self) -> [u128; 2] {
+        let ours = self
+            .given()
+            .max(self.row.seen.as_ref().map_or(0, |seen| seen.sides[self.row.ours].redeemed));
+        let theirs = self.best().max(self.their_redeemed());
+        if self.row.ours == 0 { [ours, theirs] } else { [theirs, ours] }
+    }
+
+    /// The channel is open for good, nothing is being signed, and final deposits cover what was paid.
+    fn may_agree(&self) -> bool {
+        let is_open = [&self.latest, &self.row.seen]
+            .into_iter()
+            .all(|it| it.as_ref().is_some_and(|it| it.state == ChannelState::Open));
+        let is_quiet =
+            self.signing.is_none() && self.agreeing.is_none() && self.row.agreed.is_none();
+        let is_covered =
+            self.given() <= self.our_deposit() && self.best() <= self.their_deposit_final();
+        !self.row.over && is_open && is_quiet && is_covered
+    }
+}
