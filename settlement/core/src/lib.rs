@@ -19,4 +19,5 @@ pub mod scale;
 pub mod settlement;
 mod sights;
 mod transactions;
+pub mod views;
 pub mod wire;

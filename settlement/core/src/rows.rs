@@ -78,6 +78,19 @@ pub struct Staged {
 }
 
 impl Staged {
+    /// Both as one: what came later is what a row will be.
+    pub fn and(mut self, later: Self) -> Self {
+        for write in later.writes {
+            let same = |it: &Write| it.table == write.table && it.name == write.name;
+            match self.writes.iter_mut().find(|it| same(it)) {
+                Some(before) => *before = write,
+                None => self.writes.push(write),
+            }
+        }
+        self.effects.extend(later.effects);
+        self
+    }
+
     /// Makes it durable, and gives out what to do now.
     ///
     /// # Errors

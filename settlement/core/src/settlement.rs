@@ -43,7 +43,7 @@ pub struct Settlement {
     pub(crate) chains: Vec<Chain>,
     pub(crate) counters: Counters,
     pub(crate) jitter: Jitter,
-    switch_up: bool,
+    pub(crate) switch_up: bool,
     next_order: u64,
     pub(crate) next_transaction: u64,
     pub(crate) next_number: u64,
