@@ -394,6 +394,12 @@ impl Settlement {
         self.config.accounts.iter().position(|account| account.name == name)
     }
 
+    /// In which chain of the configuration an account settles.
+    #[must_use]
+    pub fn chain_of(&self, name: &str) -> Option<usize> {
+        self.account(name).map(|account| self.config.accounts[account].chain)
+    }
+
     pub(crate) fn account_config(&self, account: usize) -> &AccountConfig {
         &self.config.accounts[account]
     }

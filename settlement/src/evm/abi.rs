@@ -122,6 +122,7 @@ pub(super) fn calldata(call: &Call, us: Address, contract: Address) -> Result<Ca
             let approve = IERC20::approveCall { spender: contract, amount: U256::MAX };
             return Ok(Calldata { to, data: approve.abi_encode().into() });
         }
+        Call::Nothing => return Ok(Calldata { to: us, data: Bytes::new() }),
         Call::Open { terms, deposit } => open(terms, *deposit, us)?,
         Call::Deposit { channel, total } => PaymentChannels::setTotalDepositCall {
             channelId: id(*channel),
