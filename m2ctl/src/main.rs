@@ -6,14 +6,15 @@
 //! 2    the command line cannot be used, or what it names cannot be read
 //! ```
 //!
-//! Invariant: nothing is written but by `journal cut --yes`, and no bytes in a journal or a dump are
-//! a panic.
+//! Invariant: nothing is written but by `journal cut --yes`, and no bytes in a journal, a dump or an answer
+//! are a panic.
 
 #![forbid(unsafe_code)]
 
 mod journal;
 mod output;
 mod progress;
+mod settlement;
 mod time;
 
 use std::process::ExitCode;
@@ -25,7 +26,7 @@ use clap::{Parser, Subcommand};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What operators of m2-switch ask and do, besides running it.
+/// What operators of m2-switch and m2-settle ask and do, besides running them.
 #[derive(Debug, Parser)]
 #[command(name = "m2ctl", version)]
 struct Arguments {
@@ -41,11 +42,19 @@ enum Command {
     /// line cannot be used or something cannot be read. docs/m2ctl.md tells more.
     #[command(subcommand)]
     Journal(journal::Command),
+    /// Ask a running m2-settle how payment channels are, and tell it what to pay, redeem or close.
+    ///
+    /// docs/settlement.md tells more.
+    #[command(subcommand)]
+    Settlement(settlement::Command),
 }
 
 fn main() -> ExitCode {
-    let Command::Journal(command) = Arguments::parse().command;
-    match journal::run(&command) {
+    let done = match Arguments::parse().command {
+        Command::Journal(command) => journal::run(&command),
+        Command::Settlement(command) => settlement::run(&command),
+    };
+    match done {
         Ok(verdict) => ExitCode::from(verdict.status()),
         Err(failure) => ExitCode::from(failure.tell()),
     }
