@@ -251,6 +251,7 @@ fn account(id: AccountId) -> AccountConfig {
         ildcp_segment: format!("a{}", id.0),
         durability: Durability::None,
         limits,
+        settle: None,
     }
 }
 

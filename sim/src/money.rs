@@ -106,7 +106,8 @@ impl World {
             Some((key, _)) if salt.is_multiple_of(6) => *key,
             _ => self.net.new_key(),
         };
-        let payable = -self.net.nodes[switch].accounts[account as usize].words.balance;
+        let words = &self.net.nodes[switch].accounts[account as usize].words;
+        let (payable, outstanding) = (-words.balance, words.frozen);
         let is_due = payable >= i128::from(threshold);
         let amount = payable - i128::from(to);
         let wanted = match self.net.shards[core].keys.get(&key).copied() {
@@ -114,6 +115,9 @@ impl World {
                 Ok(Some(known.amount))
             }
             Some(known) => Err(KeyError::Differs { known }),
+            None if outstanding > 0 => {
+                Err(KeyError::Outstanding { amount: outstanding.unsigned_abs() })
+            }
             None if !is_due => Ok(None),
             None if !self.net.has_record_room(core) => Err(KeyError::NoRecord),
             None => Ok(Some(amount.unsigned_abs())),

@@ -431,6 +431,7 @@ fn account_config(plan: &Plan, id: usize, account: &crate::plan::AccountPlan) ->
         ildcp_segment: format!("a{id}"),
         durability: account.durability,
         limits: account.limits,
+        settle: None,
     }
 }
 

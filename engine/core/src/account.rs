@@ -63,6 +63,15 @@ pub struct Limits {
     pub in_flight_value_max: Option<u64>,
 }
 
+/// When what we owe a peer is paid by itself, in units of the account.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Settle {
+    /// Once we owe so much; more than `to`.
+    pub threshold: u64,
+    /// What we go on owing.
+    pub to: u64,
+}
+
 /// An account as the configuration states it.
 #[derive(Clone, Debug)]
 pub struct AccountConfig {
@@ -84,6 +93,8 @@ pub struct AccountConfig {
     pub durability: Durability,
     /// What binds the account.
     pub limits: Limits,
+    /// Absent where only an order pays the peer.
+    pub settle: Option<Settle>,
 }
 
 /// An account at one moment, for operators and tests.
@@ -128,6 +139,8 @@ pub(crate) struct Account {
     /// Requests that we answer ourselves.
     pub(crate) own_answers: Bucket,
     pub(crate) link: Option<NonZeroU32>,
+    /// It stands on the list of those to be paid.
+    pub(crate) is_listed: bool,
     epoch: u32,
     pub(crate) counters: AccountCounters,
 }
@@ -140,8 +153,13 @@ impl Account {
         });
         let own = u64::from(limits::OWN_ANSWERS_PER_S);
         let Limits { balance_max, payable_max, packets, amount, .. } = config.limits;
+        let mut ledger = Ledger::new(config.id, balance_max, payable_max);
+        if let Some(Settle { threshold, to }) = config.settle {
+            assert!(threshold > to, "a threshold at or below its goal pays for ever");
+            ledger.set_threshold(threshold);
+        }
         Self {
-            ledger: Ledger::new(config.id, balance_max, payable_max),
+            ledger,
             in_flight_in: 0,
             in_flight_out: 0,
             unrecorded_in: Legs::default(),
@@ -152,6 +170,7 @@ impl Account {
             amount: amount.map(|limit| Bucket::new(limit, now_ns)),
             own_answers: Bucket::new(RateLimit { per_s: own, burst: own }, now_ns),
             link: None,
+            is_listed: false,
             child_address,
             epoch: 0,
             counters: AccountCounters::default(),

@@ -102,7 +102,11 @@ impl Switch {
     /// If it is another shard's, if the words hold anything, or if anything has happened before.
     pub fn restore(&mut self, account: AccountId, words: Words) {
         self.assert_untouched();
-        self.own(account).ledger.restore(words);
+        let ledger = &mut self.own(account).ledger;
+        ledger.restore(words);
+        if ledger.is_due() {
+            self.note_due(account);
+        }
     }
 
     /// Gives a key the meaning that it had before a restart.

@@ -6,15 +6,21 @@
 //!   (unknown) --reverse-> Reversed                              `------cancelled-> Cancelled
 //! ```
 //!
+//! An account is paid by itself as well: one that has come to its threshold stands on a list, and
+//! [`Switch::freeze_due`] freezes what is to be paid. The threshold is looked at after each commit, after
+//! each end of a frozen amount and after a restart, which is whenever we may have come to owe more.
+//!
 //! Whoever tells of a credit does so until it hears that the credit is written down, so one may be
 //! told of twice, by the same key. A key that is known changes nothing; the same key with another
 //! account, amount or meaning is an error that somebody has to look at.
 //!
 //! Invariants: what a record needs is reserved before anything changes; a frozen amount stands in
-//! the table under its key and is taken out of it once.
+//! the table under its key and is taken out of it once; an account has at most one, but for those that
+//! an older journal has brought; an account that is due is on the list.
 
 use std::collections::BTreeMap;
 
+use crate::account::Settle;
 use crate::ids::{AccountId, Now};
 use crate::ledger::Frozen;
 use crate::limits::KEYS_MAX;
@@ -45,6 +51,11 @@ pub enum KeyError {
     },
     /// Nothing was frozen under the key.
     Unknown,
+    /// The account is being paid already, under another key.
+    Outstanding {
+        /// How much, in units of the account.
+        amount: u128,
+    },
 }
 
 impl core::fmt::Display for KeyError {
@@ -59,6 +70,11 @@ impl core::fmt::Display for KeyError {
                 account.0
             ),
             Self::Unknown => f.write_str("nothing was frozen under this key"),
+            Self::Outstanding { amount } => write!(
+                f,
+                "{amount} units are being paid to this account already: tell first how that has \
+                 ended, settled or cancelled"
+            ),
         }
     }
 }
@@ -81,6 +97,30 @@ impl From<NoRecord> for KeyError {
     fn from(NoRecord: NoRecord) -> Self {
         Self::NoRecord
     }
+}
+
+/// What a shard has to tell whoever pays: frozen amounts and their ends, in the order of decisions.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum KeyNews {
+    /// An amount was frozen.
+    Frozen(Intent),
+    /// One was settled or cancelled.
+    Ended(Key),
+}
+
+/// An amount to be paid. It may be told outside of the process only once all that it rests on is durable:
+/// what a crash forgets must not have been paid.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Intent {
+    /// Whom.
+    pub account: AccountId,
+    /// The amount's name.
+    pub key: Key,
+    /// Units of the account.
+    pub amount: u128,
+    /// By stream: the record of the freeze, and every record whose leg the account's ledger then held,
+    /// stands below this position.
+    pub rests_on: Box<[u64]>,
 }
 
 /// All keys of a shard. In their order, so that an image of them is the same every time.
@@ -199,7 +239,8 @@ impl Switch {
     }
 
     /// Takes what we owe beyond `settle_to` out of the balance to be paid, if it reaches the
-    /// threshold: how much that is. The key of an amount that is frozen already tells that amount.
+    /// threshold: how much that is. The key of an amount that is frozen already tells that amount; while
+    /// one is, another key is refused.
     ///
     /// # Errors
     ///
@@ -222,6 +263,10 @@ impl Switch {
             let is_same = known.kind == KeyKind::Frozen && known.account == account;
             return if is_same { Ok(Some(known.amount)) } else { Err(KeyError::Differs { known }) };
         }
+        let outstanding = self.own(account).ledger.words().frozen;
+        if outstanding > 0 {
+            return Err(KeyError::Outstanding { amount: outstanding.unsigned_abs() });
+        }
         let Some(amount) = amount else { return Ok(None) };
         if !self.keys.has_room() {
             return Err(KeyError::Full);
@@ -233,7 +278,55 @@ impl Switch {
         self.keys.known.insert(key, Known { state, frozen: Some(frozen) });
         let record = KeyRecord { account, key, amount, at_ms: now.utc_ms };
         self.append(place, Record::Frozen(record));
+        let mut rests_on: Box<[u64]> = self.applied.clone().into();
+        rests_on[self.config.shard.index()] = self.appended;
+        self.key_news.push(KeyNews::Frozen(Intent { account, key, amount, rests_on }));
         Ok(Some(amount))
+    }
+
+    /// Whether [`Self::freeze_due`] has anything to do.
+    #[must_use]
+    pub fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// Freezes what is to be paid to accounts that have come to their thresholds, each under a key of its
+    /// own. One for which there is no room now stays due.
+    ///
+    /// `new_key` gives keys that nobody has had: random ones, as the core knows none.
+    pub fn freeze_due(&mut self, now: Now, mut new_key: impl FnMut() -> Key) {
+        let mut due = core::mem::take(&mut self.due);
+        due.retain(|&id| {
+            let account = self.own(id);
+            let settle = account.config.settle.filter(|_| account.ledger.is_due());
+            let stays = settle.is_some_and(|Settle { threshold, to }| {
+                self.freeze(now, id, new_key(), threshold, to).is_err()
+            });
+            self.own(id).is_listed = stays;
+            stays
+        });
+        self.due = due;
+    }
+
+    /// Takes out what whoever pays is to be told.
+    pub fn drain_key_news(&mut self, take: impl FnMut(KeyNews)) {
+        self.key_news.drain(..).for_each(take);
+    }
+
+    /// The account has come to its threshold.
+    #[inline(never)]
+    pub(crate) fn note_due(&mut self, account: AccountId) {
+        if !core::mem::replace(&mut self.own(account).is_listed, true) {
+            self.due.push(account);
+        }
+    }
+
+    /// A frozen amount has come to its end: another may follow.
+    fn end_news(&mut self, account: AccountId, key: Key) {
+        self.key_news.push(KeyNews::Ended(key));
+        if self.own(account).ledger.is_due() {
+            self.note_due(account);
+        }
     }
 
     /// What was frozen under this key has reached the peer.
@@ -251,6 +344,7 @@ impl Switch {
         self.own(account).ledger.settled(frozen);
         let record = KeyRecord { account, key, amount, at_ms: now.utc_ms };
         self.append(place, Record::Settled(record));
+        self.end_news(account, key);
         Ok(KeyOutcome::New)
     }
 
@@ -269,6 +363,7 @@ impl Switch {
         self.own(account).ledger.cancelled(frozen);
         let record = KeyRecord { account, key, amount, at_ms: now.utc_ms };
         self.append(place, Record::Cancelled(record));
+        self.end_news(account, key);
         Ok(KeyOutcome::New)
     }
 
@@ -359,6 +454,7 @@ mod tests {
                 in_flight_packets_max: 0,
                 in_flight_value_max: None,
             },
+            settle: None,
         });
         switch
     }

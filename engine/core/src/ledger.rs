@@ -34,6 +34,8 @@ pub struct Ledger {
     balance_max: i128,
     /// The most that we may come to owe the peer.
     payable_max: i128,
+    /// A balance at which the peer is to be paid, or below; lower than any if it is not by itself.
+    due_at: i128,
 }
 
 /// The words of a ledger at one moment.
@@ -212,7 +214,19 @@ impl Ledger {
             words: Words::default(),
             balance_max: i128::from(balance_max),
             payable_max: i128::from(payable_max),
+            due_at: i128::MIN,
         }
+    }
+
+    /// From now on the peer is to be paid once we owe it so much.
+    pub(crate) fn set_threshold(&mut self, settle_threshold: u64) {
+        self.due_at = -i128::from(settle_threshold);
+    }
+
+    /// Whether we have come to owe the peer as much as is to be paid, and nothing is being paid.
+    #[inline]
+    pub(crate) fn is_due(&self) -> bool {
+        self.words.balance <= self.due_at && self.words.frozen == 0
     }
 
     /// Sets both limits. They bind from the next hold on; what is held stays held.

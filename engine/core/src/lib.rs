@@ -59,12 +59,12 @@ mod switch;
 mod verify;
 mod withheld;
 
-pub use account::{AccountConfig, AccountView, Durability, Limits, RateLimit, Relation};
+pub use account::{AccountConfig, AccountView, Durability, Limits, RateLimit, Relation, Settle};
 pub use counters::{AccountCounters, Counters, PairTotal};
 pub use gate::JournalState;
 pub use ids::{AccountId, AssetIndex, ConnectionId, Now, ShardId};
 pub use image::{AccountImage, Positions, ShardImage};
-pub use keys::{KeyError, KeyOutcome, NoRecord};
+pub use keys::{Intent, KeyError, KeyNews, KeyOutcome, NoRecord};
 pub use ledger::Ledger;
 pub use message::{Answer, Forward, Notice};
 pub use rates::{Asset, RateEntry, Rates};

@@ -221,6 +221,9 @@ impl Switch {
         account.in_flight_out -= 1;
         account.counters.amount_fulfilled_out += u128::from(amount_out);
         account.ledger.commit_out(hold_out);
+        if account.ledger.is_due() {
+            self.note_due(account_out);
+        }
         self.counters.pairs_fulfilled += 1;
 
         let outcome = match record_place {

@@ -18,7 +18,7 @@ use crate::accounts::Accounts;
 use crate::counters::{Counters, PairTotal};
 use crate::gate::Gate;
 use crate::ids::{AccountId, AssetIndex, ConnectionId, Now, ShardId};
-use crate::keys::Keys;
+use crate::keys::{KeyNews, Keys};
 use crate::limits::{BATCH_MAX, KEYS_MAX, NOTICES_MAX, WITHHELD_BYTES_MAX};
 use crate::message::{Answer, Forward, Notice};
 use crate::rates::Rates;
@@ -246,6 +246,10 @@ pub struct Switch {
     /// By stream: the ledgers of this shard hold the incoming legs of records below.
     pub(crate) applied: Vec<u64>,
     pub(crate) keys: Keys,
+    /// Accounts that have come to their thresholds, each once: there is room for all of them.
+    pub(crate) due: Vec<AccountId>,
+    /// What has become of frozen amounts since it was taken out last.
+    pub(crate) key_news: Vec<KeyNews>,
     /// What was fulfilled for this shard's accounts and is not durable.
     pub(crate) gate: Gate,
     /// What this shard's accounts have fulfilled and is not durable: position, account, amount.
@@ -295,6 +299,8 @@ impl Switch {
             appended: 0,
             applied: vec![0; config.shards.into()],
             keys: Keys::new(KEYS_MAX),
+            due: Vec::new(),
+            key_news: Vec::new(),
             gate: Gate::new(
                 config.shards.into(),
                 config.async_ms,
@@ -328,12 +334,14 @@ impl Switch {
     /// # Panics
     ///
     /// If its id is not the next one (numbers are dense and never used again), if its shard is none of
-    /// the switch's, or if it is a child whose segment makes no address.
+    /// the switch's, if it is a child whose segment makes no address, or if it is to be paid down to its
+    /// threshold or above.
     pub fn add_account(&mut self, config: AccountConfig) {
         assert!(config.id.index() == self.accounts.len(), "accounts are added in order");
         assert!(config.shard.0 < self.config.shards, "an account is on a shard of its switch");
         let SwitchConfig { own_address, start, .. } = &self.config;
         self.accounts.push(Account::new(config, own_address, start.mono_ns));
+        self.due.reserve(self.accounts.len() - self.due.len());
     }
 
     /// Replaces the routes, and gives those before them back: a large table takes a while to free,

@@ -84,13 +84,19 @@ impl World {
         let threshold = to + 1 + threshold / 2 % 2_000;
         let (key, shard) = (self.new_key(), self.shard_of(account));
         let switch = &self.machine.shards[shard].switch;
-        let payable = -switch.account_view(account).words.balance;
+        let words = switch.account_view(account).words;
+        let payable = -words.balance;
         let wanted = payable >= i128::from(threshold);
         let wanted = wanted.then(|| (payable - i128::from(to)).unsigned_abs());
         let freeze = Freeze { account, key, threshold, to };
         match self.machine.freeze(shard, self.now, freeze) {
             Err(KeyError::NoRecord) => self.seen.saw(Event::NoRecord),
+            Err(KeyError::Outstanding { amount }) => {
+                let frozen = words.frozen.unsigned_abs();
+                assert!(amount == frozen && frozen > 0, "key: {amount} of {frozen} are being paid");
+            }
             told => {
+                assert!(words.frozen == 0, "key: an account is paid twice at once");
                 assert!(told == Ok(wanted), "key: {told:?} is frozen, not {wanted:?}");
                 if let Some(amount) = wanted {
                     self.seen.saw(Event::Frozen);

@@ -221,6 +221,7 @@ impl Plan {
                 in_flight_packets_max: 1_000,
                 in_flight_value_max: None,
             },
+            settle: None,
         }
     }
 

@@ -19,6 +19,7 @@ pub(crate) enum Event {
     Credit { account: u32, amount: u64 },
     Reverse { account: u32, amount: u64 },
     Freeze { account: u32, threshold: u64 },
+    FreezeDue,
     EndFrozen { nth: usize, settled: bool },
     SetLimits { account: u32, balance_max: u64, payable_max: u64 },
     SetRates,
@@ -87,6 +88,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(account, amount)| Event::Reverse { account, amount }),
         3 => (account.clone(), 1..60_u64)
             .prop_map(|(account, threshold)| Event::Freeze { account, threshold }),
+        6 => Just(Event::FreezeDue),
         3 => (0..4_usize, any::<bool>())
             .prop_map(|(nth, settled)| Event::EndFrozen { nth, settled }),
         1 => (account, 0..200_u64, 0..200_u64).prop_map(|(account, balance_max, payable_max)| {

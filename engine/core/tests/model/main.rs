@@ -1,7 +1,7 @@
 //! Any order of events, against a plain model: a list of packets and five words an account.
 //!
 //! Goal: no order of PREPARE, FULFILL, REJECT, expiry, wrong fulfillment, foreign or duplicate
-//! answer, lost link, credit, reversal, freeze, changed limit or step of the wall clock makes or
+//! answer, lost link, credit, reversal, freeze, threshold, changed limit or step of the wall clock makes or
 //! loses a unit, passes a limit at a hold, or answers twice. Method: random histories (small
 //! amounts, small limits, six slots) run through the switch and through the model; after every
 //! event both must have sent the same and have every word the same. The model recomputes what is
@@ -22,8 +22,8 @@ use history::{ACCOUNTS, Ask, Event, On, Reply, Says, event};
 use m2_codec::ilp::{ErrorCode, Fulfill, Reject};
 use m2_core::ledger::Words;
 use m2_core::{
-    AccountId, ConnectionId, Key, KeyError, KeyOutcome, Limits, NoRecord, Record, Request,
-    Response, ResponseBody, Switch,
+    AccountId, ConnectionId, Intent, Key, KeyError, KeyNews, KeyOutcome, Limits, NoRecord, Record,
+    Request, Response, ResponseBody, Switch,
 };
 use plain::*;
 use proptest::prelude::*;
@@ -38,6 +38,8 @@ struct Pair {
     keys: u128,
     /// Key, account, amount.
     frozen: Vec<(Key, usize, i128)>,
+    /// Amounts that were frozen as a threshold was reached.
+    due_count: u64,
 }
 
 impl Pair {
@@ -55,7 +57,9 @@ impl Pair {
             in_flight_value_max: Some(u64::try_from(VALUE_MAX).unwrap()),
             ..limits()
         };
-        let world = World::with(config, &[USD, XRP, USD, XRP].map(|asset| (asset, limits)));
+        let accounts = [(USD, None), (XRP, Some(SETTLE[0])), (USD, Some(SETTLE[1])), (XRP, None)];
+        let accounts = accounts.map(|(asset, settle)| (asset, limits, settle));
+        let world = World::settling(config, &accounts);
         let links = (0..ACCOUNTS).map(|number| Some(world.link(AccountId(number)))).collect();
         let model = Model {
             packets: Vec::new(),
@@ -75,7 +79,7 @@ impl Pair {
             now: START,
             next_id: 0,
         };
-        Self { world, model, keys: 0, frozen: Vec::new() }
+        Self { world, model, keys: 0, frozen: Vec::new(), due_count: 0 }
     }
 
     fn step(&mut self, event: &Event) -> Result<(), TestCaseError> {
@@ -299,6 +303,7 @@ impl Pair {
                 assert_eq!(count, model.records_waiting);
                 model.records_waiting = 0;
             }
+            Event::FreezeDue => self.freeze_due(),
             _ => self.money(event),
         }
     }
@@ -340,13 +345,15 @@ impl Pair {
                 let amount = -words.balance - i128::from(goal);
                 let is_due = -words.balance >= i128::from(threshold);
                 let frozen = switch.freeze(now, AccountId(account), key, threshold, goal);
+                let outstanding = words.frozen.unsigned_abs();
                 let wanted = match (is_due, has_room) {
+                    _ if outstanding > 0 => Err(KeyError::Outstanding { amount: outstanding }),
                     (false, _) => Ok(None),
                     (true, true) => Ok(Some(amount.unsigned_abs())),
                     (true, false) => Err(KeyError::NoRecord),
                 };
                 assert_eq!(frozen, wanted);
-                if is_due && has_room {
+                if frozen.is_ok_and(|frozen| frozen.is_some()) {
                     model.records_waiting += 1;
                     words.balance += amount;
                     words.frozen += amount;
@@ -373,6 +380,32 @@ impl Pair {
             }
             _ => {}
         }
+    }
+
+    /// What has come to a threshold is frozen, as far as there is room, and nothing else is.
+    fn freeze_due(&mut self) {
+        let Self { world, model, keys, frozen, due_count } = self;
+        world.switch.drain_key_news(drop);
+        world.switch.freeze_due(world.now, || {
+            *keys += 1;
+            Key(keys.to_be_bytes())
+        });
+        world.switch.drain_key_news(|news| {
+            let KeyNews::Frozen(Intent { account, key, amount, .. }) = news else {
+                panic!("nothing has ended: {news:?}")
+            };
+            let account = account.0 as usize;
+            *due_count += 1;
+            assert!(model.has_record_room(), "there was room for its record");
+            assert_eq!(model.due(account), Some(amount.cast_signed()));
+            model.records_waiting += 1;
+            model.words[account].balance += amount.cast_signed();
+            model.words[account].frozen += amount.cast_signed();
+            frozen.push((key, account, amount.cast_signed()));
+        });
+        let is_any_due = (0..ACCOUNTS as usize).any(|account| model.due(account).is_some());
+        assert!(!is_any_due || !model.has_record_room(), "one that is due was not frozen");
+        assert_eq!(world.switch.has_due(), is_any_due);
     }
 
     fn new_key(&mut self) -> Key {
@@ -507,6 +540,7 @@ fn any_history_leaves_the_switch_and_the_model_with_the_same_money() {
         for (name, _, count) in pair.world.switch.counters().refusals() {
             *reached.entry(name).or_default() += count;
         }
+        *reached.entry("frozen by itself").or_default() += pair.due_count;
         let counters = pair.world.switch.counters();
         *reached.entry("fulfilled").or_default() += counters.pairs_fulfilled;
         *reached.entry("late").or_default() += counters.late_fulfills;
@@ -523,7 +557,8 @@ fn any_history_leaves_the_switch_and_the_model_with_the_same_money() {
     }
     let reached = reached.into_inner();
     println!("{reached:#?}");
-    let others = ["fulfilled", "late", "undelivered", "foreign", "unknown", "duplicate"];
+    let others =
+        ["fulfilled", "late", "undelivered", "foreign", "unknown", "duplicate", "frozen by itself"];
     for name in REACHED.iter().chain(&others) {
         assert!(reached[name] >= 10, "{name} hardly occurred: {}", reached[name]);
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use m2_codec::ilp::ErrorCode;
 use m2_core::ledger::Words;
-use m2_core::{AccountId, ConnectionId, Now, Rings};
+use m2_core::{AccountId, ConnectionId, Now, Rings, Settle};
 
 use crate::history::{ACCOUNTS, Ask, Says};
 use crate::support::xrp_for_two;
@@ -14,6 +14,9 @@ pub(crate) const SLOTS: u32 = 6;
 /// Request ids are generation and index; six slots take three bits of index.
 pub(crate) const INDEX_MASK: u32 = 7;
 pub(crate) const RINGS: Rings = Rings { forwards: 3, answers: 7, records: 9 };
+/// When accounts 1 and 2 are paid by themselves.
+pub(crate) const SETTLE: [Settle; 2] =
+    [Settle { threshold: 30, to: 10 }, Settle { threshold: 1, to: 0 }];
 pub(crate) const MARGIN_MS: u64 = 1_000;
 pub(crate) const REMAINING_MS_MIN: u64 = 1_000;
 pub(crate) const HOLD_MS_MAX: u64 = 8_000;
@@ -148,6 +151,14 @@ impl Model {
             Some((_, code)) => Err(code),
             None => Ok((amount_out, lasts_ms)),
         }
+    }
+
+    /// What is to be frozen of an account, as it has come to its threshold.
+    pub(crate) fn due(&self, account: usize) -> Option<i128> {
+        let Settle { threshold, to } = *SETTLE.get(account.checked_sub(1)?)?;
+        let Words { balance, frozen, .. } = self.words[account];
+        let is_due = frozen == 0 && -balance >= i128::from(threshold);
+        is_due.then(|| -balance - i128::from(to))
     }
 
     /// Each packet in flight has a place for its record.

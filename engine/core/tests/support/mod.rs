@@ -11,7 +11,7 @@ use m2_codec::timestamp;
 use m2_core::{
     AccountConfig, AccountId, AccountView, Answer, Asset, AssetIndex, ConnectionId, Durability,
     Egress, Forward, Key, KeyOutcome, Limits, Network, Now, RateEntry, Rates, Relation, Request,
-    Response, ResponseBody, Rings, Routes, ShardId, Switch, SwitchConfig, sha256_of_32,
+    Response, ResponseBody, Rings, Routes, Settle, ShardId, Switch, SwitchConfig, sha256_of_32,
 };
 
 /// 2026-11-20, some time in the afternoon.
@@ -109,6 +109,7 @@ pub(crate) fn account(id: AccountId, asset: AssetIndex, limits: Limits) -> Accou
         ildcp_segment: NAMES[id.0 as usize].into(),
         durability: Durability::Async,
         limits,
+        settle: None,
     }
 }
 
@@ -299,13 +300,31 @@ impl World {
         accounts: &[(AssetIndex, Limits)],
         durabilities: &[Durability],
     ) -> Self {
+        let accounts = (0..).zip(accounts).zip(durabilities);
+        let accounts = accounts.map(|((number, (asset, limits)), &durability)| AccountConfig {
+            durability,
+            ..account(AccountId(number), *asset, *limits)
+        });
+        Self::made_of(config, accounts)
+    }
+
+    /// Accounts that are paid by themselves, where they are.
+    pub(crate) fn settling(
+        config: SwitchConfig,
+        accounts: &[(AssetIndex, Limits, Option<Settle>)],
+    ) -> Self {
+        let accounts = (0..).zip(accounts).map(|(number, (asset, limits, settle))| AccountConfig {
+            settle: *settle,
+            ..account(AccountId(number), *asset, *limits)
+        });
+        Self::made_of(config, accounts)
+    }
+
+    fn made_of(config: SwitchConfig, accounts: impl Iterator<Item = AccountConfig>) -> Self {
         let mut switch = Switch::new(config);
-        for ((number, (asset, limits)), durability) in (0..).zip(accounts).zip(durabilities) {
-            let account = account(AccountId(number), *asset, *limits);
-            switch.add_account(AccountConfig { durability: *durability, ..account });
-        }
+        accounts.for_each(|account| switch.add_account(account));
         switch.set_rates(rates(1));
-        switch.set_routes(routes(u32::try_from(accounts.len()).unwrap()));
+        switch.set_routes(routes(switch.account_count()));
         let egress = Recorder::default();
         let mut world = Self { switch, egress, now: START, keys: 0, copies: Vec::new() };
         for number in 0..world.switch.account_count() {

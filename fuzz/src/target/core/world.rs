@@ -322,6 +322,7 @@ fn account(number: u32, name: &str, shard_count: u16, limits: Limits) -> Account
         ildcp_segment: name.into(),
         durability: Durability::Sync,
         limits,
+        settle: None,
     }
 }
 
