@@ -85,6 +85,7 @@ fn dormant(known: &Known, asset: AssetIndex) -> Account {
             in_flight_packets_max: 0,
             in_flight_value_max: None,
         },
+        settle: None,
         shard: None,
         durability: Durability::Sync,
         line: 1,

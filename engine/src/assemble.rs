@@ -59,7 +59,7 @@ fn switch(config: &Config, shard: ShardId, start: Now) -> Switch {
             ildcp_segment: account.ildcp_segment.clone(),
             durability: account.durability,
             limits: account.limits,
-            settle: None,
+            settle: account.settle,
         });
     }
     switch

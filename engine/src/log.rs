@@ -7,7 +7,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use m2_core::{Notice, Unrecorded, UnrecordedFulfill};
+use m2_core::{Intent, KeyNews, Notice, Unrecorded, UnrecordedFulfill};
 use m2_journal::Health;
 use tracing_subscriber::fmt;
 
@@ -87,7 +87,7 @@ pub(crate) fn is_evidence(event: &Event) -> bool {
         Event::Notice(Notice::LateFulfill { .. } | Notice::Undelivered { .. }) => true,
         Event::Down { fulfills_unsent, .. } => *fulfills_unsent > 0,
         Event::Journal(..) | Event::JournalComplaint(_) | Event::Unrecorded(_) => true,
-        Event::Up(_) | Event::ShutdownCut { .. } => false,
+        Event::Up(_) | Event::Keys(_) | Event::ShutdownCut { .. } => false,
     }
 }
 
@@ -117,6 +117,7 @@ pub(crate) fn event(config: &Config, event: &Event) {
         ),
         Event::Notice(notice) => self::notice(&name, notice),
         Event::Unrecorded(fulfills) => fulfills.iter().for_each(|one| unrecorded(&name, one)),
+        Event::Keys(news) => news.iter().for_each(|one| key_news(&name, one)),
         Event::JournalComplaint(Some(complaint)) => {
             tracing::warn!(
                 "the journal takes records, but keeps what it no longer needs: {complaint}"
@@ -153,6 +154,14 @@ fn notice<'a>(name: &impl Fn(m2_core::AccountId) -> &'a str, notice: &Notice) {
             condition = %hex(condition_head),
             "a FULFILL that counts could not be delivered: its connection is gone"
         ),
+    }
+}
+
+/// What is to be paid. How it ended is told by whoever paid it.
+fn key_news<'a>(name: &impl Fn(m2_core::AccountId) -> &'a str, news: &KeyNews) {
+    if let KeyNews::Frozen(Intent { account, key, amount, .. }) = news {
+        let key = hex(&key.0);
+        tracing::info!(account = name(*account), %key, amount, "an amount is to be paid");
     }
 }
 

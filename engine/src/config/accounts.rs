@@ -7,7 +7,9 @@ use m2_codec::address::Prefix;
 use m2_codec::url::{BtpUrl, Endpoint};
 use m2_core::limits::in_flight_packets_default;
 use m2_core::routes::ROUTE_SEGMENTS_MAX;
-use m2_core::{Asset, AssetIndex, Durability, Limits, RateEntry, RateLimit, Rates, Relation};
+use m2_core::{
+    Asset, AssetIndex, Durability, Limits, RateEntry, RateLimit, Rates, Relation, Settle,
+};
 use zeroize::Zeroizing;
 
 use super::decimal;
@@ -118,13 +120,30 @@ pub(super) fn accounts(
         in_flight_packets_default: in_flight_packets_default(slots, count),
         someone_listens: root.has_any("listen"),
         seen: Seen::default(),
+        settle_lines: Vec::new(),
     };
     let mut all = Vec::with_capacity(tables.len());
     for table in tables {
         all.extend(reader.account(&table));
         table.finish();
     }
+    refuse_unrecorded(root, &all, &reader.settle_lines);
     all
+}
+
+/// A payment rests on what it pays for, which may have come from any account.
+fn refuse_unrecorded(root: &Table<'_, '_>, all: &[Account], settle_lines: &[usize]) {
+    let Some(one) = all.iter().find(|account| account.durability == Durability::None) else {
+        return;
+    };
+    for line in settle_lines {
+        let text = format!(
+            "`settle_threshold` pays what a restart would forget: {} has durability = \"none\". Write \
+             \"async\" or \"sync\" there, or remove this key",
+            one.name
+        );
+        root.complain(*line, text);
+    }
 }
 
 /// What is known around an account while it is read.
@@ -137,6 +156,8 @@ struct Reader<'a> {
     /// There is a `[[listen]]`; also true once it was told that there is none.
     someone_listens: bool,
     seen: Seen,
+    /// Where accounts are to be paid by themselves.
+    settle_lines: Vec<usize>,
 }
 
 /// What must not stand twice, with the line where it stands first.
@@ -162,6 +183,7 @@ impl Reader<'_> {
         let dial = dial(self.file, table);
         self.connects(table, name.as_deref());
         let limits = limits(table, self.in_flight_packets_default);
+        let settle = self.settle(table);
         let shard = shard(table, self.switch);
         let durability = table.choice(
             "durability",
@@ -177,6 +199,7 @@ impl Reader<'_> {
             token,
             dial,
             limits,
+            settle,
             shard,
             durability: durability.unwrap_or_default(),
             line: table.line_of("durability"),
@@ -184,6 +207,27 @@ impl Reader<'_> {
             ildcp_segment: segment?,
             routes,
         })
+    }
+
+    /// When the peer is paid by itself.
+    fn settle(&mut self, table: &Table<'_, '_>) -> Option<Settle> {
+        let (threshold, to) = (table.amount("settle_threshold"), table.amount("settle_to"));
+        if let (Some(to), false) = (&to, table.has("settle_threshold")) {
+            let text =
+                "`settle_to` needs `settle_threshold`: add settle_threshold = \"1000000000\"";
+            table.complain(to.line, text.into());
+        }
+        let At { line, value: threshold } = threshold?;
+        self.settle_lines.push(line);
+        let to = to.map_or(0, |to| to.value);
+        if threshold <= to {
+            let text = format!(
+                "settle_threshold = {threshold} must be more than settle_to = {to}, or there is nothing \
+                 to pay"
+            );
+            table.complain(line, text);
+        }
+        Some(Settle { threshold, to })
     }
 
     /// One of the two must be able to reach the other.

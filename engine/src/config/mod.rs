@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use m2_codec::address::{Address, Prefix};
 use m2_codec::url::Endpoint;
 use m2_core::{
-    AccountId, Asset, AssetIndex, Durability, Limits, Network, RateEntry, Relation, ShardId,
+    AccountId, Asset, AssetIndex, Durability, Limits, Network, RateEntry, Relation, Settle, ShardId,
 };
 use toml::de::DeTable;
 use zeroize::Zeroizing;
@@ -216,6 +216,8 @@ pub struct Account {
     pub dial: Option<Dial>,
     /// What it may owe, send and have in flight.
     pub limits: Limits,
+    /// When it is paid by itself.
+    pub settle: Option<Settle>,
     /// Which shard it is on; absent where its number says so.
     pub shard: Option<u16>,
     /// What a FULFILL for it waits for.

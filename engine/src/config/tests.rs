@@ -94,6 +94,29 @@ fn accounts_are_spread_over_shards_by_their_numbers_unless_told() {
 }
 
 #[test]
+fn an_account_is_paid_by_itself_where_it_says_so() {
+    let settle = |keys: &str| read(&format!("{SMALLEST}{keys}")).unwrap().accounts[0].settle;
+    assert_eq!(settle(""), None);
+    assert_eq!(settle("settle_threshold = \"7\""), Some(Settle { threshold: 7, to: 0 }));
+    let keys = "settle_threshold = 18446744073709551615\nsettle_to = \"18446744073709551614\"";
+    assert_eq!(settle(keys), Some(Settle { threshold: u64::MAX, to: u64::MAX - 1 }));
+}
+
+#[test]
+fn a_payment_that_makes_no_sense_is_told() {
+    one_complaint(0, "settle_to = 5", 13, "needs `settle_threshold`");
+    one_complaint(0, "settle_threshold = 0", 13, "must be more than settle_to = 0");
+    one_complaint(0, "settle_to = 5\nsettle_threshold = 5", 14, "must be more than settle_to = 5");
+    one_complaint(0, "settle_threshold = -1", 13, "out of range");
+    let keys = "settle_threshold = 5\ndurability = \"none\"";
+    one_complaint(0, keys, 13, "alice has durability = \"none\"");
+    // What Alice is paid may rest on what Bob owes.
+    let bob = "settle_threshold = 5\n[[accounts]]\nname = \"bob\"\nrelation = \"child\"\n\
+               asset = \"USD/9\"\ntoken = \"bob-secret\"\ndurability = \"none\"";
+    one_complaint(0, bob, 13, "bob has durability = \"none\"");
+}
+
+#[test]
 fn shards_that_cannot_be_meant_are_told() {
     let network = "network = \"test\"\n";
     let told = |line: &str, at, words| one_complaint(3, &format!("{network}{line}"), at, words);

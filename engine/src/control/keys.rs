@@ -52,6 +52,12 @@ impl Claims {
         Ok(())
     }
 
+    /// A shard has made a key by itself. Nobody else has had it: it is random.
+    pub(super) fn made(&mut self, key: Key, shard: ShardId, account: AccountId) {
+        let new = Claim { shard, account, under_way: 0, is_used: false };
+        self.0.entry(key).or_insert(new).is_used = true;
+    }
+
     /// The order has ended. A key that no shard has come to know is free again.
     pub(super) fn ended(&mut self, key: Key, is_used: bool) {
         let claim = self.0.get_mut(&key).expect("it was claimed for the order");
@@ -73,6 +79,16 @@ mod tests {
     const CAROL: AccountId = AccountId(2);
     const HERE: ShardId = ShardId(0);
     const THERE: ShardId = ShardId(1);
+
+    #[test]
+    fn a_key_that_a_shard_has_made_is_its_shards_for_good() {
+        let mut claims = Claims::default();
+        claims.made(KEY, HERE, ALICE);
+        assert_eq!(claims.claim(KEY, THERE, BOB), Err(ALICE));
+        claims.claim(KEY, HERE, CAROL).unwrap();
+        claims.ended(KEY, false);
+        assert_eq!(claims.claim(KEY, THERE, BOB), Err(ALICE), "no order has made it free");
+    }
 
     #[test]
     fn a_key_that_stands_for_a_payment_is_its_shards_for_good() {

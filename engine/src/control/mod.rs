@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, TrySendError, bounded};
-use m2_core::{AccountId, JournalState, KeyError};
+use m2_core::{AccountId, JournalState, KeyError, KeyNews};
 use m2_journal::recover::Recovered;
 use m2_published::Published;
 
@@ -199,6 +199,9 @@ impl Shared {
                 let evidence = crate::log::is_evidence(&event);
                 let limiter = if evidence { &self.evidence } else { &self.limiter };
                 limiter.borrow_mut().tell(|| crate::log::event(&self.config, &event));
+                if let Event::Keys(news) = event {
+                    news.iter().for_each(|news| self.note_key(news));
+                }
             }
             self.news.wake_all();
             if ended {
@@ -207,6 +210,14 @@ impl Shared {
             bytes.clear();
             let waited = nudged.receive(&mut bytes, 4096).await;
             assert!(waited.is_ok_and(|count| count > 0), "main keeps its end of the pair");
+        }
+    }
+
+    /// The key of an amount that a shard has frozen by itself stands for that and nothing else.
+    fn note_key(&self, news: &KeyNews) {
+        if let KeyNews::Frozen(intent) = news {
+            let (key, account) = (intent.key, intent.account);
+            self.claims.borrow_mut().made(key, self.config.shard_of(account), account);
         }
     }
 

@@ -3,6 +3,8 @@
 //! An account has at most one link that is open and one that is closing: the former carries packets,
 //! the latter only gets rid of the bytes it still has.
 
+use std::collections::VecDeque;
+
 #[cfg(feature = "forwarder")]
 use m2_codec::btp::FrameType;
 use m2_codec::ilp::{self, ForwardedPrepare, PacketType};
@@ -10,7 +12,7 @@ use m2_core::{AccountId, Answer, ConnectionId, Egress, Forward, ShardId};
 use rustix::fd::OwnedFd;
 
 use super::crossing::Ways;
-use super::message::LinkCounters;
+use super::message::{Event, LinkCounters};
 use super::rx::Rx;
 use super::tx::Tx;
 use crate::limits::FULFILL_PATIENCE_NS;
@@ -99,6 +101,8 @@ pub(super) struct Links {
     put_bytes: usize,
     egress_bytes_max: usize,
     pub(super) counters: LinkCounters,
+    /// What the control thread must not miss, until its queue has room.
+    pub(super) news: VecDeque<Event>,
     /// To the other shards.
     pub(super) ways: Ways,
 }
@@ -113,6 +117,7 @@ impl Links {
             put_bytes: 0,
             egress_bytes_max,
             counters: LinkCounters::default(),
+            news: VecDeque::new(),
             ways,
         }
     }

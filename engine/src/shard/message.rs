@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::{Sender, TrySendError};
 use m2_codec::ws;
-use m2_core::{AccountId, Counters, KeyError, Notice, PairTotal, Routes, UnrecordedFulfill};
+use m2_core::{
+    AccountId, Counters, KeyError, KeyNews, Notice, PairTotal, Routes, UnrecordedFulfill,
+};
 use m2_journal::Health;
 
 use super::orders::Obeyed;
@@ -245,6 +247,8 @@ pub(crate) enum Event {
     JournalComplaint(Option<Box<str>>),
     /// FULFILLs that went on before their records were durable.
     Unrecorded(Vec<UnrecordedFulfill>),
+    /// What has become of frozen amounts. Never dropped: it waits at the shard while the queue is full.
+    Keys(Vec<KeyNews>),
     /// The time to finish is up.
     ShutdownCut {
         /// Packets without an answer; nobody will be told how they end.

@@ -5,6 +5,7 @@ mod batch;
 mod bytes;
 mod closing;
 pub(crate) mod crossing;
+mod due;
 pub(crate) mod ending;
 #[cfg(feature = "forwarder")]
 mod forwarder;

@@ -10,7 +10,7 @@
 //!   |   vectors to the core; its packets go to the links' egress, or into rings
 //!   |   accounts that changed are published
 //!   |   one send for each link that has something to say, all together
-//!   +-- expiries, pings, closing links
+//!   +-- expiries, amounts to be paid, pings, closing links
 //! ```
 //!
 //! A link is received from once in a pass, so each gets its turn however much another sends. The
@@ -195,6 +195,7 @@ impl Shard {
         if self.next_deadline_ns().is_some_and(|deadline| deadline <= now.mono_ns) {
             self.switch.tick(now, &mut self.links);
         }
+        self.freeze_due(now);
         self.take_word(now);
         self.take_records();
         self.flush(now);
@@ -203,6 +204,7 @@ impl Shard {
         if now.mono_ns >= self.housekeeping_at_ns {
             self.keep_house(now);
         }
+        self.tell_news();
         self.publish_crossing();
         self.shutdown_at_ns.is_some() && self.has_ended(now)
     }
@@ -245,7 +247,7 @@ impl Shard {
         }
         let mut until = self.next_deadline_ns().unwrap_or(u64::MAX);
         // Other shards' packets may leave notices where there is no link.
-        if self.links.count() > 0 || self.switch.has_notices() {
+        if self.links.count() > 0 || self.switch.has_notices() || self.has_left_over() {
             until = until.min(self.housekeeping_at_ns);
         }
         until = until.min(self.shutdown_at_ns.unwrap_or(u64::MAX));
@@ -304,6 +306,8 @@ impl Shard {
                 Ok(ToShard::Order { account, order, answer }) => {
                     let done = self.obey(account, order);
                     self.publish();
+                    // Before who gave the order can know that it was obeyed.
+                    self.tell_news();
                     let _ = answer.try_send(done);
                     self.joints.nudge.send();
                 }
