@@ -15,6 +15,11 @@
 //! between two uses of one id there lies a whole half. A freed slot remembers enough to know a late
 //! FULFILL until it is used again.
 //!
+//! The highest index is never a slot's: its ids are for requests that are no packets, so that no answer
+//! to one of those, whatever it says, ends a packet. Where the slots were as many as the indices, a table
+//! of [`SPARE_SLOT_FROM`] or more has one slot less; a smaller one, where a slot counts, takes one bit more
+//! for the index, and its ids come round after half as many packets.
+//!
 //! Invariant: a slot is in flight, and its deadline noted, or waits exactly once in `free`, or was
 //! never used.
 
@@ -73,6 +78,9 @@ impl Slot {
     }
 }
 
+/// See the head of the file. From so many slots on, one of them is worth less than half of the ids.
+const SPARE_SLOT_FROM: u32 = 1 << 16;
+
 #[derive(Debug)]
 pub(crate) struct Slots {
     slots: Vec<Slot>,
@@ -91,7 +99,7 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// Room for `slots_max` packets in flight, each held `hold_ns_max` at most. `seed` makes the
+    /// Room for `slots_max` packets in flight, or one less as the head of the file says, each held `hold_ns_max` at most. `seed` makes the
     /// first ids unforeseeable.
     pub(crate) fn new(slots_max: u32, seed: u64, hold_ns_max: u64) -> Self {
         Self::with_id_bits(slots_max, seed, hold_ns_max, u32::BITS)
@@ -99,6 +107,8 @@ impl Slots {
 
     fn with_id_bits(slots_max: u32, seed: u64, hold_ns_max: u64, id_bits: u32) -> Self {
         assert!((1..=IN_FLIGHT_SLOTS_MAX).contains(&slots_max), "a shard has 1 to 2^24 slots");
+        let is_full = slots_max.is_power_of_two() && slots_max >= SPARE_SLOT_FROM;
+        let slots_max = slots_max - u32::from(is_full);
         // Room for all from the start: growing would copy megabytes while packets wait.
         let mut slots = Vec::with_capacity(slots_max as usize);
         prefer_large_pages(&mut slots);
@@ -107,7 +117,7 @@ impl Slots {
             free: Free::new(slots_max as usize),
             found: None,
             slots_max,
-            index_bits: slots_max.next_power_of_two().trailing_zeros(),
+            index_bits: (slots_max + 1).next_power_of_two().trailing_zeros(),
             id_bits,
             half_ns: 2 * hold_ns_max,
             seed,
@@ -169,6 +179,11 @@ impl Slots {
         self.deadlines.note(index, deadline_ns);
         self.in_flight += 1;
         self.request_id(index, generation)
+    }
+
+    /// The `nth` of the ids that no packet ever has; they come round as those of a slot do.
+    pub(crate) fn spare_id(&self, nth: u32) -> u32 {
+        self.request_id(self.index_mask(), nth)
     }
 
     /// The slot that gave out `request_id` last, be it in flight or freed.
@@ -387,8 +402,8 @@ mod tests {
     #[test]
     fn with_all_slots_but_one_held_no_id_comes_round_within_two_holds() {
         let mut bench = Bench::new(4);
-        // Two bits of index and six of generation, in halves of 32.
-        bench.slots = Slots::with_id_bits(4, 99, 30_000 * MS, 8);
+        // Three bits of index and six of generation, in halves of 32.
+        bench.slots = Slots::with_id_bits(4, 99, 30_000 * MS, 9);
         for _ in 0..3 {
             bench.insert(u64::MAX);
         }
@@ -397,7 +412,7 @@ mod tests {
         for _ in 0..10_000 {
             for id in bench.churn(7) {
                 count += 1;
-                assert!(id < 1 << 8, "eight bits were given, and {id} has more");
+                assert!(id < 1 << 9, "nine bits were given, and {id} has more");
                 if let Some(before) = used_at.insert(id, bench.now_ns) {
                     assert!(bench.now_ns - before >= 60_000 * MS, "id {id} came round too early");
                 }
@@ -410,7 +425,7 @@ mod tests {
     #[test]
     fn slots_that_step_back_do_not_stand_before_those_that_need_not() {
         let mut bench = Bench::new(16);
-        bench.slots = Slots::with_id_bits(16, 99, 30_000 * MS, 8);
+        bench.slots = Slots::with_id_bits(16, 99, 30_000 * MS, 9);
         let ids: Vec<u32> = (0..16).map(|_| bench.insert(u64::MAX)).collect();
         let release = |bench: &mut Bench, id: u32| {
             let index = bench.slots.find(id).unwrap();
@@ -453,7 +468,32 @@ mod tests {
         let index = bench.slots.find(first).unwrap();
         let pending = bench.slots.take(index, After::Nothing);
         bench.spend(pending);
-        assert_eq!(bench.insert(MS), first.wrapping_add(1));
+        assert_eq!(bench.insert(MS), first.wrapping_add(2), "the other index is nobody's");
+    }
+
+    /// Goal: no packet has an id that is spared for other requests. Method: tables around every power of
+    /// two, all slots of the small ones in use, and of the large ones the numbers that say it.
+    #[test]
+    fn no_packet_has_an_id_that_is_spared() {
+        for slots_max in 1..=17 {
+            let mut bench = Bench::new(slots_max);
+            let ids: Vec<u32> = (0..slots_max).map(|_| bench.insert(MS)).collect();
+            assert!(!bench.slots.has_room(0), "as many as were asked for, and no more");
+            let spared: Vec<u32> = (0..99).map(|nth| bench.slots.spare_id(nth)).collect();
+            assert!(spared.iter().all(|id| bench.slots.find(*id).is_none() && !ids.contains(id)));
+            assert!(spared.windows(2).all(|two| two[0] != two[1]));
+        }
+        let table = |slots_max| {
+            let slots = Slots::new(slots_max, 99, 30_000 * MS);
+            assert!(slots.slots_max <= slots.index_mask(), "the highest index is no slot's");
+            (slots.slots_max, slots.index_bits)
+        };
+        let half = SPARE_SLOT_FROM / 2;
+        assert_eq!(table(half), (half, 16));
+        assert_eq!(table(SPARE_SLOT_FROM - 1), (SPARE_SLOT_FROM - 1, 16));
+        assert_eq!(table(SPARE_SLOT_FROM), (SPARE_SLOT_FROM - 1, 16));
+        assert_eq!(table(SPARE_SLOT_FROM + 1), (SPARE_SLOT_FROM + 1, 17));
+        assert_eq!(table(IN_FLIGHT_SLOTS_MAX), (IN_FLIGHT_SLOTS_MAX - 1, 24));
     }
 
     #[test]

@@ -528,6 +528,13 @@ impl Switch {
         sums
     }
 
+    /// The `nth` of the request ids that no packet of ours ever has, on any link: for requests of the
+    /// shell's own.
+    #[must_use]
+    pub fn spare_id(&self, nth: u32) -> u32 {
+        self.slots.spare_id(nth)
+    }
+
     /// While draining no new PREPARE is admitted (T03); what is in flight ends as ever.
     pub fn set_draining(&mut self, draining: bool) {
         self.draining = draining;
