@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use m2_core::{AccountConfig, AccountId, Now, Rates, Rings, Routes, ShardId, Switch, SwitchConfig};
+use m2_core::{
+    AccountConfig, AccountId, Key, Now, Rates, Rings, Routes, ShardId, Switch, SwitchConfig,
+};
 
 use crate::config::Config;
 
@@ -63,6 +65,13 @@ fn switch(config: &Config, shard: ShardId, start: Now) -> Switch {
         });
     }
     switch
+}
+
+/// A name for an amount, that nobody has used, here or anywhere.
+pub(crate) fn random_key() -> Key {
+    let mut key = [0; 16];
+    getrandom::fill(&mut key).expect("the system has random bytes");
+    Key(key)
 }
 
 /// A number that nobody can know.

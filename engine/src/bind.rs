@@ -20,7 +20,7 @@ use crate::config::{Config, ListenAddress, Problem, Problems};
 use crate::control::{Bound, Listener};
 use crate::limits::{BIND_PATIENCE, BIND_REST};
 
-/// The control socket is for its owner alone.
+/// The control socket and the settlement socket are for their owner alone.
 const CONTROL_MODE: u32 = 0o600;
 
 /// Everything that is bound.
@@ -28,6 +28,7 @@ const CONTROL_MODE: u32 = 0o600;
 pub(crate) struct Sockets {
     pub(crate) bound: Vec<Bound>,
     pub(crate) control_socket: UnixListener,
+    pub(crate) settlement_socket: Option<UnixListener>,
     pub(crate) files: SocketFiles,
 }
 
@@ -64,7 +65,14 @@ pub(crate) fn all(config: &Config) -> Result<Sockets, Problems> {
     let switch = &config.switch;
     let control_socket = unix(&switch.control_socket, Some(CONTROL_MODE), &mut files)
         .map_err(|text| problem(config, switch.control_socket_line, text))?;
-    Ok(Sockets { bound, control_socket, files })
+    let settlement_socket = match &switch.settlement_socket {
+        Some(path) => Some(
+            unix(path, Some(CONTROL_MODE), &mut files)
+                .map_err(|text| problem(config, switch.settlement_socket_line, text))?,
+        ),
+        None => None,
+    };
+    Ok(Sockets { bound, control_socket, settlement_socket, files })
 }
 
 fn problem(config: &Config, line: usize, text: String) -> Problems {

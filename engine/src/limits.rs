@@ -236,6 +236,14 @@ pub(crate) const LINE_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const DRAIN_MS_DEFAULT: u64 = 35_000;
 /// The longest that `drain` waits: ten times the longest hold.
 pub(crate) const DRAIN_MS_MAX: u64 = 10 * HOLD_MS_MAX as u64;
+/// Longest line that the settlement socket reads: a message has 2 KiB in hexadecimal digits, and some
+/// more may come to be said.
+pub(crate) const SETTLEMENT_LINE_LEN_MAX: usize = 64 << 10;
+/// Orders of a settlement process that are worked on at once: as many as come in a flush of a slow disk.
+pub(crate) const SETTLEMENT_ORDERS_MAX: usize = 64;
+/// Bytes that wait for a settlement process to read them, beside what it is told at first: some 2,000
+/// messages of peers.
+pub(crate) const SETTLEMENT_LAG_MAX: usize = 4 << 20;
 /// How often `drain` looks.
 pub(crate) const DRAIN_LOOK: Duration = Duration::from_millis(5);
 /// Lines a second that peers can cause in the log, and as many at once.

@@ -127,7 +127,7 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     pin::refuse(&config).map_err(StartError::Configuration)?;
     let choice = choose::choose(config.switch.io).map_err(StartError::Io)?;
-    let Sockets { bound, control_socket, files } =
+    let Sockets { bound, control_socket, settlement_socket, files } =
         bind::all(&config).map_err(StartError::Configuration)?;
 
     let Doors { mailboxes, inboxes } = doors(config.switch.shards)?;
@@ -202,7 +202,7 @@ pub fn run(mut config: Config) -> Result<Ending, StartError> {
     let shard_threads = spawn(shards, &config)?;
     let control_thread = thread::Builder::new()
         .name("control".into())
-        .spawn(move || control::run(config, bound, control_socket, joints))?;
+        .spawn(move || control::run(config, bound, control_socket, settlement_socket, joints))?;
 
     for shard in shard_threads {
         shard.join().expect("a panic ends the process before this");

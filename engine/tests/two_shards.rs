@@ -13,3 +13,5 @@ mod forwarding;
 mod links;
 #[path = "process.rs"]
 mod process;
+#[path = "settlement.rs"]
+mod settlement;

@@ -79,6 +79,10 @@ pub struct SwitchSection {
     pub control_socket: PathBuf,
     /// Line in the file, for errors found when binding.
     pub control_socket_line: usize,
+    /// Where the process that settles connects.
+    pub settlement_socket: Option<PathBuf>,
+    /// Line in the file, for errors found when binding.
+    pub settlement_socket_line: usize,
     /// Taken off a packet's expiry.
     pub expiry_margin_ms: u32,
     /// R02 when less remains after that.

@@ -26,6 +26,9 @@ pub(super) fn switch(file: &Path, root: &Table<'_, '_>) -> Option<SwitchSection>
     let address = address(&table, network);
     let control_socket =
         table.text_required("control_socket", "control_socket = \"run/control.sock\"");
+    let settlement_socket = table
+        .text("settlement_socket")
+        .map(|path| socket_path(file, &table, "settlement_socket", &path));
     let shards = table.integer("shards", 1..=SHARDS_MAX, 1);
     let section = SwitchSection {
         shards,
@@ -47,7 +50,16 @@ pub(super) fn switch(file: &Path, root: &Table<'_, '_>) -> Option<SwitchSection>
         network: network?,
         control_socket_line: control_socket.as_ref().map_or(1, |path| path.line),
         control_socket: socket_path(file, &table, "control_socket", &control_socket?),
+        settlement_socket_line: table.line_of("settlement_socket"),
+        settlement_socket,
     };
+    if section.settlement_socket.as_ref() == Some(&section.control_socket) {
+        let first = section.control_socket_line;
+        let text = format!(
+            "this path is the control_socket at line {first} as well: write another for one"
+        );
+        table.complain(section.settlement_socket_line, text);
+    }
     if section.remaining_ms_min >= section.hold_ms_max {
         table.complain(
             table.line_of("remaining_ms_min"),
@@ -207,18 +219,25 @@ pub(super) fn listen(
             );
         }
         if let (Some(switch), ListenAddress::Path(path)) = (switch, &listen.address)
-            && switch.control_socket == *path
+            && let Some((key, first)) = socket_at(switch, path)
         {
-            let first = switch.control_socket_line;
-            let text = format!(
-                "this path is the control_socket at line {first} as well: write another for one"
-            );
+            let text =
+                format!("this path is the {key} at line {first} as well: write another for one");
             table.complain(listen.line, text);
         }
         table.finish();
         all.push(listen);
     }
     all
+}
+
+/// Which socket of `[switch]` is at a path, and its line.
+fn socket_at(switch: &SwitchSection, path: &Path) -> Option<(&'static str, usize)> {
+    if switch.control_socket == path {
+        return Some(("control_socket", switch.control_socket_line));
+    }
+    let is_settlement = switch.settlement_socket.as_deref() == Some(path);
+    is_settlement.then_some(("settlement_socket", switch.settlement_socket_line))
 }
 
 /// Where a socket of ours is made.

@@ -94,6 +94,23 @@ fn accounts_are_spread_over_shards_by_their_numbers_unless_told() {
 }
 
 #[test]
+fn a_settlement_socket_has_a_path_of_its_own() {
+    let control = "control_socket = \"run/control.sock\"\n";
+    let with = |path: &str| format!("{control}settlement_socket = \"{path}\"");
+    let text = SMALLEST.replace(control, &format!("{}\n", with("run/settle.sock")));
+    let config = read(&text).unwrap();
+    let path = config.switch.settlement_socket.as_deref();
+    assert_eq!(path, Some(Path::new("/etc/m2/run/settle.sock")));
+    assert!(read(SMALLEST).unwrap().switch.settlement_socket.is_none());
+    one_complaint(4, &with("run/control.sock"), 5, "the control_socket at line 4 as well");
+    one_complaint(4, &with(""), 5, "must name a socket");
+    one_complaint(4, &with(&"x".repeat(UNIX_PATH_LEN_MAX)), 5, "a socket's has at most 107");
+    let listen = "[[listen]]\ntransport = \"unix\"\npath = \"run/settle.sock\"\n";
+    let problems = read(&format!("{text}{listen}")).unwrap_err();
+    assert!(problems.to_string().contains("the settlement_socket at line 5 as well"), "{problems}");
+}
+
+#[test]
 fn an_account_is_paid_by_itself_where_it_says_so() {
     let settle = |keys: &str| read(&format!("{SMALLEST}{keys}")).unwrap().accounts[0].settle;
     assert_eq!(settle(""), None);

@@ -14,6 +14,7 @@ mod nudged;
 mod places;
 pub mod request;
 mod routes;
+mod settlement;
 mod socket;
 mod wire;
 
@@ -26,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, TrySendError, bounded};
-use m2_core::{AccountId, JournalState, KeyError, KeyNews};
+use m2_core::{AccountId, JournalState, KeyError, KeyKind, KeyNews};
 use m2_journal::recover::Recovered;
 use m2_published::Published;
 
@@ -38,9 +39,11 @@ use crate::shard::Obeyed;
 use crate::shard::message::{Board, Event, Mailbox, NewLink, Question, Snapshot, ToShard};
 use crate::shard::wake::Nudge;
 use keys::Claims;
+use money::Refusal;
 use nudged::Nudged;
 use places::Places;
 use request::Order;
+use settlement::{Ready, Settlement};
 pub(crate) use wire::Listener;
 use wire::Wire;
 
@@ -87,6 +90,7 @@ struct Shared {
     by_token: HashMap<[u8; 32], AccountId>,
     joints: Joints,
     claims: RefCell<Claims>,
+    settlement: Settlement,
     news: Nudged,
     unauthenticated: RefCell<Places>,
     counters: RefCell<EdgeCounters>,
@@ -121,6 +125,7 @@ pub(crate) fn run(
     config: Arc<Config>,
     bound: Vec<Bound>,
     control_socket: UnixListener,
+    settlement_socket: Option<UnixListener>,
     joints: Joints,
 ) {
     let mut runtime = monoio::RuntimeBuilder::<monoio::FusionDriver>::new()
@@ -142,9 +147,16 @@ pub(crate) fn run(
         let places = Places::new(config.connection.unauthenticated_max);
         let keys = joints.recovered.iter().flat_map(|it| &it.keys);
         let shard_of = |account| config.shard_of(account);
+        let frozen = keys.clone().filter(|(_, it)| it.kind == KeyKind::Frozen);
+        let settlement = Settlement::new(frozen.map(|(key, it)| Ready {
+            account: it.account,
+            key: *key,
+            amount: it.amount,
+        }));
         let claims = Claims::new(keys.map(|(key, it)| (*key, shard_of(it.account), it.account)));
         let shared = Rc::new(Shared {
             claims: RefCell::new(claims),
+            settlement,
             unauthenticated: RefCell::new(places),
             config,
             started: Instant::now(),
@@ -169,6 +181,9 @@ pub(crate) fn run(
             }
         }
         monoio::spawn(socket::run(Rc::clone(&shared), control_socket));
+        if let Some(listener) = settlement_socket {
+            monoio::spawn(settlement::run(Rc::clone(&shared), listener));
+        }
         shared.watch().await;
     });
 }
@@ -200,9 +215,10 @@ impl Shared {
                 let limiter = if evidence { &self.evidence } else { &self.limiter };
                 limiter.borrow_mut().tell(|| crate::log::event(&self.config, &event));
                 if let Event::Keys(news) = event {
-                    news.iter().for_each(|news| self.note_key(news));
+                    news.into_iter().for_each(|news| self.note_key(news));
                 }
             }
+            self.tell_links();
             self.news.wake_all();
             if ended {
                 return;
@@ -213,12 +229,12 @@ impl Shared {
         }
     }
 
-    /// The key of an amount that a shard has frozen by itself stands for that and nothing else.
-    fn note_key(&self, news: &KeyNews) {
-        if let KeyNews::Frozen(intent) = news {
+    fn note_key(&self, news: KeyNews) {
+        if let KeyNews::Frozen(intent) = &news {
             let (key, account) = (intent.key, intent.account);
             self.claims.borrow_mut().made(key, self.config.shard_of(account), account);
         }
+        self.settlement.note_key(news);
     }
 
     fn stopping(&self) -> bool {
@@ -279,15 +295,16 @@ impl Shared {
 
     /// Gives the shard of an account an order, and waits until its record is durable. The key of the
     /// order stands for nothing on another shard.
-    async fn order(&self, account: AccountId, order: Order) -> Result<Obeyed, String> {
+    async fn order(&self, account: AccountId, order: Order) -> Result<Obeyed, Refusal> {
         let Some(key) = order.key() else { return self.obey(account, order).await.0 };
         let shard = self.config.shard_of(account);
         let claimed = self.claims.borrow_mut().claim(key, shard, account);
-        claimed.map_err(|other| {
-            format!(
+        claimed.map_err(|other| Refusal {
+            text: format!(
                 "the key is known for account {}: the same key may not stand for two things",
                 self.name(other)
-            )
+            ),
+            again: false,
         })?;
         let (result, is_used) = self.obey(account, order).await;
         self.claims.borrow_mut().ended(key, is_used);
@@ -295,17 +312,17 @@ impl Shared {
     }
 
     /// Gives a shard an order. Also whether the shard may know the order's key now.
-    async fn obey(&self, account: AccountId, order: Order) -> (Result<Obeyed, String>, bool) {
+    async fn obey(&self, account: AccountId, order: Order) -> (Result<Obeyed, Refusal>, bool) {
         let (answer, answered) = bounded(1);
         if self.shard_of(account).put(ToShard::Order { account, order, answer }).is_err() {
             let busy = "the shard is too busy to be told: try again, under the same key";
-            return (Err(busy.into()), false);
+            return (Err(Refusal::passing(busy)), false);
         }
         let wait = async {
             let obeyed = match self.next_of(&answered).await {
                 Ok(obeyed) => obeyed,
                 Err(error) => {
-                    return (Err(error.to_string()), matches!(error, KeyError::Differs { .. }));
+                    return (Err(error.into()), matches!(error, KeyError::Differs { .. }));
                 }
             };
             let is_used = !matches!((order, obeyed.frozen), (Order::Freeze { .. }, None));
@@ -313,15 +330,16 @@ impl Shared {
         };
         monoio::time::timeout(ANSWER_PATIENCE, wait).await.unwrap_or_else(|_| {
             let unknown = "it is not known to be recorded yet: ask again, under the same key";
-            (Err(unknown.into()), true)
+            (Err(Refusal::passing(unknown)), true)
         })
     }
 
-    async fn until_durable(&self, obeyed: Obeyed) -> Result<Obeyed, String> {
+    async fn until_durable(&self, obeyed: Obeyed) -> Result<Obeyed, Refusal> {
         let Some(words) = &self.joints.words else { return Ok(obeyed) };
         while words.durable(obeyed.stream) < obeyed.position {
             if words.state() == JournalState::Failed {
-                return Err("it was done, but not recorded: the journal has failed".to_owned());
+                let text = "it was done, but not recorded: the journal has failed";
+                return Err(Refusal::passing(text));
             }
             monoio::time::sleep(DURABLE_LOOK).await;
         }

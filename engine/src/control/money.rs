@@ -1,6 +1,6 @@
 //! Orders about money, and how the journal is, as operators are told.
 
-use m2_core::{Durability, JournalState};
+use m2_core::{Durability, JournalState, KeyError};
 use m2_journal::recover::Recovered;
 use serde_json::{Map, Value, json};
 
@@ -10,18 +10,40 @@ use crate::clock;
 use crate::journal::Words;
 use crate::shard::Obeyed;
 
+/// An order that was not obeyed, or is not known to be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Refusal {
+    /// What is wrong.
+    pub(super) text: String,
+    /// The same order may be obeyed later; else somebody has to look at it.
+    pub(super) again: bool,
+}
+
+impl Refusal {
+    /// One that passes.
+    pub(super) fn passing(text: &str) -> Self {
+        Self { text: text.into(), again: true }
+    }
+
+    fn lasting(text: String) -> Self {
+        Self { text, again: false }
+    }
+}
+
+impl From<KeyError> for Refusal {
+    fn from(error: KeyError) -> Self {
+        let again = match error {
+            KeyError::NoRecord | KeyError::Outstanding { .. } => true,
+            KeyError::Full | KeyError::Differs { .. } | KeyError::Unknown => false,
+        };
+        Self { text: error.to_string(), again }
+    }
+}
+
 /// Does what an operator asks for; the answer comes when its record is durable.
 pub(super) async fn money(shared: &Shared, name: &str, order: Order) -> Result<Value, String> {
-    let account = *shared
-        .names
-        .get(name)
-        .ok_or_else(|| format!("there is no account `{name}`: `accounts` names them all"))?;
-    let is_unrecorded = shared.config.accounts.iter().any(|it| it.durability == Durability::None);
-    if is_unrecorded && !matches!(order, Order::Limits { .. }) {
-        // What a payment rests on would be forgotten, and the payment not.
-        return Err("an account has durability = \"none\", and so no payment is recorded".into());
-    }
-    let Obeyed { known, frozen, .. } = shared.order(account, order).await?;
+    let Obeyed { known, frozen, .. } =
+        give(shared, name, order).await.map_err(|refusal| refusal.text)?;
     Ok(match order {
         Order::Freeze { .. } => json!({
             "ok": true,
@@ -31,6 +53,23 @@ pub(super) async fn money(shared: &Shared, name: &str, order: Order) -> Result<V
         Order::Limits { .. } => json!({ "ok": true }),
         _ => json!({ "ok": true, "known": known }),
     })
+}
+
+/// Gives an order, and waits until its record is durable.
+///
+/// # Errors
+///
+/// When it was not obeyed, or is not known to be recorded.
+pub(super) async fn give(shared: &Shared, name: &str, order: Order) -> Result<Obeyed, Refusal> {
+    let unknown = || format!("there is no account `{name}`: `accounts` names them all");
+    let account = *shared.names.get(name).ok_or_else(|| Refusal::lasting(unknown()))?;
+    let is_unrecorded = shared.config.accounts.iter().any(|it| it.durability == Durability::None);
+    if is_unrecorded && !matches!(order, Order::Limits { .. }) {
+        // What a payment rests on would be forgotten, and the payment not.
+        let text = "an account has durability = \"none\", and so no payment is recorded";
+        return Err(Refusal::lasting(text.into()));
+    }
+    shared.order(account, order).await
 }
 
 /// What `journal` answers.

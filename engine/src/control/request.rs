@@ -97,7 +97,7 @@ impl Order {
 }
 
 /// Every command with the keys that it has beside `cmd`.
-const COMMANDS: &[(&str, &[&str])] = &[
+const COMMANDS: &Commands = &[
     ("status", &[]),
     ("accounts", &[]),
     ("counters", &[]),
@@ -120,23 +120,8 @@ impl Request {
     ///
     /// A sentence for the operator.
     pub fn parse(line: &[u8]) -> Result<Self, String> {
-        let request: Map<String, Value> = serde_json::from_slice(line).map_err(|error| {
-            let example = r#"as in {"cmd":"status"}"#;
-            format!("a line is one JSON object, {example}: {error}")
-        })?;
-        let command = request
-            .get("cmd")
-            .and_then(Value::as_str)
-            .ok_or_else(|| format!("`cmd` is missing or no string: write one of {}", commands()))?;
-        let Some((command, keys)) = COMMANDS.iter().find(|(word, _)| *word == command) else {
-            return Err(format!("unknown command `{command}`: known are {}", commands()));
-        };
-        let is_known = |key: &str| key == "cmd" || keys.contains(&key);
-        if let Some(key) = request.keys().find(|key| !is_known(key)) {
-            let known = [&["cmd"], *keys].concat().join(", ");
-            return Err(format!("`{command}` has no `{key}`: known are {known}"));
-        }
-        Ok(match *command {
+        let request = object(line, r#"{"cmd":"status"}"#)?;
+        Ok(match command(&request, COMMANDS)? {
             "status" => Self::Status,
             "accounts" => Self::Accounts,
             "counters" => Self::Counters,
@@ -149,12 +134,37 @@ impl Request {
     }
 }
 
-fn commands() -> String {
-    let words: Vec<_> = COMMANDS.iter().map(|(word, _)| *word).collect();
-    words.join(", ")
+/// Commands with the keys that each has beside `cmd`.
+pub(super) type Commands = [(&'static str, &'static [&'static str])];
+
+/// The object that a line is.
+pub(super) fn object(line: &[u8], example: &str) -> Result<Map<String, Value>, String> {
+    let object = serde_json::from_slice(line);
+    object.map_err(|error| format!("a line is one JSON object, as in {example}: {error}"))
 }
 
-fn order(command: &str, request: &Map<String, Value>) -> Result<Order, String> {
+/// Which of the commands an object asks for, with no key that it has not.
+pub(super) fn command(
+    request: &Map<String, Value>,
+    known: &Commands,
+) -> Result<&'static str, String> {
+    let words = || known.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+    let command = request
+        .get("cmd")
+        .and_then(Value::as_str)
+        .ok_or_else(|| format!("`cmd` is missing or no string: write one of {}", words()))?;
+    let Some((command, keys)) = known.iter().find(|(word, _)| *word == command) else {
+        return Err(format!("unknown command `{command}`: known are {}", words()));
+    };
+    let is_known = |key: &str| key == "cmd" || keys.contains(&key);
+    if let Some(key) = request.keys().find(|key| !is_known(key)) {
+        let known = [&["cmd"], *keys].concat().join(", ");
+        return Err(format!("`{command}` has no `{key}`: known are {known}"));
+    }
+    Ok(command)
+}
+
+pub(super) fn order(command: &str, request: &Map<String, Value>) -> Result<Order, String> {
     Ok(match command {
         "limits" => Order::Limits {
             balance_max: amount(request, "balance_max")?,
@@ -163,10 +173,7 @@ fn order(command: &str, request: &Map<String, Value>) -> Result<Order, String> {
         "credit" => Order::Credit { key: key(request)?, amount: amount(request, "amount")? },
         "reverse" => Order::Reverse { key: key(request)?, amount: amount(request, "amount")? },
         "freeze" => {
-            let settle_to = amount(request, "settle_to")?;
-            if settle_to == u64::MAX {
-                return Err("`settle_to` leaves nothing to freeze: write less".into());
-            }
+            let settle_to = settle_to(request)?;
             Order::Freeze { key: key(request)?, settle_to }
         }
         "settled" => Order::Settled { key: key(request)? },
@@ -175,7 +182,16 @@ fn order(command: &str, request: &Map<String, Value>) -> Result<Order, String> {
     })
 }
 
-fn name(request: &Map<String, Value>) -> Result<String, String> {
+/// What we go on owing when the rest is frozen.
+pub(super) fn settle_to(request: &Map<String, Value>) -> Result<u64, String> {
+    let settle_to = amount(request, "settle_to")?;
+    if settle_to == u64::MAX {
+        return Err("`settle_to` leaves nothing to freeze: write less".into());
+    }
+    Ok(settle_to)
+}
+
+pub(super) fn name(request: &Map<String, Value>) -> Result<String, String> {
     let name = request.get("account").and_then(Value::as_str);
     name.map(str::to_owned).ok_or_else(|| "`account` must be an account's name".to_owned())
 }
@@ -217,14 +233,26 @@ pub fn refusal(text: &str) -> Value {
     json!({ "ok": false, "error": text })
 }
 
-/// The lines of one operator, as they come.
-#[derive(Debug, Default)]
+/// The lines of one connection, as they come.
+#[derive(Debug)]
 pub struct Lines {
-    /// What has come and was not taken: at most `LINE_LEN_MAX` bytes.
+    /// What has come and was not taken: at most `len_max` bytes.
     bytes: Vec<u8>,
+    len_max: usize,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::bounded(LINE_LEN_MAX)
+    }
 }
 
 impl Lines {
+    /// Lines of at most so many bytes each, their ends included.
+    pub(super) fn bounded(len_max: usize) -> Self {
+        Self { bytes: Vec::new(), len_max }
+    }
+
     /// The next whole line, without its end.
     pub fn take(&mut self) -> Option<Vec<u8>> {
         let end = self.bytes.iter().position(|byte| *byte == b'\n')?;
@@ -239,8 +267,8 @@ impl Lines {
     ///
     /// A sentence for the operator, when the line at hand is too long to go on.
     pub fn room(&mut self) -> Result<(&mut Vec<u8>, usize), String> {
-        match LINE_LEN_MAX - self.bytes.len() {
-            0 => Err(format!("a line has at most {LINE_LEN_MAX} bytes")),
+        match self.len_max - self.bytes.len() {
+            0 => Err(format!("a line has at most {} bytes", self.len_max)),
             room => Ok((&mut self.bytes, room)),
         }
     }

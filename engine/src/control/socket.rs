@@ -196,6 +196,7 @@ async fn counters(shared: &Shared) -> Result<Value, String> {
         "packets": packet_counters(&core),
         "links": link_counters(&links),
         "connections": edge_counters(&shared.counters.borrow()),
+        "settlement": shared.settlement.counters(),
         "log_lines_left_out": shared.limiter.borrow().left_out(),
         "log_evidence_lines_left_out": shared.evidence.borrow().left_out(),
         "pairs": pairs_told(shared, &pairs),

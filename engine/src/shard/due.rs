@@ -5,11 +5,12 @@
 //! however full the queue was meanwhile.
 
 use crossbeam_channel::TrySendError;
-use m2_core::{Key, Now};
+use m2_core::Now;
 
 use super::ending::Stage;
 use super::message::Event;
 use super::run::Shard;
+use crate::assemble::random_key;
 
 impl Shard {
     /// Freezes what is due. Where there is no room for it now, the next pass tries again.
@@ -48,11 +49,4 @@ impl Shard {
     pub(super) fn has_left_over(&self) -> bool {
         self.switch.has_due() || !self.links.news.is_empty()
     }
-}
-
-/// A name that nobody has used, here or anywhere.
-fn random_key() -> Key {
-    let mut key = [0; 16];
-    getrandom::fill(&mut key).expect("the system has random bytes");
-    Key(key)
 }
