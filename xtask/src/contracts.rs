@@ -17,7 +17,7 @@ use crate::suite::Count;
 use crate::workspace::Workspace;
 
 /// Contracts, their tests, and what builds them.
-const FOLDER: &str = "settlement/contracts";
+pub(crate) const FOLDER: &str = "settlement/contracts";
 /// In it, what each call costs.
 const SNAPSHOTS: &str = "snapshots";
 /// The contract whose tests are about gas: each call as a transaction of its own.
@@ -50,6 +50,22 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Count> {
     Ok(layout.plus(tests).plus(gas))
 }
 
+/// Builds what is in the copy: into its folder `out`.
+///
+/// # Errors
+///
+/// When it does not build.
+pub(crate) fn built(folder: &Path) -> Result<()> {
+    let forge = Forge::of(folder.to_owned())?;
+    let mut build = forge.command();
+    // Of style it has to say something of tests, here and nowhere else.
+    build.args(["build", "--quiet"]).env("FOUNDRY_LINT_LINT_ON_BUILD", "false");
+    match command::run(&mut build, Show::Lines)?.success {
+        true => Ok(()),
+        false => Err("the contracts do not build".into()),
+    }
+}
+
 /// The program, and the folder that it works in.
 struct Forge {
     folder: PathBuf,
@@ -59,20 +75,7 @@ struct Forge {
 impl Forge {
     /// The one that npm has put there for this system. It must say when something fails.
     fn of(folder: PathBuf) -> Result<Self> {
-        let system = match std::env::consts::OS {
-            "macos" => "darwin",
-            other => other,
-        };
-        let processor = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        let package = format!("@foundry-rs/forge-{system}-{processor}");
-        let program = folder.join("node_modules").join(&package).join("bin/forge");
-        if !program.is_file() {
-            return Err(format!("npm has no {package}: Forge does not run on this system"));
-        }
+        let program = npm::foundry(&folder, "forge")?;
         let forge = Self { folder, program };
         let mut nonsense = forge.command();
         nonsense.arg("no-such-command").stderr(Stdio::null());

@@ -5,6 +5,7 @@
 
 mod bench;
 mod binaries;
+mod chain;
 mod command;
 mod contracts;
 mod demo;
@@ -56,6 +57,8 @@ enum Task {
     Demo(demo::Options),
     /// Third-party clients from npm against the switch
     Interop,
+    /// Chain workers on a chain of their own: a node from npm, contracts built from source
+    Chain,
     /// Payment channels on EVM chains: built and tested by Forge from npm
     Contracts(contracts::Options),
     /// Faults planted one at a time in a copy: does an assertion about money or answers fail?
@@ -83,6 +86,10 @@ fn main() -> ExitCode {
         Task::Interop => interop::run(&workspace).and_then(|count| match count.failed {
             0 => Ok(()),
             failed => Err(format!("{failed} of the interop tests failed")),
+        }),
+        Task::Chain => chain::run(&workspace).and_then(|count| match count.failed {
+            0 => Ok(()),
+            failed => Err(format!("{failed} of the tests on a chain failed")),
         }),
         Task::Contracts(options) => {
             contracts::run(&workspace, &options).and_then(|count| match count.failed {

@@ -31,6 +31,29 @@ pub(crate) fn installed(workspace: &Workspace, source: &str) -> Result<PathBuf> 
     Ok(folder)
 }
 
+/// A program of Foundry's that npm has put into the copy for this system.
+///
+/// # Errors
+///
+/// When there is none for it.
+pub(crate) fn foundry(folder: &Path, name: &str) -> Result<PathBuf> {
+    let system = match std::env::consts::OS {
+        "macos" => "darwin",
+        other => other,
+    };
+    let processor = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let package = format!("@foundry-rs/{name}-{system}-{processor}");
+    let program = folder.join("node_modules").join(&package).join("bin").join(name);
+    match program.is_file() {
+        true => Ok(program),
+        false => Err(format!("npm has no {package}: {name} does not run on this system")),
+    }
+}
+
 fn need_node() -> Result<()> {
     let (major, minor) = NODE_MIN;
     let advice = format!("Node {major}.{minor} or newer is missing: install it with its npm");

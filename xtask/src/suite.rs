@@ -11,7 +11,7 @@ use crate::Result;
 use crate::command::{self, Show};
 use crate::demo::Options;
 use crate::workspace::Workspace;
-use crate::{binaries, contracts, demo, edges, interop, pages, rules, simulate};
+use crate::{binaries, chain, contracts, demo, edges, interop, pages, rules, simulate};
 
 /// One thing that was looked at.
 pub(crate) struct Check {
@@ -142,10 +142,22 @@ fn docs(workspace: &Workspace) -> Result<Count> {
     one(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
+/// Those of m2-settle have a chain, if npm is within reach; if it is not, that is one failure, and the others run.
 fn tests(workspace: &Workspace) -> Result<Count> {
-    let all = counted(&mut command::cargo(workspace, &["test", "--workspace", "--no-fail-fast"]))?;
+    let mut all = command::cargo(workspace, &["test", "--workspace", "--no-fail-fast"]);
+    let of_chain = match chain::Tools::prepared(workspace) {
+        Ok(tools) => {
+            tools.tell(&mut all);
+            Count::default()
+        }
+        Err(sentence) => {
+            println!("FAILED: no chain to test on: {sentence}");
+            Count::FAILED
+        }
+    };
     let of_forwarder = ["test", "--workspace", "--lib", FORWARDER, "forwarder"];
-    Ok(all.plus(counted(&mut command::cargo(workspace, &of_forwarder))?))
+    let of_forwarder = counted(&mut command::cargo(workspace, &of_forwarder))?;
+    Ok(counted(&mut all)?.plus(of_forwarder).plus(of_chain))
 }
 
 /// What two threads share, in every order. The flag changes what is built of every crate: in a folder of
@@ -158,7 +170,7 @@ fn loom(workspace: &Workspace) -> Result<Count> {
 }
 
 /// Runs tests by cargo, and reads how many there were.
-fn counted(command: &mut Command) -> Result<Count> {
+pub(crate) fn counted(command: &mut Command) -> Result<Count> {
     let output = command::run(command, Show::Lines)?;
     let count = output
         .lines
