@@ -1,4 +1,9 @@
-//! Who keeps the key of our account on an EVM chain.
+//! Who keeps the key of our account on an EVM chain: this process, or another one beside it.
+//!
+//! ```text
+//!   m2-settle --- {"sign":"claim","digest":..,..} --> signer process (keeps the key, checks)
+//!             <-------- {"signature":"0x.."} --------
+//! ```
 //!
 //! Invariant: what is signed is said in plain fields, and the digest is theirs; and a signature leaves here
 //! only after it was seen to be our account's over that digest. No key is in an error, a log or `Debug`.
@@ -7,16 +12,22 @@ use alloy::primitives::{Address, B256};
 
 pub use self::key::Key;
 pub use self::matter::Matter;
+pub use self::process::Process;
+pub use self::serve::{Policy, serve};
 use crate::evm::eip712::{self, SignatureBytes};
 
 mod key;
 mod matter;
+mod process;
+mod serve;
 
 /// Whoever signs for us.
 #[derive(Debug)]
 pub enum Signer {
     /// This process.
     Key(Key),
+    /// Another one.
+    Process(Process),
 }
 
 impl Signer {
@@ -25,6 +36,7 @@ impl Signer {
     pub fn address(&self) -> Address {
         match self {
             Self::Key(key) => key.address(),
+            Self::Process(process) => process.address(),
         }
     }
 
@@ -37,6 +49,7 @@ impl Signer {
         let digest = matter.digest();
         let signature = match self {
             Self::Key(key) => key.sign(&digest)?.to_vec(),
+            Self::Process(process) => process.sign(matter).await?,
         };
         checked(&digest, &signature, self.address())
     }
