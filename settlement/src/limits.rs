@@ -33,3 +33,6 @@ pub(crate) const LINE_TIME: Duration = Duration::from_secs(5);
 
 /// How long an operator waits for what the switch has to do.
 pub(crate) const OPERATOR_TIME: Duration = Duration::from_secs(10);
+
+/// How long a signer process may take to sign: it may ask a module of its own.
+pub(crate) const SIGNER_TIME: Duration = Duration::from_secs(5);

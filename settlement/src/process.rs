@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::{Checked, SignerConfig};
 use crate::control::{self, Asked, Request, refusal};
 use crate::evm::Evm;
-use crate::limits::{EVENTS_MAX, OPERATOR_TIME, STEP_EVENTS_MAX, TICK};
+use crate::limits::{EVENTS_MAX, OPERATOR_TIME, SIGNER_TIME, STEP_EVENTS_MAX, TICK};
 use crate::signer::{Key, Signer};
 use crate::store::File;
 use crate::switch::{self, Heard, Said, ordered};
@@ -84,7 +84,10 @@ pub async fn workers(config: &Checked) -> Result<Vec<Arc<Evm>>, String> {
         let told = |error: String| format!("chain \"{}\": {error}", chain.name);
         let signer = match &chain.signer {
             SignerConfig::KeyFile(path) => Signer::Key(Key::read(path).map_err(told)?),
-            SignerConfig::Process(_) => return Err(told("no signer process yet".into())),
+            SignerConfig::Process(command) => {
+                let process = crate::signer::Process::start(command.clone(), SIGNER_TIME).await;
+                Signer::Process(process.map_err(told)?)
+            }
         };
         workers.push(Arc::new(Evm::new(&chain.evm, signer).map_err(told)?));
     }

@@ -76,13 +76,17 @@ fn answer(key: &Key, policy: Policy, line: &[u8]) -> Result<Value, String> {
     if request.matter.digest() != request.digest {
         return Err("the digest is not that of the fields beside it".into());
     }
-    policy.check(&request.matter)?;
+    policy.check(&request.matter, key.address())?;
     Ok(json!({ "signature": alloy::hex::encode_prefixed(key.sign(&request.digest)?) }))
 }
 
 impl Policy {
-    fn check(&self, matter: &Matter) -> Result<(), String> {
+    fn check(&self, matter: &Matter, us: Address) -> Result<(), String> {
         let (chain_id, contract) = match matter {
+            // What takes a nonce and does nothing is not for any contract.
+            Matter::Transaction { chain_id, to, data, .. } if *to == us && data.is_empty() => {
+                (*chain_id, self.contract.unwrap_or(*to))
+            }
             Matter::Claim { chain_id, contract, .. }
             | Matter::Agreement { chain_id, contract, .. } => (*chain_id, *contract),
             Matter::Transaction { chain_id, to, data, .. } => {
