@@ -3,8 +3,11 @@
 //! What they need is npm's: anvil, a node; and what Forge builds of the contracts. Both stand in the copy of
 //! `settlement/contracts/` that `npm.rs` makes. The tests read where in `M2_ANVIL` and `M2_CONTRACTS`.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde_json::Value;
 
 use crate::Result;
 use crate::command;
@@ -30,6 +33,26 @@ impl Tools {
         let anvil = npm::foundry(&folder, "anvil")?;
         contracts::built(&folder)?;
         Ok(Self { anvil, contracts: folder.join("out") })
+    }
+
+    /// A node.
+    pub(crate) fn anvil(&self) -> &Path {
+        &self.anvil
+    }
+
+    /// The bytes that deploy a contract, as Forge has built it: `File.sol/Name`.
+    ///
+    /// # Errors
+    ///
+    /// When Forge has not.
+    pub(crate) fn bytecode(&self, name: &str) -> Result<String> {
+        let path = self.contracts.join(format!("{name}.json"));
+        let told = |error: String| format!("{}: {error}", path.display());
+        let text = fs::read_to_string(&path).map_err(|error| told(error.to_string()))?;
+        let artifact: Value =
+            serde_json::from_str(&text).map_err(|error| told(error.to_string()))?;
+        let bytes = artifact["bytecode"]["object"].as_str().map(str::to_owned);
+        bytes.ok_or_else(|| told("no bytecode is in it".into()))
     }
 
     /// Tells a program where they are.

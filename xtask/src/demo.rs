@@ -11,8 +11,10 @@
 //!
 //! Invariant: whatever ends the demo, a signal too, leaves no process and no folder of sockets.
 
+mod chain;
 mod child;
 mod files;
+pub(crate) mod settlement;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -45,7 +47,10 @@ const PROFILE: &str = "demo";
 
 /// What the user may choose.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    scene: Option<Scene>,
     /// How long packets are sent
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
@@ -63,10 +68,16 @@ pub(crate) struct Options {
     binaries: Option<PathBuf>,
 }
 
+#[derive(clap::Subcommand)]
+enum Scene {
+    /// Three switches pay each other by payment channels on a chain of their own
+    Settlement(settlement::Options),
+}
+
 impl Options {
     /// A short run of these binaries, slow enough for any machine.
     pub(crate) fn for_the_suite(binaries: PathBuf, shards: u16) -> Self {
-        Self { seconds: 3, rate: 2_000, shards, json: false, binaries: Some(binaries) }
+        Self { scene: None, seconds: 3, rate: 2_000, shards, json: false, binaries: Some(binaries) }
     }
 }
 
@@ -77,6 +88,9 @@ impl Options {
 /// When either program does not build or start, the books differ, a kind of packet did not occur,
 /// or the switch did not end well; and when a signal came, after all that was started has ended.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    if let Some(Scene::Settlement(options)) = &options.scene {
+        return settlement::run(workspace, options);
+    }
     let interrupt = Interrupt::watch()?;
     let binaries = match &options.binaries {
         Some(folder) => folder.clone(),

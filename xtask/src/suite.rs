@@ -63,6 +63,10 @@ const PARTS: &[(&str, Part)] = &[
     ("interop", interop::run),
     ("contracts", |workspace| contracts::run(workspace, &contracts::Options::default())),
     ("demo", short_demo),
+    ("settlement", |workspace| {
+        let options = demo::settlement::Options::for_the_suite(binaries::for_tests(workspace)?);
+        demo::settlement::run(workspace, &options).map(|()| Count::PASSED)
+    }),
 ];
 
 /// Runs all parts.

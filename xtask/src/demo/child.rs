@@ -68,6 +68,11 @@ impl Running {
         self.child.id()
     }
 
+    /// What it prints, once, if it was started so.
+    pub(super) fn stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+
     /// Its status, if it has ended.
     pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.child.try_wait().map_err(|error| format!("waiting for {}: {error}", self.name))
