@@ -53,6 +53,10 @@ const _: () = assert!(PACKET_LEN_MAX < 1 << 16);
 /// Longest `data` of a BTP ERROR that we make (IL-RFC 23).
 pub const ERROR_DATA_LEN_MAX: usize = 8192;
 
+/// Most bytes of what one settlement process says to another: a signed claim has some 300, and its answer
+/// fits a stream's smallest buffer.
+pub const SETTLEMENT_LEN_MAX: usize = 1024;
+
 /// Longest header of a WebSocket frame: two bytes, a length of eight, a mask of four.
 pub const WS_HEADER_LEN_MAX: usize = 2 + 8 + 4;
 const _: () = assert!(WS_HEADER_LEN_MAX == 14);

@@ -24,7 +24,7 @@ use core::iter::FusedIterator;
 use core::ops::Range;
 
 pub use crate::limits::{
-    ERROR_DATA_LEN_MAX, FRAME_HEADER_LEN_MAX, FRAME_LEN_MAX, ILP_HEADER_LEN_MAX,
+    ERROR_DATA_LEN_MAX, FRAME_HEADER_LEN_MAX, FRAME_LEN_MAX, ILP_HEADER_LEN_MAX, SETTLEMENT_LEN_MAX,
 };
 pub use packet::{PacketFrame, packet_frame, write_packet, write_prepare};
 pub(crate) use packet::{
@@ -39,6 +39,10 @@ use crate::oer;
 
 /// Name of the entry that holds an ILP packet.
 pub const ILP: &[u8] = b"ilp";
+
+/// Name of the entry that holds what settlement processes say to each other. It stands first, and never
+/// beside an ILP packet.
+pub const SETTLEMENT: &[u8] = b"m2m-settlement";
 
 /// Content type of bytes.
 pub const OCTET_STREAM: u8 = 0;
@@ -187,6 +191,47 @@ pub struct Entry<'a> {
     pub data: &'a [u8],
 }
 
+impl<'a> Entry<'a> {
+    /// What an entry of [`SETTLEMENT`] says.
+    ///
+    /// # Errors
+    ///
+    /// When no settlement process could mean it.
+    pub fn settlement_data(&self) -> Result<&'a [u8], SettlementError> {
+        match self.data.len() {
+            _ if self.content_type != OCTET_STREAM => Err(SettlementError::ContentType),
+            0 => Err(SettlementError::Empty),
+            1..=SETTLEMENT_LEN_MAX => Ok(self.data),
+            _ => Err(SettlementError::TooLong),
+        }
+    }
+}
+
+/// Why an entry of [`SETTLEMENT`] is not accepted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SettlementError {
+    /// Its content type is not [`OCTET_STREAM`].
+    ContentType,
+    /// It has no bytes.
+    Empty,
+    /// It has more than [`SETTLEMENT_LEN_MAX`].
+    TooLong,
+}
+
+impl fmt::Display for SettlementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ContentType => f.write_str("a settlement message has content type 0"),
+            Self::Empty => f.write_str("a settlement message has no bytes"),
+            Self::TooLong => {
+                write!(f, "a settlement message has more than {SETTLEMENT_LEN_MAX} bytes")
+            }
+        }
+    }
+}
+
+impl core::error::Error for SettlementError {}
+
 /// The fields of an ERROR.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ErrorFields<'a> {
@@ -294,6 +339,13 @@ impl<'a> Frame<'a> {
     #[must_use]
     pub fn ilp(&self) -> Option<&'a [u8]> {
         self.ilp_range().map(|range| &self.frame[range])
+    }
+
+    /// The first entry, if it is one of [`SETTLEMENT`] and there is no ILP packet.
+    #[must_use]
+    pub fn settlement(&self) -> Option<Entry<'a>> {
+        let first = self.protocol_data().next()?;
+        (first.name == SETTLEMENT && self.ilp.is_none()).then_some(first)
     }
 
     /// The fields of an ERROR; `None` for other types.

@@ -146,3 +146,33 @@ fn setting_the_request_id_changes_its_four_bytes_only() {
     assert_eq!(Frame::new_checked(&after).unwrap().request_id(), 0xfffe_fdfc);
     assert_eq!((before[0], &before[5..]), (after[0], &after[5..]));
 }
+
+#[test]
+fn what_settles_is_the_first_entry_and_beside_no_packet() {
+    let entry = |name, data| Entry { name, content_type: OCTET_STREAM, data };
+    let (ours, ilp, other) = (entry(SETTLEMENT, b"hi"), entry(ILP, b"p"), entry(b"x", b""));
+    let found = |entries: &[Entry<'_>]| {
+        let mut bytes = Vec::new();
+        put_message(&mut bytes, 9, entries);
+        let frame = Frame::new_checked(&bytes).unwrap();
+        frame.settlement().map(|entry| entry.data.to_vec())
+    };
+    assert_eq!(found(&[ours]), Some(b"hi".to_vec()));
+    assert_eq!(found(&[ours, other]), Some(b"hi".to_vec()));
+    for entries in [&[][..], &[other, ours], &[ours, ilp], &[ilp, ours]] {
+        assert_eq!(found(entries), None);
+    }
+}
+
+#[test]
+fn what_settles_has_one_byte_to_its_limit() {
+    let bytes = [7; SETTLEMENT_LEN_MAX + 1];
+    let of = |content_type, len| {
+        Entry { name: SETTLEMENT, content_type, data: &bytes[..len] }.settlement_data()
+    };
+    assert_eq!(of(OCTET_STREAM, 0), Err(SettlementError::Empty));
+    assert_eq!(of(OCTET_STREAM, 1), Ok(&bytes[..1]));
+    assert_eq!(of(OCTET_STREAM, SETTLEMENT_LEN_MAX), Ok(&bytes[1..]));
+    assert_eq!(of(OCTET_STREAM, SETTLEMENT_LEN_MAX + 1), Err(SettlementError::TooLong));
+    assert_eq!(of(TEXT, 1), Err(SettlementError::ContentType));
+}
