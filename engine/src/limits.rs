@@ -244,6 +244,12 @@ pub(crate) const SETTLEMENT_ORDERS_MAX: usize = 64;
 /// Bytes that wait for a settlement process to read them, beside what it is told at first: some 2,000
 /// messages of peers.
 pub(crate) const SETTLEMENT_LAG_MAX: usize = 4 << 20;
+/// How long a message between settlement processes may wait for its answer: each end flushes a claim to
+/// its disk before it answers.
+pub(crate) const TALK_PATIENCE_NS: u64 = 30_000_000_000;
+/// What a shard keeps for the control thread before messages of peers are refused: as much as the queue
+/// between them has room for.
+pub(crate) const TALK_NEWS_MAX: usize = EVENTS_LEN;
 /// How often `drain` looks.
 pub(crate) const DRAIN_LOOK: Duration = Duration::from_millis(5);
 /// Lines a second that peers can cause in the log, and as many at once.

@@ -87,7 +87,11 @@ pub(crate) fn is_evidence(event: &Event) -> bool {
         Event::Notice(Notice::LateFulfill { .. } | Notice::Undelivered { .. }) => true,
         Event::Down { fulfills_unsent, .. } => *fulfills_unsent > 0,
         Event::Journal(..) | Event::JournalComplaint(_) | Event::Unrecorded(_) => true,
-        Event::Up(_) | Event::Keys(_) | Event::ShutdownCut { .. } => false,
+        Event::Up(_)
+        | Event::Keys(_)
+        | Event::TalkMessage { .. }
+        | Event::TalkReply { .. }
+        | Event::ShutdownCut { .. } => false,
     }
 }
 
@@ -117,6 +121,8 @@ pub(crate) fn event(config: &Config, event: &Event) {
         ),
         Event::Notice(notice) => self::notice(&name, notice),
         Event::Unrecorded(fulfills) => fulfills.iter().for_each(|one| unrecorded(&name, one)),
+        // For whoever settles, and no line of the log.
+        Event::TalkMessage { .. } | Event::TalkReply { .. } => {}
         Event::Keys(news) => news.iter().for_each(|one| key_news(&name, one)),
         Event::JournalComplaint(Some(complaint)) => {
             tracing::warn!(

@@ -17,6 +17,8 @@
 //!   routes --- what it came to --------------->  control                 room for it made by the order
 //!   shard ---- answer to one Ask or Order ---->  control                 room for it made by who asked
 //!   shard ---- Event ------------------------->  control                 drops: counted as events_lost
+//!   shard ---- Keys, TalkReply, TalkMessage -->  control                 kept: then messages of peers get T00
+//!   control -- Talk to its account's shard --------------->  inbox       refuses: `reply` says so, or time is up
 //!   shard ---- link is up or down ------------>  control                 a word an account: nothing to fill
 //!   shard ---- accounts as they are ---------->  any reader              words under a sequence: nothing to fill
 //!   shard ---- Forward, PREPARE -------------->  each other shard        refuses: PREPARE gets T03

@@ -9,6 +9,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 
+use m2_codec::btp::{self, FrameType};
 use serde_json::{Value, json};
 use support::*;
 
@@ -334,4 +335,230 @@ fn a_process_that_does_not_read_is_let_go() {
     assert!(is_let_go, "a million answers wait");
     switch.wait_for_counter("settlement", "lagging", 1);
     let (_settle, _) = Settle::connect(&switch);
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn send(account: &str, token: u64, text: &str) -> Value {
+    json!({ "cmd": "send", "account": account, "token": token, "bytes": hex(text) })
+}
+
+fn replied(account: &str, token: u64, text: &str) -> Value {
+    json!({ "event": "reply", "account": account, "token": token, "bytes": hex(text) })
+}
+
+/// What was sent has no answer, and why.
+#[track_caller]
+fn unanswered(event: &Value, account: &str, token: u64, words: &str) {
+    let error = event["error"].as_str().unwrap_or_else(|| panic!("{event}"));
+    assert!(error.contains(words), "{error}");
+    let told = json!({ "event": "reply", "account": account, "token": token, "error": error });
+    assert_eq!(*event, told);
+}
+
+impl Settle {
+    /// The next message of a peer: its token.
+    #[track_caller]
+    fn message(&mut self, account: &str, text: &str) -> u64 {
+        let event = self.event();
+        let token = event["token"].as_u64().unwrap_or_else(|| panic!("{event}"));
+        let bytes = hex(text);
+        let told =
+            json!({ "event": "message", "account": account, "token": token, "bytes": bytes });
+        assert_eq!(event, told);
+        token
+    }
+
+    fn reply(&mut self, account: &str, token: u64, text: &str) {
+        let bytes = hex(text);
+        let reply = json!({ "cmd": "reply", "account": account, "token": token, "bytes": bytes });
+        self.tell(&reply);
+    }
+}
+
+/// What a MESSAGE of settlement was answered with.
+#[track_caller]
+fn answered(peer: &mut Peer, request_id: u32, text: &str) {
+    let got = peer.frame();
+    assert_eq!((got.frame_type, got.request_id), (FrameType::Response, request_id), "{got:?}");
+    assert_eq!((got.entries, &*got.said), (1, text));
+}
+
+#[track_caller]
+fn turned_away(peer: &mut Peer, request_id: u32, code: &[u8; 3], words: &str) {
+    let got = peer.frame();
+    assert_eq!((got.frame_type, got.request_id), (FrameType::Error, request_id), "{got:?}");
+    assert_eq!(got.error_code, Some(*code));
+    assert!(got.said.contains(words), "{got:?}");
+}
+
+#[test]
+fn c18_what_one_settlement_process_says_the_other_hears_and_answers() {
+    let left = "[[accounts]]\nname = \"left\"\nrelation = \"peer\"\nasset = \"USD/9\"\n\
+                token = \"left-secret\"\n";
+    let b = Switch::start_with(SOCKET, "", &format!("{ACCOUNTS}{left}"));
+    let (mut settle_b, _) = Settle::connect(&b);
+    let right = format!(
+        "[[accounts]]\nname = \"right\"\nrelation = \"peer\"\nasset = \"USD/9\"\n\
+         dial = \"btp+tcp://left@{}\"\ndial_token = \"left-secret\"\n",
+        b.tcp_address()
+    );
+    let a = Switch::start_with(SOCKET, "", &format!("{ACCOUNTS}{right}"));
+    assert_eq!(settle_b.event(), up("left"));
+    wait("the link is up at both ends", || a.account("right", "connected") == true);
+    let (mut settle_a, _) = Settle::connect(&a);
+    assert_eq!(settle_a.event(), up("right"));
+
+    let longest = "x".repeat(btp::SETTLEMENT_LEN_MAX);
+    for (token, text) in [(1, "claim"), (2, "claim"), (u64::MAX, &*longest)] {
+        settle_a.tell(&send("right", token, text));
+        let asked = settle_b.message("left", text);
+        // Both directions at once.
+        settle_b.tell(&send("left", 7, "and you?"));
+        let asked_back = settle_a.message("right", "and you?");
+        settle_b.reply("left", asked, &longest);
+        assert_eq!(settle_a.event(), replied("right", token, &longest));
+        settle_a.reply("right", asked_back, "well");
+        assert_eq!(settle_b.event(), replied("left", 7, "well"));
+    }
+    for switch in [&a, &b] {
+        for name in ["settlement_messages_in", "settlement_messages_out"] {
+            assert_eq!(switch.counter("links", name), 3, "{name}");
+        }
+        assert_eq!(switch.counter("links", "settlement_messages_refused"), 0);
+        assert_eq!(switch.counter("packets", "answers_unknown"), 0);
+    }
+    // The other switch goes, and whoever waits is told.
+    settle_a.tell(&send("right", 8, "still there?"));
+    settle_b.message("left", "still there?");
+    drop(b);
+    // Either comes first.
+    let mut both = [settle_a.event(), settle_a.event()];
+    both.sort_by_key(|event| event["event"] == "down");
+    unanswered(&both[0], "right", 8, "the link ended before the answer came");
+    assert_eq!(both[1], json!({ "event": "down", "account": "right" }));
+    unanswered(&settle_a.ask(&send("right", 9, "hello?")), "right", 9, "has no link");
+}
+
+#[test]
+fn c19_a_message_that_nobody_can_answer_now_is_told_so() {
+    let switch = start();
+    for transport in ["tcp", "ws", "unix"] {
+        let mut alice = switch.peer(transport, "alice");
+        alice.say(1, b"hello?");
+        turned_away(&mut alice, 1, btp::UNREACHABLE, "no settlement process is connected");
+        let (mut settle, _) = Settle::connect(&switch);
+        assert_eq!(settle.event(), up("alice"));
+        // What could never be passed on.
+        alice.say(2, b"");
+        turned_away(&mut alice, 2, btp::NOT_ACCEPTED, "has no bytes");
+        alice.say(3, &[7; btp::SETTLEMENT_LEN_MAX + 1]);
+        turned_away(&mut alice, 3, btp::NOT_ACCEPTED, "more than 1024 bytes");
+        // One at a time.
+        alice.say(4, b"one");
+        let one = settle.message("alice", "one");
+        alice.say(5, b"two");
+        turned_away(&mut alice, 5, btp::UNREACHABLE, "another settlement message of this link");
+        // A token of nobody changes nothing.
+        settle.reply("alice", one + 1, "no");
+        settle.reply("bob", one, "no");
+        settle.reply("nobody", one, "no");
+        settle.reply("alice", one, "yes");
+        answered(&mut alice, 4, "yes");
+        settle.reply("alice", one, "twice");
+        alice.say(5, b"three");
+        settle.message("alice", "three");
+        // A newer process was not told of it.
+        let (mut newer, _) = Settle::connect(&switch);
+        turned_away(&mut alice, 5, btp::UNREACHABLE, "the settlement process is gone");
+        assert_eq!(newer.event(), up("alice"));
+        alice.say(6, b"four");
+        newer.message("alice", "four");
+        drop(newer);
+        turned_away(&mut alice, 6, btp::UNREACHABLE, "the settlement process is gone");
+        drop(alice);
+        wait("the link is down", || switch.account("alice", "connected") == false);
+    }
+    assert_eq!(switch.counter("settlement", "replies_dropped"), 3 * 4);
+    assert_eq!(switch.counter("links", "settlement_messages_refused"), 3 * 6);
+    assert_eq!(switch.counter("links", "settlement_messages_in"), 3 * 4);
+}
+
+#[test]
+fn c19_a_reply_goes_to_the_connection_that_its_message_came_on() {
+    let switch = start();
+    let (mut settle, _) = Settle::connect(&switch);
+    let mut alice = switch.peer("tcp", "alice");
+    assert_eq!(settle.event(), up("alice"));
+    alice.say(1, b"one");
+    let one = settle.message("alice", "one");
+    drop(alice);
+    assert_eq!(settle.event(), json!({ "event": "down", "account": "alice" }));
+    let mut alice = switch.peer("tcp", "alice");
+    assert_eq!(settle.event(), up("alice"));
+    settle.reply("alice", one, "late");
+    switch.wait_for_counter("links", "settlement_replies_dropped", 1);
+    alice.say(1, b"two");
+    let two = settle.message("alice", "two");
+    settle.reply("alice", two, "in time");
+    answered(&mut alice, 1, "in time");
+}
+
+/// Goal: whatever a peer answers to a message, no packet ends by it. Method: a packet is under way on the
+/// link, and the answers are those that would end it.
+#[test]
+fn c18_no_answer_to_a_message_ends_a_packet() {
+    let switch = start();
+    let (mut settle, _) = Settle::connect(&switch);
+    let mut alice = switch.peer("tcp", "alice");
+    let mut bob = switch.peer("tcp", "bob");
+    assert_eq!([settle.event(), settle.event()], [up("alice"), up("bob")]);
+    alice.send_prepare(7, &prepare("test.m2m.bob", 5, 3));
+    let packet = bob.frame();
+    for token in 0..200 {
+        settle.tell(&send("bob", token, "claim"));
+        let message = bob.frame();
+        assert_eq!((message.frame_type, &*message.said), (FrameType::Message, "claim"));
+        assert_ne!(message.request_id, packet.request_id);
+        if token == 0 {
+            let event = settle.ask(&send("bob", 1_000, "another"));
+            unanswered(&event, "bob", 1_000, "another message of this link");
+        }
+        let id = message.request_id;
+        let mut frame = Vec::new();
+        match token % 3 {
+            0 => btp::put_response(&mut frame, id, &[]),
+            1 => btp::put_error(&mut frame, id, b"F00", "NotAcceptedError", 0, b"never", &[]),
+            _ => bob.say_back(id, b"fine"),
+        }
+        bob.send(&frame);
+        let event = settle.event();
+        match token % 3 {
+            0 => unanswered(&event, "bob", token, "the peer has no settlement"),
+            1 => unanswered(&event, "bob", token, "F00 NotAcceptedError: never"),
+            _ => assert_eq!(event, replied("bob", token, "fine")),
+        }
+        // Once more is an answer to nothing.
+        bob.say_back(id, b"again");
+    }
+    let mut fulfill = Vec::new();
+    m2_codec::ilp::put_fulfill(&mut fulfill, &preimage(3), b"");
+    bob.send_response(packet.request_id, &fulfill);
+    assert_eq!(alice.frame().fulfillment(), preimage(3));
+    assert_eq!(switch.counter("packets", "answers_unknown"), 200);
+    unanswered(&settle.ask(&send("carol", 5, "x")), "carol", 5, "has no link");
+    unanswered(&settle.ask(&send("nobody", 6, "x")), "nobody", 6, "no account `nobody`");
+    let event = settle.ask(&send("bob", 7, ""));
+    unanswered(&event, "bob", 7, "1 to 1024 bytes");
+    // A peer that is replaced answers no more.
+    settle.tell(&send("bob", 8, "claim"));
+    bob.frame();
+    let _bob = switch.peer("tcp", "bob");
+    let mut event = settle.event();
+    while event["event"] != "reply" {
+        event = settle.event();
+    }
+    unanswered(&event, "bob", 8, "the link ended before the answer came");
 }

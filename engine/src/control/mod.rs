@@ -211,6 +211,13 @@ impl Shared {
                     }
                     _ => {}
                 }
+                let event = match event {
+                    Event::TalkMessage { .. } | Event::TalkReply { .. } => {
+                        self.take_talk(event);
+                        continue;
+                    }
+                    event => event,
+                };
                 let evidence = crate::log::is_evidence(&event);
                 let limiter = if evidence { &self.evidence } else { &self.limiter };
                 limiter.borrow_mut().tell(|| crate::log::event(&self.config, &event));

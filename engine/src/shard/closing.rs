@@ -54,12 +54,16 @@ impl Shard {
     fn release(&mut self, now: Now, place: usize, cause: Cause, fulfills_unsent: u32) {
         let link = self.links.get_mut(place).expect("it was just set closing");
         let connection = link.connection;
+        let unanswered = link.talk.end();
         let mut unsent = Vec::new();
         let count = link.tx.cut_prepares(|request_id| unsent.push(request_id));
         for request_id in unsent {
             self.switch.unsent(now, connection, request_id, &mut self.links);
         }
         self.switch.link_down(connection);
+        if let Some(number) = unanswered {
+            self.not_sent(number, "the link ended before the answer came");
+        }
         self.publish();
         self.links.counters.prepares_unsent += u64::from(count);
         self.joints.board.set_down(connection.account);

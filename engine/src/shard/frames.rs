@@ -122,6 +122,10 @@ fn note_frame(links: &mut Links, batch: &mut Batch, place: usize, at: &Place) ->
         return false;
     };
     let request_id = frame.request_id();
+    if let Some(heard) = link.talk.hear(&frame) {
+        links.take_heard(place, request_id, heard);
+        return true;
+    }
     let packet = frame.ilp_range().map(|range| PacketAt::of(at, &range));
     match (frame.frame_type(), packet) {
         (FrameType::Message, Some(packet)) => batch.push_request(connection, request_id, packet),
@@ -143,7 +147,8 @@ fn note_frame(links: &mut Links, batch: &mut Batch, place: usize, at: &Place) ->
             links.counters.transfers_refused += 1;
             let utc_ms = clock::now().utc_ms;
             links.put(place, |tx| {
-                tx.put_not_accepted(request_id, utc_ms, "transfers are not accepted here");
+                let why = "transfers are not accepted here";
+                tx.put_error(request_id, btp::NOT_ACCEPTED, utc_ms, why);
             });
         }
     }

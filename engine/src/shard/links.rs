@@ -14,6 +14,7 @@ use rustix::fd::OwnedFd;
 use super::crossing::Ways;
 use super::message::{Event, LinkCounters};
 use super::rx::Rx;
+use super::talk::Talk;
 use super::tx::Tx;
 use crate::limits::FULFILL_PATIENCE_NS;
 
@@ -34,6 +35,8 @@ pub(super) struct Link {
     pub(super) websocket: bool,
     /// By stream: the position that FULFILLs had reached when none waited here last.
     pub(super) delivered: Vec<u64>,
+    /// What settlement processes say through it.
+    pub(super) talk: Talk,
     /// While FULFILLs wait: what the kernel must have taken by when.
     pub(super) stall: Option<Stall>,
 }
@@ -269,7 +272,7 @@ impl Links {
     }
 
     /// Where packets of this very connection go.
-    fn place_of(&self, to: ConnectionId) -> Option<usize> {
+    pub(super) fn place_of(&self, to: ConnectionId) -> Option<usize> {
         let place = self.by_account[index(to.account)].open?;
         let link = self.places[place].as_ref()?;
         (link.connection == to).then_some(place)

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_channel::{Sender, TrySendError};
 use m2_codec::ws;
 use m2_core::{
-    AccountId, Counters, KeyError, KeyNews, Notice, PairTotal, Routes, UnrecordedFulfill,
+    AccountId, ConnectionId, Counters, KeyError, KeyNews, Notice, PairTotal, Routes,
+    UnrecordedFulfill,
 };
 use m2_journal::Health;
 
@@ -60,10 +61,44 @@ pub(crate) enum ToShard {
         /// Where those before go to be freed; it has room for them.
         before: Sender<Arc<Routes>>,
     },
+    /// What settlement processes say through a link.
+    Talk(Talk),
     /// Take no new PREPARE, or take them again.
     SetDraining(bool),
     /// Finish what is in flight, flush, close, and end.
     Shutdown,
+}
+
+/// For a link, of what settlement processes say to each other.
+#[derive(Debug)]
+pub(crate) enum Talk {
+    /// Send the peer a MESSAGE; an [`Event::TalkReply`] follows.
+    Send {
+        /// Whose link.
+        account: AccountId,
+        /// What the reply is to bear.
+        number: u64,
+        /// What it says.
+        bytes: Box<[u8]>,
+    },
+    /// The answer to a MESSAGE of the peer.
+    Reply {
+        /// The connection that it came on.
+        connection: ConnectionId,
+        /// Under which id.
+        request_id: u32,
+        /// What it says.
+        bytes: Box<[u8]>,
+    },
+    /// A MESSAGE of the peer has nobody to answer it for now.
+    Refuse {
+        /// The connection that it came on.
+        connection: ConnectionId,
+        /// Under which id.
+        request_id: u32,
+        /// What the peer is told.
+        why: &'static str,
+    },
 }
 
 /// A connection past its handshake.
@@ -180,6 +215,14 @@ pub(crate) struct LinkCounters {
     pub(crate) messages_unserved: u64,
     /// TRANSFERs, all refused.
     pub(crate) transfers_refused: u64,
+    /// MESSAGEs of peers' settlement processes that were passed on.
+    pub(crate) settlement_messages_in: u64,
+    /// MESSAGEs of our settlement process that were sent.
+    pub(crate) settlement_messages_out: u64,
+    /// MESSAGEs of peers' settlement processes that were answered with an ERROR.
+    pub(crate) settlement_messages_refused: u64,
+    /// Replies to messages that no longer waited, or whose link was gone.
+    pub(crate) settlement_replies_dropped: u64,
     /// PREPAREs of which no byte had left when their link was lost.
     pub(crate) prepares_unsent: u64,
     /// FULFILLs that had not left, or not whole, when their link was lost.
@@ -202,6 +245,10 @@ impl LinkCounters {
             websocket_violations,
             messages_unserved,
             transfers_refused,
+            settlement_messages_in,
+            settlement_messages_out,
+            settlement_messages_refused,
+            settlement_replies_dropped,
             prepares_unsent,
             fulfills_unsent,
             events_lost,
@@ -216,6 +263,10 @@ impl LinkCounters {
         self.websocket_violations += websocket_violations;
         self.messages_unserved += messages_unserved;
         self.transfers_refused += transfers_refused;
+        self.settlement_messages_in += settlement_messages_in;
+        self.settlement_messages_out += settlement_messages_out;
+        self.settlement_messages_refused += settlement_messages_refused;
+        self.settlement_replies_dropped += settlement_replies_dropped;
         self.prepares_unsent += prepares_unsent;
         self.fulfills_unsent += fulfills_unsent;
         self.events_lost += events_lost;
@@ -249,6 +300,22 @@ pub(crate) enum Event {
     Unrecorded(Vec<UnrecordedFulfill>),
     /// What has become of frozen amounts. Never dropped: it waits at the shard while the queue is full.
     Keys(Vec<KeyNews>),
+    /// A peer's settlement process says something and waits for a [`Talk::Reply`]. Never dropped.
+    TalkMessage {
+        /// The connection that it came on.
+        connection: ConnectionId,
+        /// Under which id.
+        request_id: u32,
+        /// What it says.
+        bytes: Box<[u8]>,
+    },
+    /// What became of a [`Talk::Send`]. Never dropped.
+    TalkReply {
+        /// Of the sending.
+        number: u64,
+        /// What the peer has answered, or why it has not.
+        result: Result<Box<[u8]>, String>,
+    },
     /// The time to finish is up.
     ShutdownCut {
         /// Packets without an answer; nobody will be told how they end.
@@ -374,6 +441,10 @@ mod tests {
             prepares_unsent: 11 * factor,
             fulfills_unsent: 12 * factor,
             events_lost: 13 * factor,
+            settlement_messages_in: 14 * factor,
+            settlement_messages_out: 15 * factor,
+            settlement_messages_refused: 16 * factor,
+            settlement_replies_dropped: 17 * factor,
         }
     }
 

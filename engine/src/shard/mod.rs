@@ -16,6 +16,7 @@ mod orders;
 pub(crate) mod recorder;
 mod run;
 mod rx;
+mod talk;
 mod tx;
 pub(crate) mod wake;
 

@@ -37,6 +37,7 @@ use super::links::{Link, Links, State};
 use super::message::{Board, Cause, Event, Framing, NewLink, ToShard};
 use super::recorder::{self, Recorder};
 use super::rx::Rx;
+use super::talk::Talk;
 use super::tx::{Masks, Tx, TxFraming};
 use super::wake::Nudge;
 use crate::clock::{self, NS_PER_MS};
@@ -302,6 +303,7 @@ impl Shard {
                     let _ = before.try_send(self.switch.set_routes(routes));
                 }
                 Ok(ToShard::SetDraining(draining)) => self.set_draining(draining),
+                Ok(ToShard::Talk(talk)) => self.take_talk(talk),
                 Ok(ToShard::Shutdown) => self.shut_down(clock::mono_ns()),
                 Ok(ToShard::Order { account, order, answer }) => {
                     let done = self.obey(account, order);
@@ -399,6 +401,7 @@ impl Shard {
             pinged: false,
             websocket,
             delivered: Vec::new(),
+            talk: Talk::default(),
             stall: None,
         });
         self.links.counters.links_up += 1;
@@ -593,6 +596,7 @@ impl Shard {
             now.mono_ns + (ping_ns.min(close_ns) / 4).clamp(NS_PER_MS, 250 * NS_PER_MS);
         self.excuse_put_aside(now);
         for place in self.links.places() {
+            self.keep_talk(now, place);
             self.keep_link(now, place);
         }
         self.flush(now);

@@ -178,12 +178,23 @@ impl Tx {
         self.put(BTP_LENGTH_OFFSET + 1 + 2, |out| btp::put_response(out, request_id, &[]));
     }
 
-    /// Appends an ERROR that refuses a message for good.
-    pub(super) fn put_not_accepted(&mut self, request_id: u32, utc_ms: u64, why: &str) {
+    /// Appends an ERROR, of a code that the RFC names.
+    pub(super) fn put_error(&mut self, request_id: u32, code: &[u8; 3], utc_ms: u64, why: &str) {
         let mut frame = Vec::new();
-        let name = btp::error_name(btp::NOT_ACCEPTED).expect("the RFC names it");
-        let data = why.as_bytes();
-        btp::put_error(&mut frame, request_id, btp::NOT_ACCEPTED, name, utc_ms, data, &[]);
+        let name = btp::error_name(code).expect("the RFC names it");
+        btp::put_error(&mut frame, request_id, code, name, utc_ms, why.as_bytes(), &[]);
+        self.put(frame.len(), |out| out.extend_from_slice(&frame));
+    }
+
+    /// Appends a MESSAGE or a RESPONSE of settlement processes.
+    pub(super) fn put_settlement(&mut self, frame_type: FrameType, request_id: u32, data: &[u8]) {
+        let mut frame = Vec::new();
+        let content_type = btp::OCTET_STREAM;
+        let entries = [btp::Entry { name: btp::SETTLEMENT, content_type, data }];
+        match frame_type {
+            FrameType::Message => btp::put_message(&mut frame, request_id, &entries),
+            _ => btp::put_response(&mut frame, request_id, &entries),
+        }
         self.put(frame.len(), |out| out.extend_from_slice(&frame));
     }
 

@@ -318,6 +318,10 @@ impl Switch {
         Peer::new(Stream::Unix(stream), None)
     }
 
+    pub(crate) fn tcp_address(&self) -> &str {
+        &self.tcp
+    }
+
     pub(crate) fn ws_address(&self) -> &str {
         &self.ws
     }
@@ -455,6 +459,8 @@ pub(crate) struct Got {
     pub(crate) packet: Vec<u8>,
     pub(crate) entries: usize,
     pub(crate) error_code: Option<[u8; 3]>,
+    /// Of the entry of settlement processes, or of an ERROR.
+    pub(crate) said: String,
 }
 
 impl Got {
@@ -602,6 +608,19 @@ impl Peer {
         self.send(&frame);
     }
 
+    /// Says something to the settlement process at the other end.
+    pub(crate) fn say(&mut self, request_id: u32, data: &[u8]) {
+        self.send_message(request_id, btp::SETTLEMENT, data);
+    }
+
+    /// Answers what that has said.
+    pub(crate) fn say_back(&mut self, request_id: u32, data: &[u8]) {
+        let (name, content_type) = (btp::SETTLEMENT, btp::OCTET_STREAM);
+        let mut frame = Vec::new();
+        btp::put_response(&mut frame, request_id, &[Entry { name, content_type, data }]);
+        self.send(&frame);
+    }
+
     /// The next thing that comes.
     pub(crate) fn next(&mut self) -> Next {
         match self.next_event() {
@@ -737,6 +756,11 @@ fn got(bytes: &[u8]) -> Got {
         packet: frame.ilp().unwrap_or_default().to_vec(),
         entries: frame.protocol_data().count(),
         error_code: frame.error().map(|error| error.code),
+        said: {
+            let said = frame.settlement().map(|entry| entry.data);
+            let said = said.or_else(|| Some(frame.error()?.data)).unwrap_or_default();
+            String::from_utf8_lossy(said).into_owned()
+        },
     }
 }
 

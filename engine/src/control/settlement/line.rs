@@ -4,6 +4,7 @@
 //! Invariant: a line that is none is told so where its sender waits: at its id, if one can be read, and
 //! else as the error of a line.
 
+use m2_codec::btp::SETTLEMENT_LEN_MAX;
 use serde_json::{Map, Value};
 
 use super::super::request::{self, Order};
@@ -19,6 +20,10 @@ pub(super) enum Line {
         account: String,
         what: What,
     },
+    /// A message to the settlement process of a peer. What becomes of it bears the token.
+    Send { account: String, token: u64, bytes: Box<[u8]> },
+    /// The answer to a message of a peer's.
+    Reply { account: String, token: u64, bytes: Box<[u8]> },
 }
 
 /// What is to be done to an account.
@@ -36,6 +41,7 @@ pub(super) enum What {
 pub(super) enum Refused {
     Line(String),
     Order { id: u64, error: String },
+    Send { account: String, token: u64, error: String },
 }
 
 /// Every command with the keys that it has beside `cmd`.
@@ -46,6 +52,8 @@ const COMMANDS: &request::Commands = &[
     ("cancelled", &["id", "account", "key"]),
     ("freeze", &["id", "account", "settle_to"]),
     ("limits", &["id", "account", "balance_max", "payable_max"]),
+    ("send", &["account", "token", "bytes"]),
+    ("reply", &["account", "token", "bytes"]),
 ];
 
 impl Line {
@@ -57,24 +65,61 @@ impl Line {
     pub(super) fn parse(line: &[u8]) -> Result<Self, Refused> {
         let request =
             request::object(line, r#"{"cmd":"settled","id":1}"#).map_err(Refused::Line)?;
-        let id = request.get("id").and_then(Value::as_u64);
-        Self::read(&request).map_err(|error| match id {
-            Some(id) => Refused::Order { id, error },
-            None => Refused::Line(error),
-        })
+        Self::read(&request).map_err(|error| refused(&request, error))
     }
 
     fn read(request: &Map<String, Value>) -> Result<Self, String> {
         let command = request::command(request, COMMANDS)?;
-        Ok(Self::Order {
-            id: number(request, "id")?,
-            account: request::name(request)?,
-            what: match command {
-                "freeze" => What::PayNow { settle_to: request::settle_to(request)? },
-                order => What::Order(request::order(order, request)?),
+        let account = request::name(request)?;
+        Ok(match command {
+            "send" => {
+                Self::Send { account, token: number(request, "token")?, bytes: bytes(request)? }
+            }
+            "reply" => {
+                Self::Reply { account, token: number(request, "token")?, bytes: bytes(request)? }
+            }
+            "freeze" => Self::Order {
+                id: number(request, "id")?,
+                account,
+                what: What::PayNow { settle_to: request::settle_to(request)? },
+            },
+            order => Self::Order {
+                id: number(request, "id")?,
+                account,
+                what: What::Order(request::order(order, request)?),
             },
         })
     }
+}
+
+/// Where the sender of such a line waits.
+fn refused(request: &Map<String, Value>, error: String) -> Refused {
+    let account = request.get("account").and_then(Value::as_str);
+    let number = |key| request.get(key).and_then(Value::as_u64);
+    let is_send = request.get("cmd").is_some_and(|command| command == "send");
+    match (number("id"), account, number("token")) {
+        (_, Some(account), Some(token)) if is_send => {
+            Refused::Send { account: account.into(), token, error }
+        }
+        (Some(id), ..) => Refused::Order { id, error },
+        _ => Refused::Line(error),
+    }
+}
+
+/// What a message says, two hexadecimal digits a byte.
+fn bytes(request: &Map<String, Value>) -> Result<Box<[u8]>, String> {
+    let digits = request.get("bytes").and_then(Value::as_str).unwrap_or_default().as_bytes();
+    let (pairs, rest) = digits.as_chunks::<2>();
+    let byte = |[high, low]: &[u8; 2]| Some(digit(*high)? << 4 | digit(*low)?);
+    let bytes: Option<Box<[u8]>> = pairs.iter().map(byte).collect();
+    let is_right = rest.is_empty() && (1..=SETTLEMENT_LEN_MAX).contains(&pairs.len());
+    bytes.filter(|_| is_right).ok_or_else(|| {
+        format!("`bytes` must be 1 to {SETTLEMENT_LEN_MAX} bytes, two hexadecimal digits each")
+    })
+}
+
+fn digit(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 fn number(request: &Map<String, Value>, key: &str) -> Result<u64, String> {
@@ -112,6 +157,32 @@ mod tests {
     }
 
     #[test]
+    fn each_message_is_read_to_its_last_byte() {
+        let read = |cmd: &str, bytes: &str| {
+            let line = format!(r#"{{"cmd":"{cmd}","account":"bob","token":9,"bytes":"{bytes}"}}"#);
+            Line::parse(line.as_bytes())
+        };
+        let all: Vec<u8> = (0..=255).collect();
+        let digits: String = all.iter().map(|byte| format!("{byte:02x}")).collect();
+        let bytes: Box<[u8]> = all.into();
+        let (account, token) = ("bob".to_owned(), 9);
+        let sent = Line::Send { account: account.clone(), token, bytes: bytes.clone() };
+        assert_eq!(read("send", &digits), Ok(sent));
+        assert_eq!(
+            read("reply", &digits.to_uppercase()),
+            Ok(Line::Reply { account, token, bytes })
+        );
+        assert!(read("send", &"00".repeat(SETTLEMENT_LEN_MAX)).is_ok());
+        for bytes in ["", "0", "000", "0g", "é", "+1", &"00".repeat(SETTLEMENT_LEN_MAX + 1)] {
+            let Err(Refused::Send { token: 9, error, .. }) = read("send", bytes) else {
+                panic!("{bytes} is refused where its sender waits")
+            };
+            assert!(error.contains("1 to 1024 bytes"), "{error}");
+            assert!(matches!(read("reply", bytes), Err(Refused::Line(_))));
+        }
+    }
+
+    #[test]
     fn a_line_that_is_none_is_told_where_its_sender_waits() {
         let told = |line: &str, words: &str| match Line::parse(line.as_bytes()).unwrap_err() {
             Refused::Line(error) => assert!(error.contains(words), "{error}"),
@@ -119,7 +190,7 @@ mod tests {
         };
         told("", "a line is one JSON object");
         told("[1]", "a line is one JSON object");
-        told(r#"{"cmd":"settled","id":-1}"#, "`id` must be a whole number");
+        told(r#"{"cmd":"settled","id":-1,"account":"a"}"#, "`id` must be a whole number");
         told(r#"{"cmd":"stop"}"#, "unknown command `stop`: known are credit, reverse");
         let told = |line: &str, words: &str| match Line::parse(line.as_bytes()).unwrap_err() {
             Refused::Order { id: 7, error } => assert!(error.contains(words), "{error}"),

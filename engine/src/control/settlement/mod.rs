@@ -11,6 +11,7 @@
 mod client;
 mod intents;
 mod line;
+mod talk;
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
@@ -30,6 +31,7 @@ use client::Client;
 use intents::Intents;
 pub(super) use intents::Ready;
 use line::{Line, Refused, What};
+use talk::Talks;
 
 /// Of what is said on the socket.
 const VERSION: u32 = 1;
@@ -41,6 +43,7 @@ pub(super) struct Settlement {
     client: RefCell<Option<Rc<Client>>>,
     /// Of each account's link, what the client was told last.
     links: RefCell<Vec<LinkState>>,
+    talks: RefCell<Talks>,
     counters: Cell<Counters>,
 }
 
@@ -53,6 +56,7 @@ struct Counters {
     lines_refused: u64,
     orders: u64,
     intents: u64,
+    replies_dropped: u64,
 }
 
 impl Settlement {
@@ -62,6 +66,7 @@ impl Settlement {
             intents: RefCell::new(Intents::new(frozen)),
             client: RefCell::default(),
             links: RefCell::default(),
+            talks: RefCell::default(),
             counters: Cell::default(),
         }
     }
@@ -73,8 +78,15 @@ impl Settlement {
 
     /// As `counters` tells it.
     pub(super) fn counters(&self) -> Value {
-        let Counters { connections, replaced, lagging, lines_refused, orders, intents } =
-            self.counters.get();
+        let Counters {
+            connections,
+            replaced,
+            lagging,
+            lines_refused,
+            orders,
+            intents,
+            replies_dropped,
+        } = self.counters.get();
         json!({
             "connected": self.client.borrow().is_some(),
             "connections": connections,
@@ -83,6 +95,7 @@ impl Settlement {
             "lines_refused": lines_refused,
             "orders": orders,
             "intents": intents,
+            "replies_dropped": replies_dropped,
         })
     }
 
@@ -109,13 +122,8 @@ impl Settlement {
         }
     }
 
-    /// The client goes, if it is still this one.
-    fn leave(&self, client: &Rc<Client>) {
-        client.end();
-        let mut current = self.client.borrow_mut();
-        if current.as_ref().is_some_and(|current| Rc::ptr_eq(current, client)) {
-            *current = None;
-        }
+    fn is_current(&self, client: &Rc<Client>) -> bool {
+        self.client.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, client))
     }
 }
 
@@ -168,12 +176,17 @@ async fn serve(shared: &Rc<Shared>, socket: OwnedFd) -> std::io::Result<()> {
     if let Some(older) = settlement.client.replace(Some(Rc::clone(&client))) {
         settlement.count(|counters| counters.replaced += 1);
         older.end();
+        shared.let_go_of_messages();
     }
     shared.log(|| tracing::info!("a settlement process is connected"));
     let writer = Rc::clone(&client);
     monoio::spawn(async move { writer.write().await });
     let read = read(shared, &client).await;
-    settlement.leave(&client);
+    client.end();
+    if settlement.is_current(&client) {
+        settlement.client.take();
+        shared.let_go_of_messages();
+    }
     shared.log(|| tracing::info!("a settlement process is gone"));
     read
 }
@@ -210,6 +223,8 @@ fn take_line(shared: &Rc<Shared>, client: &Rc<Client>, line: &[u8]) {
                 client.order_ends();
             });
         }
+        Ok(Line::Send { account, token, bytes }) => shared.send(client, account, token, bytes),
+        Ok(Line::Reply { account, token, bytes }) => shared.reply(&account, token, bytes),
         Err(refused) => {
             settlement.count(|counters| counters.lines_refused += 1);
             settlement.tell_to(client, &refusal(refused));
@@ -223,6 +238,7 @@ fn refusal(refused: Refused) -> Value {
         Refused::Order { id, error } => {
             json!({ "event": "answer", "id": id, "ok": false, "error": error, "again": false })
         }
+        Refused::Send { account, token, error } => talk::reply(&account, token, Err(error)),
     }
 }
 
