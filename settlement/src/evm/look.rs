@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::abi::{self, IERC20, PaymentChannels};
 use super::eip712::address_of;
-use super::rpc::{self, Answer, Ask};
+use super::rpc::{self, Answer, Ask, next};
 use super::{Evm, Tag};
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
@@ -65,7 +65,6 @@ struct Ends {
 
 impl Evm {
     pub(super) async fn look_at(&self, question: &Question) -> Result<Sight, LookError> {
-        self.identify().await?;
         let ends = self.ends().await?;
         let answers = self.rpc.ask(&self.asks(question, &ends)).await?;
         let mut answers = answers.into_iter();
@@ -75,16 +74,19 @@ impl Evm {
         Ok(sight)
     }
 
-    /// The final block is asked for first: what a node shows after it is not older.
+    /// Who the node is, and where its chain ends. The final block is asked for before the latest one: what a node
+    /// shows after it is not older.
     async fn ends(&self) -> Result<Ends, LookError> {
         let tag = match self.finality {
             Tag::Finalized => Some("finalized"),
             Tag::Safe => Some("safe"),
             Tag::Latest { .. } => None,
         };
-        let mut asks = vec![block("latest"), Ask::new("eth_maxPriorityFeePerGas", json!([]))];
-        asks.splice(0..0, tag.map(block));
+        let mut asks = Vec::from(self.identity_asks());
+        asks.extend(tag.map(block));
+        asks.extend([block("latest"), Ask::new("eth_maxPriorityFeePerGas", json!([]))]);
         let mut answers = self.rpc.ask(&asks).await?.into_iter();
+        self.check_identity(&mut answers)?;
         let tagged = tag.and_then(|_| answers.next()).map(maybe_block).transpose()?.flatten();
         let latest: Block = next(&mut answers).read()?;
         let tip: U128 = next(&mut answers).read()?;
@@ -103,7 +105,7 @@ impl Evm {
     }
 
     async fn block_at(&self, number: u64) -> Result<Block, LookError> {
-        let answer = self.rpc.ask_one(block(&U64::from(number).to_string_hex())).await?;
+        let answer = self.rpc.ask_one(block(&format!("{number:#x}"))).await?;
         at_height(answer.read()?, number)
     }
 
@@ -183,8 +185,7 @@ impl Evm {
         let heights = receipts.iter().map(|(_, receipt)| receipt.block_number.to::<u64>());
         let mut hashes: BTreeMap<u64, B256> =
             heights.filter(|height| *height <= final_number).map(|h| (h, B256::ZERO)).collect();
-        let asks: Vec<_> =
-            hashes.keys().map(|height| block(&U64::from(*height).to_string_hex())).collect();
+        let asks: Vec<_> = hashes.keys().map(|height| block(&format!("{height:#x}"))).collect();
         let answers = self.rpc.ask(&asks).await?;
         for ((height, hash), answer) in hashes.iter_mut().zip(answers) {
             *hash = at_height(answer.read()?, *height)?.hash;
@@ -219,17 +220,6 @@ impl Receipt {
     }
 }
 
-/// What asks with decimal digits are not understood by nodes.
-trait Quantity {
-    fn to_string_hex(&self) -> String;
-}
-
-impl Quantity for U64 {
-    fn to_string_hex(&self) -> String {
-        format!("{self:#x}")
-    }
-}
-
 fn block(tag: &str) -> Ask {
     Ask::new("eth_getBlockByNumber", json!([tag, false]))
 }
@@ -237,11 +227,6 @@ fn block(tag: &str) -> Ask {
 fn view(to: Address, call: impl SolCall, at: &Block) -> Ask {
     let data = Bytes::from(call.abi_encode());
     Ask::new("eth_call", json!([{ "to": to, "data": data }, at.by_hash()]))
-}
-
-/// There are as many answers as questions: `Rpc::ask` says so.
-fn next(answers: &mut impl Iterator<Item = Answer>) -> Answer {
-    answers.next().expect("an answer for each question")
 }
 
 /// None while a chain has none of that tag: some nodes say null then, geth that it was not found.

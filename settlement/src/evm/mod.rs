@@ -6,8 +6,9 @@
 //!   send ---> the node
 //! ```
 //!
-//! Invariant: before anything is believed, the node has said that it is on the configured chain and that the
-//! configured contract is there; and it says so again after each time that it did not answer, and once a minute.
+//! Invariant: nothing that a node shows is believed unless it said in the same breath that it is on the configured
+//! chain and that the configured contract is there. Before it is sent something it has said so within a minute, and
+//! after the last time that it did not answer.
 //! What is signed names chain and contract, so that it counts nowhere else whatever a node says.
 
 use std::fmt;
@@ -25,7 +26,7 @@ use serde_json::json;
 
 use self::abi::PaymentChannels;
 use self::eip712::{Domain, SignatureBytes, party_of};
-use self::rpc::{Ask, Rpc};
+use self::rpc::{Answer, Ask, Rpc};
 use crate::signer::{Matter, Signer};
 use crate::worker::Worker;
 
@@ -36,7 +37,7 @@ pub(crate) mod rpc;
 mod send;
 mod sign;
 
-/// How long a node is believed to be what it was.
+/// How long a node is sent what was signed before it is asked again who it is.
 const IDENTITY_TIME: Duration = Duration::from_secs(60);
 
 /// Which chain, and by whom it is shown.
@@ -135,26 +136,35 @@ impl Evm {
         })
     }
 
-    /// The node is on our chain, and our contract is there.
+    /// The node is on our chain, and our contract is there; or they were within the last minute.
     async fn identify(&self) -> Result<(), LookError> {
         let is_fresh = |at: Instant| at.elapsed() < IDENTITY_TIME;
         if self.identified_at().is_some_and(is_fresh) {
             return Ok(());
         }
-        let started = Instant::now();
-        let chain_id: U64 = self.rpc.ask_one(Ask::new("eth_chainId", json!([]))).await?.read()?;
+        let mut answers = self.rpc.ask(&self.identity_asks()).await?.into_iter();
+        self.check_identity(&mut answers)
+    }
+
+    fn identity_asks(&self) -> [Ask; 2] {
+        let data = Data::from(PaymentChannels::eip712DomainCall {}.abi_encode());
+        let call = json!([{ "to": self.contract, "data": data }, "latest"]);
+        [Ask::new("eth_chainId", json!([])), Ask::new("eth_call", call)]
+    }
+
+    /// By the answers to [`Evm::identity_asks`].
+    fn check_identity(&self, answers: &mut impl Iterator<Item = Answer>) -> Result<(), LookError> {
+        let chain_id: U64 = rpc::next(answers).read()?;
         if chain_id.to::<u64>() != self.chain_id {
             let what = format!("the node is on chain {chain_id}, not {}", self.chain_id);
             return Err(LookError::WrongChain(what));
         }
-        let data = Data::from(PaymentChannels::eip712DomainCall {}.abi_encode());
-        let call = Ask::new("eth_call", json!([{ "to": self.contract, "data": data }, "latest"]));
-        self.check_domain(self.rpc.ask_one(call).await?)?;
-        *self.identified.lock().expect("no one panics with it") = Some(started);
+        self.check_domain(rpc::next(answers))?;
+        *self.identified.lock().expect("no one panics with it") = Some(Instant::now());
         Ok(())
     }
 
-    fn check_domain(&self, answer: rpc::Answer) -> Result<(), LookError> {
+    fn check_domain(&self, answer: Answer) -> Result<(), LookError> {
         let wrong = |is: &str| {
             let (contract, chain_id) = (self.contract, self.chain_id);
             let what = format!("{is} at {contract} of chain {chain_id}, not {}", eip712::NAME);

@@ -78,6 +78,11 @@ impl Answer {
     }
 }
 
+/// The answer to the next question: [`Rpc::ask`] gives as many.
+pub(super) fn next(answers: &mut impl Iterator<Item = Answer>) -> Answer {
+    answers.next().expect("an answer for each question")
+}
+
 /// A value of a node's answer.
 pub(super) fn parse<T: DeserializeOwned>(method: &str, raw: &RawValue) -> Result<T, LookError> {
     let nonsense = |error| LookError::Nonsense(format!("{method}: {}: {error}", brief(raw.get())));

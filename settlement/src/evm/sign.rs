@@ -57,7 +57,7 @@ impl Evm {
             Err(error) => Err(error),
         };
         let mut answers = self.heed(outcome).map_err(unreachable)?.into_iter();
-        let estimate = answers.next().expect("an answer for each question");
+        let estimate = rpc::next(&mut answers);
         check_judgements(answers)?;
         estimated(estimate)
     }

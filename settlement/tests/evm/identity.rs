@@ -6,7 +6,7 @@ use m2_settle::worker::Worker;
 use m2_settlement::chain::{Call, Draft, Fee, LookError, Question, SendError, SignError, Token};
 use serde_json::json;
 
-use crate::chain::{Chain, KEYS, config, evm, sign};
+use crate::chain::{CHAIN_ID, Chain, KEYS, config, evm, sign};
 use crate::node::tools;
 
 async fn wrong(config: &EvmConfig) -> String {
@@ -62,4 +62,20 @@ async fn a_node_that_is_swapped_behind_its_address_is_found_out() {
     assert_eq!(error, LookError::WrongChain("the node is on chain 5, not 31337".into()));
     let error = chain.alice.send(signed.bytes).await.unwrap_err();
     assert!(matches!(&error, SendError::Unreachable(text) if text.contains("chain 5")), "{error}");
+}
+
+#[tokio::test]
+async fn a_node_that_is_another_one_without_a_word_is_found_out_by_the_next_look() {
+    let Some(tools) = tools() else { return };
+    let chain = Chain::new(&tools).await;
+    let look = || chain.alice.look(Question::default());
+    assert!(look().await.is_ok());
+    chain.node.ask("anvil_setChainId", json!([5])).await;
+    let error = look().await.unwrap_err();
+    assert_eq!(error, LookError::WrongChain("the node is on chain 5, not 31337".into()));
+    chain.node.ask("anvil_setChainId", json!([CHAIN_ID])).await;
+    assert!(look().await.is_ok());
+    chain.node.ask("anvil_setCode", json!([chain.contract, "0x"])).await;
+    let error = look().await.unwrap_err();
+    assert!(matches!(&error, LookError::WrongChain(text) if text.starts_with("nothing is at")));
 }
