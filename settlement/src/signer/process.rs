@@ -134,10 +134,12 @@ impl Process {
 
 impl Live {
     async fn exchange(&mut self, line: &str) -> Result<Vec<u8>, Fault> {
+        // Nobody reads any more: how it ended says more than that.
+        if self.input.write_all(line.as_bytes()).await.is_err() {
+            return Err(Fault::Ended(self.end().await));
+        }
         let failed =
             |error: std::io::Error| Fault::Ended(format!("the signer does not answer: {error}"));
-        self.input.write_all(line.as_bytes()).await.map_err(failed)?;
-        self.input.flush().await.map_err(failed)?;
         let mut answer = Vec::new();
         let limit = u64::try_from(ANSWER_BYTES_MAX).expect("a small number");
         (&mut self.output).take(limit).read_until(b'\n', &mut answer).await.map_err(failed)?;
