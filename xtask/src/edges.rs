@@ -4,7 +4,8 @@
 //!   m2-engine ----> m2-accel
 //!   m2-engine ----> m2-core ----> m2-codec        m2-load ----> m2-codec
 //!       '---------------------------^             m2-bench ---> m2-core, m2-codec, m2-journal, m2-load,
-//!   m2-engine ----> m2-published                                m2-published, m2-accel
+//!   m2-engine ----> m2-published                                m2-published, m2-accel, m2-settle,
+//!                                                               m2-settlement
 //!   m2-published -> m2-core
 //!   m2-journal ---> m2-core                       m2-sim ----> m2-core, m2-codec, m2-journal
 //!   m2ctl --------> m2-journal, m2-core, m2-codec m2-fuzz ----> m2-engine, m2-core, m2-codec
@@ -35,7 +36,19 @@ const EDGES: &[(&str, &[&str])] = &[
     ("m2-engine", &["m2-accel", "m2-codec", "m2-core", "m2-journal", "m2-published"]),
     ("m2ctl", &["m2-codec", "m2-core", "m2-journal"]),
     ("m2-load", &["m2-codec"]),
-    ("m2-bench", &["m2-accel", "m2-codec", "m2-core", "m2-journal", "m2-load", "m2-published"]),
+    (
+        "m2-bench",
+        &[
+            "m2-accel",
+            "m2-codec",
+            "m2-core",
+            "m2-journal",
+            "m2-load",
+            "m2-published",
+            "m2-settle",
+            "m2-settlement",
+        ],
+    ),
     ("m2-fuzz", &["m2-codec", "m2-core", "m2-engine"]),
     ("m2-sim", &["m2-codec", "m2-core", "m2-journal"]),
     ("m2-settlement", &[]),
