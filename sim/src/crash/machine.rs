@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use m2_codec::ilp::ForwardedPrepare;
 use m2_core::{
-    AccountId, Answer, ConnectionId, Egress, Forward, JournalState, KeyError, KeyOutcome, Now,
-    Record, Request, Response, ResponseBody, ShardId, ShardImage, Switch,
+    AccountId, Answer, ConnectionId, Egress, Forward, Intent, JournalState, Key, KeyError, KeyNews,
+    KeyOutcome, Now, Record, Request, Response, ResponseBody, ShardId, ShardImage, Switch,
 };
 use m2_journal::{Block, Health, Op, Pages, Writer, record};
 
@@ -403,6 +403,21 @@ impl Machine {
         self.note(now, || Input::Freeze { shard: index, freeze });
         let Freeze { account, key, threshold, to } = freeze;
         self.shards[index].switch.freeze(now, account, key, threshold, to)
+    }
+
+    /// Freezes what is due, under these keys, of which there is one for each account. What was frozen.
+    pub(crate) fn freeze_due(&mut self, index: usize, now: Now, keys: &[Key]) -> Vec<Intent> {
+        self.note(now, || Input::FreezeDue { shard: index, keys: keys.to_vec() });
+        let switch = &mut self.shards[index].switch;
+        switch.drain_key_news(drop);
+        let mut keys = keys.iter().copied();
+        switch.freeze_due(now, || keys.next().expect("one for each account"));
+        let mut frozen = Vec::new();
+        switch.drain_key_news(|news| match news {
+            KeyNews::Frozen(intent) => frozen.push(intent),
+            KeyNews::Ended(key) => panic!("key: {key:?} has ended by itself"),
+        });
+        frozen
     }
 
     /// Whether there was room for a record of it.

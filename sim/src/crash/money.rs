@@ -1,6 +1,6 @@
 //! Money outside the packet path, told to the switch under keys: also twice, and again after a restart.
 
-use m2_core::{AccountId, Key, KeyError, KeyKind, KeyOutcome, KeyState};
+use m2_core::{AccountId, Intent, Key, KeyError, KeyKind, KeyOutcome, KeyState, Settle};
 
 use super::seen::Event;
 use super::tape::{Freeze, Limits, Told};
@@ -9,8 +9,12 @@ use crate::dice::mix;
 
 impl World {
     fn new_key(&self) -> Key {
-        let number = self.told_keys.len() as u64;
-        let half = |salt| mix(mix(self.plan.seed, 0x6e1), number << 1 | salt).to_be_bytes();
+        self.key(0x6e1, self.told_keys.len() as u64)
+    }
+
+    /// One of a kind of keys.
+    fn key(&self, kind: u64, number: u64) -> Key {
+        let half = |salt| mix(mix(self.plan.seed, kind), number << 1 | salt).to_be_bytes();
         let mut key = [0; 16];
         key[..8].copy_from_slice(&half(0));
         key[8..].copy_from_slice(&half(1));
@@ -106,6 +110,45 @@ impl World {
                 }
             }
         }
+    }
+
+    /// What has come to a threshold, on the shard of an account, is set aside.
+    pub(crate) fn freeze_due(&mut self, account: u64) {
+        let account = AccountId(self.account(account));
+        let shard = self.shard_of(account);
+        let first = self.told_keys.len() as u64;
+        let key = |nth| self.key(0xd0e, first << 8 | u64::from(nth));
+        let keys: Vec<Key> = (0..self.plan.account_count()).map(key).collect();
+        let before: Vec<i128> = self.due_of(shard);
+        for Intent { account, key, amount, .. } in self.machine.freeze_due(shard, self.now, &keys) {
+            let wanted = before[account.0 as usize];
+            assert!(amount.cast_signed() == wanted, "key: {amount} is frozen, not {wanted}");
+            self.seen.saw(Event::FrozenDue);
+            let state = KeyState { account, amount, kind: KeyKind::Frozen };
+            self.keys.insert(key, state);
+            self.told_keys.push((key, state));
+        }
+        let is_due = self.due_of(shard).iter().any(|amount| *amount > 0);
+        let switch = &self.machine.shards[shard].switch;
+        assert!(switch.has_due() == is_due, "key: what is due is not what stays on the list");
+        if is_due {
+            self.seen.saw(Event::NoRecord);
+        }
+    }
+
+    /// By account: what is to be frozen of those of a shard that have come to their thresholds.
+    fn due_of(&self, shard: usize) -> Vec<i128> {
+        let switch = &self.machine.shards[shard].switch;
+        let due = |id: u32| {
+            let Some(Settle { threshold, to }) = self.plan.settle(id) else { return 0 };
+            if self.shard_of(AccountId(id)) != shard {
+                return 0;
+            }
+            let words = switch.account_view(AccountId(id)).words;
+            let is_due = words.frozen == 0 && -words.balance >= i128::from(threshold);
+            if is_due { -words.balance - i128::from(to) } else { 0 }
+        };
+        (0..self.plan.account_count()).map(due).collect()
     }
 
     /// A frozen amount is paid, or cannot be.

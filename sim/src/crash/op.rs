@@ -17,7 +17,7 @@ kinds! {
     Credit "credit" 50;
     /// A payment proves void: account, amount.
     Reverse "reverse" 30;
-    /// What is owed is set aside: account, threshold.
+    /// What is owed is set aside: account, and threshold, or as the thresholds of its shard say.
     Freeze "freeze" 50;
     /// What was set aside is paid: which.
     Settle "settle" 25;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 use m2_core::{
     AccountConfig, AccountId, Asset, AssetIndex, Durability, Limits, Network, Now, RateEntry,
-    Rates, Relation, Rings, Routes, ShardId, SwitchConfig,
+    Rates, Relation, Rings, Routes, Settle, ShardId, SwitchConfig,
 };
 use m2_journal::image::ConfiguredLimits;
 use m2_journal::{Retention, Settings};
@@ -201,6 +201,14 @@ impl Plan {
         }
     }
 
+    /// When the peer of an account is paid by itself: most are, where everything is recorded.
+    pub(crate) fn settle(&self, id: u32) -> Option<Settle> {
+        let chance = mix(mix(self.seed, 0x5e7), id.into());
+        let threshold = 1 + chance % 2_000;
+        let is_paid = !self.has_loose() && !chance.is_multiple_of(3);
+        is_paid.then_some(Settle { threshold, to: threshold / 3 })
+    }
+
     pub(crate) fn account(&self, id: u32, shard: ShardId, limits: (u64, u64)) -> AccountConfig {
         let AccountPlan { asset, durability, .. } = self.accounts[id as usize];
         AccountConfig {
@@ -221,7 +229,7 @@ impl Plan {
                 in_flight_packets_max: 1_000,
                 in_flight_value_max: None,
             },
-            settle: None,
+            settle: self.settle(id),
         }
     }
 

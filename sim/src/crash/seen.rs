@@ -33,6 +33,7 @@ events! {
     KeyAgain "key told again";
     KeyForgotten "key told again that a crash had made forgotten";
     Frozen "amount frozen";
+    FrozenDue "amount frozen as a threshold was reached";
     FrozenEnded "frozen amount settled or cancelled";
     LimitsChanged "limits changed";
     Committed "batches flushed";

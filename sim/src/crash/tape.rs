@@ -39,6 +39,7 @@ pub(crate) enum Input {
     LinkDown { shard: usize, connection: ConnectionId },
     Told { shard: usize, told: Told },
     Freeze { shard: usize, freeze: Freeze },
+    FreezeDue { shard: usize, keys: Vec<Key> },
     Limits { shard: usize, limits: Limits },
     Image { shard: usize },
     Records { shard: usize, most: usize },
@@ -212,6 +213,9 @@ fn play(machine: &mut Machine, disk: &mut Disk, now: Now, input: Input) {
         }
         Input::Freeze { shard, freeze } => {
             let _ = machine.freeze(shard, now, freeze);
+        }
+        Input::FreezeDue { shard, keys } => {
+            let _ = machine.freeze_due(shard, now, &keys);
         }
         Input::Limits { shard, limits } => {
             let _ = machine.set_limits(shard, now, limits);

@@ -81,7 +81,8 @@ impl World {
             }
             Kind::Image => self.image(a),
             Kind::Credit | Kind::Reverse => self.money(op.kind == Kind::Credit, a, b),
-            Kind::Freeze => self.freeze(a, b),
+            Kind::Freeze if b % 2 == 0 => self.freeze_due(a),
+            Kind::Freeze => self.freeze(a, b / 2),
             Kind::Settle | Kind::Cancel => self.end_frozen(op.kind == Kind::Settle, a),
             Kind::Again => self.again(a, b),
             Kind::Limits => self.limits(a, b, c),
