@@ -443,6 +443,12 @@ fn tell_ready(config: &Config, bound: &[Bound]) {
         control_socket = %config.switch.control_socket.display(),
         "ready"
     );
+    let is_anyone_paid = config.accounts.iter().any(|account| account.settle.is_some());
+    if is_anyone_paid && config.switch.settlement_socket.is_none() {
+        tracing::warn!(
+            "nobody hears what is to be paid: there is a settle_threshold, and no settlement_socket"
+        );
+    }
     if config.accounts.iter().all(|account| account.durability == Durability::None) {
         tracing::warn!("nothing is recorded: balances do not survive a restart");
     }

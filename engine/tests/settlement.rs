@@ -119,6 +119,7 @@ fn refused(answer: &Value, id: u64, again: bool, words: &str) {
 #[test]
 fn what_reaches_the_threshold_is_frozen_by_itself_and_no_order_freezes_beside_it() {
     let mut switch = Switch::start_with("", "", &accounts());
+    switch.wait_for_log("nobody hears what is to be paid");
     let mut alice = switch.peer("tcp", "alice");
     let mut bob = switch.peer("tcp", "bob");
     pay(&mut alice, &mut bob, "test.m2m.bob", 99);
@@ -156,6 +157,7 @@ fn a_restart_freezes_what_a_changed_file_wants_paid() {
 #[test]
 fn who_settles_is_told_what_is_to_be_paid_until_it_has_been() {
     let mut switch = start();
+    assert!(!switch.log().contains("nobody hears what is to be paid"));
     let mode = std::fs::metadata(switch.folder().join("settle.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let (mut settle, hello) = Settle::connect(&switch);
