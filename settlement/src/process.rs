@@ -66,7 +66,7 @@ pub fn run(config: &Checked) -> Result<Ending, String> {
         let (hears, heard) = mpsc::channel(EVENTS_MAX);
         tokio::spawn(switch::run(config.switch.clone(), config.account_scales.clone(), hears));
         for (chain, us) in config.chains.iter().zip(&us) {
-            let party = short(*us);
+            let party = us.address();
             tracing::info!(chain = chain.name, party, contract = %chain.evm.contract, "ready");
         }
         Process::new(settlement, store, workers, asked, heard).run().await
@@ -467,9 +467,4 @@ fn tell(notice: &Notice) {
             tracing::warn!(%channel, closes_at_s, "a channel is closing");
         }
     }
-}
-
-/// An address as it is written.
-fn short(party: Party) -> String {
-    format!("0x{}", to_hex(&party.0[12..]))
 }

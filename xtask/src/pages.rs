@@ -1,6 +1,6 @@
 //! The pages that a user reads first say what is true: each command in a code fence of the README
 //! is run by some part of the suite, each link to a file leads to one, each file, folder and function
-//! that the architecture names is there, and the switch takes each configuration that a page shows.
+//! that the architecture names is there, and a program takes each configuration that its page shows.
 
 use std::collections::HashSet;
 use std::fs;
@@ -19,13 +19,15 @@ const COVERED: &[(&str, &str)] = &[
     ("cargo xtask demo --seconds 30", "the part demo, for fewer seconds"),
     ("cargo xtask demo --shards 2", "the part demo"),
     ("cargo xtask demo --json", "the part demo"),
+    ("cargo xtask demo settlement", "the part settlement"),
 ];
 
 /// The page whose names are looked up.
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
 
-/// The page whose TOML is a configuration.
-const CONFIGURATION: &str = "docs/configuration.md";
+/// The pages whose TOML is a configuration, and whose.
+const CONFIGURATIONS: [(&str, &str); 2] =
+    [("docs/configuration.md", "m2-switch"), ("docs/settlement.md", "m2-settle")];
 
 /// One check for each command, each link, each name of the architecture and each configuration.
 ///
@@ -120,41 +122,43 @@ impl Sources {
     }
 }
 
-/// Every configuration of the page, as the switch judges it.
+/// Every configuration of these pages, as the program judges it that takes it.
 fn judge_configurations(workspace: &Workspace) -> Result<Vec<Check>> {
-    let switch = binaries::for_tests(workspace)?.join("m2-switch");
+    let binaries = binaries::for_tests(workspace)?;
     let folder = workspace.target().join("pages");
     let failed = |error| format!("{}: {error}", folder.display());
     fs::create_dir_all(&folder).map_err(failed)?;
     // What the page's configurations name as a file with a token.
     fs::write(folder.join("alice.token"), "a token that stands in for that of a user")
         .map_err(failed)?;
-    let page = workspace.read(CONFIGURATION)?;
     let mut checks = Vec::new();
-    for (index, text) in fences(&page, "toml").into_iter().enumerate() {
-        let path = folder.join(format!("{index}.toml"));
-        fs::write(&path, text).map_err(failed)?;
-        checks.push(judge_configuration(&switch, &path)?);
+    for (page, program) in CONFIGURATIONS {
+        let texts = fences(&workspace.read(page)?, "toml");
+        if texts.is_empty() {
+            return Err(format!("{page} shows no configuration"));
+        }
+        for (index, text) in texts.into_iter().enumerate() {
+            let path = folder.join(format!("{program}-{index}.toml"));
+            fs::write(&path, text).map_err(failed)?;
+            checks.push(judge_configuration(page, &binaries.join(program), &path)?);
+        }
     }
-    match checks.is_empty() {
-        true => Err(format!("{CONFIGURATION} shows no configuration")),
-        false => Ok(checks),
-    }
+    Ok(checks)
 }
 
-fn judge_configuration(switch: &Path, config: &Path) -> Result<Check> {
-    let title = format!("{CONFIGURATION}: {}", config.display());
-    let output = Command::new(switch)
+fn judge_configuration(page: &str, program: &Path, config: &Path) -> Result<Check> {
+    let title = format!("{page}: {}", config.display());
+    let output = Command::new(program)
         .args(["check", "--config"])
         .arg(config)
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| format!("{}: {error}", switch.display()))?;
+        .map_err(|error| format!("{}: {error}", program.display()))?;
     if output.status.success() {
         return Ok(Check::passed(&title));
     }
     let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Ok(Check::failed(&title, format!("m2-switch check ended with {}: {words}", output.status)))
+    Ok(Check::failed(&title, format!("check ended with {}: {words}", output.status)))
 }
 
 /// The text of every fence of this language.

@@ -65,6 +65,16 @@ name_of_bytes! {
     Key: 16;
 }
 
+impl Party {
+    /// As people write it: 20 bytes where it has no more.
+    #[must_use]
+    pub fn address(self) -> String {
+        let digits = self.to_string();
+        let is_short = digits[..24].bytes().all(|digit| digit == b'0');
+        format!("0x{}", if is_short { &digits[24..] } else { &digits[..] })
+    }
+}
+
 /// Bytes of any length as hexadecimal digits; `None` if they are not.
 #[must_use]
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
@@ -460,6 +470,14 @@ mod tests {
         assert_eq!(from_hex("0g"), None);
         assert_eq!(from_hex("abc"), None);
         assert_eq!(from_hex(""), Some(vec![]));
+    }
+
+    #[test]
+    fn a_party_is_written_as_short_as_its_chain_writes_it() {
+        let mut bytes = [0; 32];
+        bytes[12] = 0xab;
+        assert_eq!(Party(bytes).address(), format!("0xab{}", "0".repeat(38)));
+        assert_eq!(Party([1; 32]).address(), format!("0x{}", "01".repeat(32)));
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Settlement {
         let (id, total) = (signed.claim.channel, signed.claim.total);
         let config = self.account_config(account);
         if signer != Some(config.peer) {
-            let text = format!("the claim is not signed by {}", short(config.peer));
+            let text = format!("the claim is not signed by {}", config.peer.address());
             return Err((Reason::Forged, text));
         }
         let Some(channel) = self.channels.get(&id).filter(|it| it.account == account) else {
@@ -348,10 +348,4 @@ impl Channel {
         let due = if rises { self.best().min(most) } else { 0 };
         due.max(paid).max(self.row.credited).min(most.max(paid))
     }
-}
-
-fn short(party: Party) -> String {
-    let text = party.to_string();
-    let digits = text.trim_start_matches('0');
-    format!("0x{}", if digits.len() <= 40 { &text[24..] } else { &text[..] })
 }

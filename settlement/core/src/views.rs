@@ -163,7 +163,7 @@ impl Settlement {
         let costs = chain.costs;
         ChainView {
             name: chain.name.clone(),
-            party: self.config.chains[at].us.to_string(),
+            party: self.config.chains[at].us.address(),
             latest_block: sight.map(|sight| sight.latest.number),
             final_block: sight.map(|sight| sight.last_final.number),
             seen_ms_ago: chain.looked_at.map(|at| now.0.saturating_sub(at.0)),
@@ -185,7 +185,7 @@ impl Settlement {
         let paid = due.and_then(|due| config.scales.to_account(due));
         AccountView {
             account: config.name.clone(),
-            peer: config.peer.to_string(),
+            peer: config.peer.address(),
             connected: account.peer_up,
             paused: account.row.paused.clone(),
             frozen: account.sum.to_string(),

@@ -41,6 +41,8 @@ const POLL: Duration = Duration::from_millis(100);
 const NAMES: [&str; 3] = ["a", "b", "c"];
 /// Between neighbours: the asset, its scale, the token's scale.
 const LINKS: [(&str, u8, u8); 2] = [("USD", 9, 6), ("EUR", 6, 6)];
+/// Its commands are run as they stand there.
+const PAGE: &str = "docs/settlement.md";
 /// Of each token, to whoever pays in it.
 const MINTED: u128 = 1_000_000_000_000;
 /// What is put into a channel ahead.
@@ -128,10 +130,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     scene.until_paid()?;
     println!("\neverything is paid; both channels end by agreement");
-    for (payer, payee) in [(0, 1), (1, 2)] {
-        let close = json!({ "cmd": "close", "account": NAMES[payee], "how": "together" });
-        scene.ask_settle(payer, &close)?;
-    }
+    let close = json!({ "cmd": "close", "account": "c", "how": "together" });
+    scene.ask_settle(1, &close)?;
+    // Its last one ends the channel between a and b.
+    scene.run_commands(&workspace.read(PAGE)?)?;
     scene.until("every channel has ended", |views| {
         let mut channels = views.iter().flat_map(|view| list(&view["channels"]));
         channels.all(|channel| channel["state"] == "over")
@@ -144,7 +146,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 
 fn build(workspace: &Workspace, interrupt: &Interrupt) -> Result<PathBuf> {
     let mut cargo = command::cargo(workspace, &["build", "--profile", PROFILE]);
-    cargo.args(["-p", "m2-engine", "-p", "m2-load", "-p", "m2-settle", "--bins"]);
+    cargo.args(["-p", "m2-engine", "-p", "m2-load", "-p", "m2-settle", "-p", "m2ctl", "--bins"]);
     let mut cargo = Running::start("cargo", cargo.stdin(Stdio::null()).stdout(Stdio::null()))?;
     if !cargo.wait(interrupt)?.success() {
         return Err("a program does not build".into());
@@ -233,6 +235,32 @@ impl Scene {
             false => {
                 Err(format!("m2-load ended with {status}: its report says why\n{}", self.logs()))
             }
+        }
+    }
+
+    /// Every command of the page, as it stands there, where a's socket is.
+    fn run_commands(&self, page: &str) -> Result<()> {
+        let socket = self.sockets.0.join("settle.sock");
+        std::os::unix::fs::symlink(self.socket("settle", 0), &socket)
+            .map_err(|error| format!("{}: {error}", socket.display()))?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        let binaries = self.binaries.canonicalize().map_err(|error| error.to_string())?;
+        let path = format!("{}:{path}", binaries.display());
+        let blocks = page.split("```sh\n").skip(1).filter_map(|block| block.split("```").next());
+        let mut count = 0;
+        for command in blocks.flat_map(str::lines) {
+            println!("\n$ {command}");
+            let mut shell = Command::new("sh");
+            shell.args(["-c", command]).current_dir(&self.sockets.0).env("PATH", &path);
+            let status = Running::start("sh", shell.stdin(Stdio::null()))?.wait(&self.interrupt)?;
+            if !status.success() {
+                return Err(format!("`{command}` of {PAGE} ended with {status}\n{}", self.logs()));
+            }
+            count += 1;
+        }
+        match count {
+            0 => Err(format!("{PAGE} shows no command")),
+            _ => Ok(()),
         }
     }
 
