@@ -27,6 +27,9 @@ pub struct File {
     pub switch: PathBuf,
     /// The process's own store.
     pub store: PathBuf,
+    /// A store that is not there is a mistake.
+    #[serde(default)]
+    pub must_exist: bool,
     /// Where operators ask.
     pub control_socket: PathBuf,
     /// `text` or `json`.
@@ -100,8 +103,7 @@ struct AccountSection {
     window_s: u32,
     window_s_min: Option<u32>,
     deposit: Amount,
-    #[serde(default)]
-    redeem_min: Amount,
+    redeem_min: Option<Amount>,
     #[serde(default = "default_redeem_margin_s")]
     redeem_margin_s: u64,
 }
@@ -197,6 +199,8 @@ pub struct Checked {
     pub switch: PathBuf,
     /// The process's own store.
     pub store: PathBuf,
+    /// A store that is not there is a mistake.
+    pub must_exist: bool,
     /// Where operators ask.
     pub control_socket: PathBuf,
     /// How the log is written.
@@ -266,6 +270,7 @@ fn check(path: &Path, file: File) -> Result<Checked, Vec<String>> {
     Ok(Checked {
         switch: folder.join(&file.switch),
         store: folder.join(&file.store),
+        must_exist: file.must_exist,
         control_socket: folder.join(&file.control_socket),
         log: file.log,
         chains,
@@ -360,7 +365,7 @@ fn account(file: &File, section: &AccountSection) -> Result<AccountConfig, Strin
         window_s: section.window_s,
         window_s_min,
         deposit: section.deposit.0,
-        redeem_min: section.redeem_min.0,
+        redeem_min: section.redeem_min.map_or(section.deposit.0 / 10, |least| least.0),
         redeem_margin_s: section.redeem_margin_s,
     })
 }
@@ -405,7 +410,29 @@ impl Checked {
             replace_ms: chain.replace_ms,
             fee_most: chain.fee_most,
         });
-        for account in &self.accounts {
+        for (at, chain) in self.chains.iter().enumerate() {
+            let same = |other: &ChainWorker| other.evm.chain_id == chain.evm.chain_id;
+            if let Some(twice) =
+                (0..at).find(|other| same(&self.chains[*other]) && us[*other] == us[at])
+            {
+                return Err(format!(
+                    "chains \"{}\" and \"{}\" are one chain and one account: two orders of nonces would \
+                     displace each other; give one of them another key",
+                    self.chains[twice].name, chain.name
+                ));
+            }
+        }
+        for (at, account) in self.accounts.iter().enumerate() {
+            let same = |other: &&AccountConfig| {
+                (other.chain, other.token, other.peer)
+                    == (account.chain, account.token, account.peer)
+            };
+            if let Some(twice) = self.accounts[..at].iter().find(same) {
+                return Err(format!(
+                    "accounts \"{}\" and \"{}\" have one peer and one token: a channel could be either's",
+                    twice.name, account.name
+                ));
+            }
             if account.peer == us[account.chain] {
                 return Err(format!("account \"{}\": its peer is we ourselves", account.name));
             }

@@ -53,6 +53,10 @@ pub fn run(config: &Checked) -> Result<Ending, String> {
     runtime.block_on(async {
         let workers = workers(config).await?;
         let us: Vec<Party> = workers.iter().map(|worker| worker.party()).collect();
+        if config.must_exist && !config.store.exists() {
+            let path = config.store.display();
+            return Err(format!("the store {path} is not there: is its disk mounted? A new one, which knows of no claim and no debt, needs must_exist = false"));
+        }
         let store = File::open(&config.store).map_err(|error| error.to_string())?;
         let rows = store.rows().map_err(|error| error.to_string())?;
         let of_chains = workers.clone();
@@ -175,9 +179,9 @@ impl<W: Worker> Process<W> {
                 _ = terminate.recv() => return Ok(Ending::InOrder),
                 _ = interrupt.recv() => return Ok(Ending::InOrder),
                 _ = ticks.tick() => events.push(Event::Tick),
+                Some(asked) = self.asked.recv() => self.ask(asked, &mut events),
                 Some(event) = self.done.recv() => events.push(event),
                 Some(heard) = self.heard.recv() => self.hear(heard, &mut events),
-                Some(asked) = self.asked.recv() => self.ask(asked, &mut events),
             }
             // What has come meanwhile is made durable with it.
             while events.len() < STEP_EVENTS_MAX {

@@ -13,8 +13,8 @@
 
 use crate::chain::{Agreement, Bytes, ChannelId, ChannelState, Party, SignError};
 use crate::event::{Effect, Now};
-use crate::limits::{AGREEMENT_S, AGREEMENT_S_MAX, AGREEMENT_S_MIN};
-use crate::rows::{Agreed, Ending, Table};
+use crate::limits::{AGREEMENT_S, AGREEMENT_S_MAX, AGREEMENT_S_MIN, CLOCK_AHEAD_S_MAX};
+use crate::rows::{Agreed, Ending, Job, Table};
 use crate::settlement::{Agreeing, Channel, Settlement};
 use crate::wire::{Message, Reason};
 
@@ -22,25 +22,50 @@ impl Settlement {
     /// Asks peers for an end that operators want.
     pub(crate) fn plan_ending(&mut self, now: Now, account: usize) {
         for id in self.accounts[account].channels.clone() {
+            if self.is_never_opened(id) {
+                let channel = self.channels.get_mut(&id).expect("channels of an account are kept");
+                channel.row.over = true;
+                self.accounts[account].channels.remove(&id);
+                self.change(Table::Channels, id);
+                continue;
+            }
             self.forget_agreement(now, account, id);
             let channel = &self.channels[&id];
             let wanted = channel.row.ending == Some(Ending::Together)
                 && self.accounts[account].peer_up
                 && channel.sign_rest.is_over(now)
-                && now >= channel.ask_at
+                && (now >= channel.ask_at || channel.ask_at.0 - now.0 > AGREEMENT_S * 1_000)
                 && channel.may_agree()
                 && channel.given() == channel.row.acked;
             if wanted && self.check_sight(now, account, channel).is_ok() {
-                self.ask_for_end(account, id);
+                self.ask_for_end(now, account, id);
             }
         }
     }
 
-    fn ask_for_end(&mut self, account: usize, id: ChannelId) {
+    /// It is to end, and no transaction opens it.
+    fn is_never_opened(&self, id: ChannelId) -> bool {
+        let channel = &self.channels[&id];
+        let row = &channel.row;
+        let is_unseen = row.seen.is_none() && channel.latest.is_none() && channel.looked;
+        let opens = |job: &Job| *job == Job::Open(id);
+        let mut carried = self.transactions.values().flat_map(|it| &it.row.jobs);
+        let is_drafted = self.chains.iter().any(|chain| chain.drafting.is_some());
+        let is_ours = row.terms.is_some() && row.given.is_none() && row.best.is_none();
+        row.ending.is_some() && is_ours && is_unseen && !is_drafted && !carried.any(opens)
+    }
+
+    /// The chain's clock, as far as ours lets us believe it.
+    fn agreement_clock_s(&self, now: Now, chain: usize) -> u64 {
+        let ours = now.0 / 1_000;
+        let sight = self.chains[chain].sight.as_ref();
+        let latest = sight.map_or(0, |sight| sight.latest.time_s);
+        latest.min(ours.saturating_add(CLOCK_AHEAD_S_MAX)).max(ours)
+    }
+
+    fn ask_for_end(&mut self, now: Now, account: usize, id: ChannelId) {
         let chain = self.config.accounts[account].chain;
-        let sight =
-            self.chains[chain].sight.as_ref().expect("check_sight() found that it was seen");
-        let valid_until_s = sight.latest.time_s + AGREEMENT_S;
+        let valid_until_s = self.agreement_clock_s(now, chain) + AGREEMENT_S;
         let channel = self.channels.get_mut(&id).expect("channels of an account are kept");
         let [first_paid, second_paid] = channel.paid_by_party();
         let agreement = Agreement { channel: id, first_paid, second_paid, valid_until_s };
@@ -73,6 +98,7 @@ impl Settlement {
         signer: Option<Party>,
     ) -> Result<(), (Reason, String)> {
         let config = self.account_config(account);
+        let chain = config.chain;
         if signer != Some(config.peer) {
             return Err((Reason::Forged, "the agreement is not signed by the peer".into()));
         }
@@ -103,8 +129,9 @@ impl Settlement {
             let text = "a claim is being signed, or the channel is not open for good".to_owned();
             return Err((Reason::Busy, text));
         }
-        let chain_s = self.chain_time_s(now, config.chain);
-        let bounds = chain_s + AGREEMENT_S_MIN..=chain_s + AGREEMENT_S_MAX;
+        let chain_s = self.agreement_clock_s(now, chain);
+        let bound_s = channel.row.agreed.as_ref().map_or(u64::MAX, |agreed| agreed.bound_s);
+        let bounds = chain_s + AGREEMENT_S_MIN..=bound_s.min(chain_s + AGREEMENT_S_MAX);
         if !bounds.contains(&agreement.valid_until_s) {
             let text = format!("an agreement holds {AGREEMENT_S_MIN} to {AGREEMENT_S_MAX} seconds");
             return Err((Reason::Differs, text));
@@ -146,14 +173,20 @@ impl Settlement {
             Ok(ours)
                 if channel.paid_by_party() == [agreement.first_paid, agreement.second_paid] =>
             {
-                let before = channel.row.agreed.as_ref().map_or(0, |agreed| agreed.hold_until_s);
+                let before = channel.row.agreed.as_ref();
+                let (held_s, asked) = before.map_or((0, false), |it| (it.hold_until_s, it.asked));
+                let bound_s = before.map_or_else(
+                    || agreement.valid_until_s.saturating_add(AGREEMENT_S_MAX),
+                    |it| it.bound_s,
+                );
                 let (reply, theirs) = agreeing.reply.unzip();
                 channel.row.agreed = Some(Agreed {
                     agreement,
                     ours: ours.clone(),
                     theirs,
-                    asked: reply.is_none(),
-                    hold_until_s: before.max(agreement.valid_until_s),
+                    asked: asked || reply.is_none(),
+                    bound_s,
+                    hold_until_s: held_s.max(agreement.valid_until_s),
                 });
                 self.change(Table::Channels, agreement.channel);
                 if let Some(token) = reply {

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::chain::{Call, ChannelId, ChannelState, OnChain, Token};
+use crate::chain::{Call, ChannelId, ChannelState, Claim, OnChain, Token};
 use crate::event::Now;
-use crate::limits::{AGREEMENT_S_MIN, BATCH_MAX, SETTLE_PATIENCE_S};
+use crate::limits::{AGREEMENT_S, AGREEMENT_S_MIN, BATCH_MAX, SETTLE_PATIENCE_S};
 use crate::rows::{Ending, Job};
 use crate::settlement::{Channel, Settlement};
 
@@ -31,16 +31,41 @@ impl Settlement {
                 wanted.insert(Job::Collect(token));
             }
         }
-        let carried = self.transactions.values().filter(|it| it.chain == chain);
-        for job in carried.flat_map(|transaction| &transaction.row.jobs) {
-            wanted.remove(job);
-            // What answers a close redeems, and the other way round.
-            if let Job::Redeem(id) | Job::Answer(id) = job {
-                wanted.remove(&Job::Redeem(*id));
-                wanted.remove(&Job::Answer(*id));
+        for transaction in self.transactions.values().filter(|it| it.chain == chain) {
+            transaction.row.jobs.iter().for_each(|job| {
+                wanted.remove(job);
+            });
+            if let Call::Redeem { claims } = &transaction.row.call {
+                claims.iter().for_each(|signed| self.leave_out(&signed.claim, &mut wanted));
             }
         }
         wanted
+    }
+
+    /// A claim that a transaction carries is not redeemed by another one; but if a higher one has come that a
+    /// closing channel would lose, that cannot wait until the lower one is final.
+    fn leave_out(&self, carried: &Claim, wanted: &mut BTreeSet<Job>) {
+        let id = carried.channel;
+        wanted.remove(&Job::Redeem(id));
+        let Some(channel) = self.channels.get(&id) else { return };
+        let due = channel.best().min(channel.their_deposit_latest());
+        if carried.total >= due {
+            wanted.remove(&Job::Answer(id));
+        } else if channel.row.seen.as_ref().is_some_and(|seen| seen.state != ChannelState::Settled)
+            && self.closes(channel)
+        {
+            wanted.insert(Job::Answer(id));
+        }
+    }
+
+    /// It is closing, and claims still count.
+    fn closes(&self, channel: &Channel) -> bool {
+        let chain = self.config.accounts[channel.account].chain;
+        let chain_s = self.chains[chain].sight.as_ref().map_or(0, |sight| sight.latest.time_s);
+        let sights = [&channel.latest, &channel.row.seen];
+        let mut closing =
+            sights.into_iter().flatten().filter(|it| it.state == ChannelState::Closing);
+        !channel.is_settled() && closing.any(|it| chain_s <= it.closes_at_s)
     }
 
     fn put_jobs(
@@ -54,7 +79,10 @@ impl Settlement {
         let latest_s = self.chains[chain].sight.as_ref().map_or(0, |sight| sight.latest.time_s);
         let row = &channel.row;
         let (Some(seen), Some(latest)) = (&row.seen, &channel.latest) else {
-            if row.seen.is_none() && channel.latest.is_none() && row.terms.is_some() {
+            // One that vanished with a chain's finality is opened again for the claims that were given in it.
+            let is_used = row.ending.is_none() || row.given.is_some();
+            let is_to_open = row.terms.is_some() && is_used;
+            if row.seen.is_none() && channel.latest.is_none() && is_to_open {
                 wanted.insert(self.with_allowance(channel, row.want_deposit, Job::Open(id)));
             }
             return;
@@ -67,11 +95,20 @@ impl Settlement {
             wanted.insert(self.with_allowance(channel, rise, Job::Deposit(id)));
         }
         self.put_redeeming(now, chain, id, channel, latest, wanted);
-        if is(ChannelState::Open) && row.ending == Some(Ending::Alone) && row.agreed.is_none() {
+        if is(ChannelState::Open) && row.ending == Some(Ending::Alone) {
             wanted.insert(Job::Close(id));
         }
-        let agreed = row.agreed.as_ref().filter(|it| it.asked && it.theirs.is_some());
-        if agreed.is_some_and(|it| latest_s + AGREEMENT_S_MIN <= it.agreement.valid_until_s)
+        // Whoever asked sends it. If it does not, we do before the agreement runs out: else a peer could hold
+        // the channel for ever by asking again and again.
+        let is_ripe = |until_s: u64| {
+            latest_s.saturating_add(AGREEMENT_S_MIN) <= until_s
+                && (row.ending.is_some() || until_s.saturating_sub(latest_s) <= AGREEMENT_S / 2)
+        };
+        let agreed = row.agreed.as_ref().filter(|it| it.theirs.is_some());
+        if agreed.is_some_and(|it| it.asked || is_ripe(it.agreement.valid_until_s))
+            && agreed.is_some_and(|it| {
+                latest_s.saturating_add(AGREEMENT_S_MIN) <= it.agreement.valid_until_s
+            })
             && latest.state != ChannelState::Settled
         {
             wanted.insert(Job::CloseTogether(id));
@@ -141,7 +178,7 @@ impl Settlement {
                         return Some(self.redeeming(chain, token, &ready));
                     }
                 }
-                _ => return Some((vec![*job], self.call_of(*job)?)),
+                _ => return Some((vec![*job], self.call_of(chain, *job)?)),
             }
         }
         None
@@ -190,7 +227,7 @@ impl Settlement {
         (jobs, Call::Redeem { claims })
     }
 
-    fn call_of(&self, job: Job) -> Option<Call> {
+    fn call_of(&self, chain: usize, job: Job) -> Option<Call> {
         Some(match job {
             Job::Approve(token) => Call::Approve { token },
             Job::Open(id) => {
@@ -212,8 +249,7 @@ impl Settlement {
             }
             Job::Settle(id) => Call::Settle { channel: id },
             Job::Collect(token) => {
-                let accounts = self.config.accounts.iter().find(|it| it.token == token)?;
-                let amount = self.chains[accounts.chain].tokens.get(&token)?.owed;
+                let amount = self.chains[chain].tokens.get(&token)?.owed;
                 Call::Collect { token, amount }
             }
             Job::Answer(_) | Job::Redeem(_) => unreachable!("redeeming() makes one call of many"),

@@ -35,6 +35,21 @@ pub const TRANSACTIONS_MAX: usize = 16;
 /// 1.25^24 = 211 times the first.
 pub const ATTEMPTS_MAX: usize = 24;
 
+/// How many of them are kept for what has a time by which it must be in a block.
+pub const TRANSACTIONS_RESERVED: usize = 4;
+
+/// Credits of an account that the switch has not recorded yet: more wait until it has.
+pub const CREDITS_UNDER_WAY_MAX: usize = 16;
+
+/// The longest rest of what has a time by which it must be done, and of looks: windows are ten minutes at least.
+pub const URGENT_REST_MS_MAX: u64 = 20_000;
+
+/// How far the chain's clock may be ahead of ours before it is not believed in an agreement.
+pub const CLOCK_AHEAD_S_MAX: u64 = 600;
+
+/// How often old keys are looked for.
+pub const FORGET_MS: u64 = 600_000;
+
 /// Claims in one redeeming transaction: some 50,000 gas each, a tenth of a block of 30 million.
 pub const BATCH_MAX: usize = 50;
 

@@ -9,7 +9,7 @@
 use crate::chain::{Bytes, ChannelId, ChannelState, Claim, SignError, SignedClaim, Terms};
 use crate::event::{Effect, Notice, Now};
 use crate::limits::CHANNELS_MAX;
-use crate::rows::{ChannelRow, KeyState, Table};
+use crate::rows::{ChannelRow, KeyState, Order, Table};
 use crate::settlement::{Channel, Saying, Settlement};
 use crate::wire::{Message, Reason};
 
@@ -25,7 +25,7 @@ impl Settlement {
             }
             return;
         };
-        if due <= self.given_in_all(account) {
+        if due <= self.given_in_all(account) || self.is_behind(account) {
             return;
         }
         let current = self.paying_channel(account);
@@ -38,8 +38,35 @@ impl Settlement {
         }
     }
 
+    /// The chain has paid the peer by claims that are not in our store: it is not the latest one, and what else it
+    /// lacks nobody knows. The account is paused, and nothing is paid or called settled until an operator has looked.
+    fn is_behind(&mut self, account: usize) -> bool {
+        let state = &self.accounts[account];
+        let lacks =
+            |id: &&ChannelId| self.channels[*id].our_redeemed() > self.channels[*id].given();
+        let lacking = state.channels.iter().find(lacks).copied();
+        let (is_told, is_paused) = (state.is_behind, state.row.paused.is_some());
+        let Some(id) = lacking else { return false };
+        if !is_told && !is_paused {
+            let text = format!(
+                "the chain has paid the peer more in channel {id} than our store knows of: the store is not \
+                 the latest; find it, or go on by `resume`: what the chain has paid counts then"
+            );
+            let state = &mut self.accounts[account];
+            state.is_behind = true;
+            state.row.paused = Some(text.clone());
+            self.change_account(account);
+            self.order(account, Order::Pause);
+            self.alarm(Some(account), text);
+        }
+        self.accounts[account].row.paused.is_some()
+    }
+
     /// Keys that what the peer surely has pays.
     fn settle_keys(&mut self, now: Now, account: usize) {
+        if self.is_behind(account) {
+            return;
+        }
         let scales = self.account_config(account).scales;
         let proven = self.proven(account);
         while let Some(key) = self.accounts[account].open.front().copied() {
@@ -78,27 +105,28 @@ impl Settlement {
     /// A new channel that can pay `want`.
     fn open_channel(&mut self, account: usize, want: u128) {
         if self.accounts[account].channels.len() >= CHANNELS_MAX {
+            if !core::mem::replace(&mut self.accounts[account].is_full, true) {
+                let text = format!(
+                    "{CHANNELS_MAX} channels are not over: no other is opened to pay {want}"
+                );
+                self.alarm(Some(account), text);
+            }
             return;
         }
+        self.accounts[account].is_full = false;
+        let (mut terms, mut id) = self.next_terms(account);
+        // An older store than the latest may have forgotten some that were opened.
+        while self.channels.contains_key(&id) {
+            self.accounts[account].row.opened += 1;
+            (terms, id) = self.next_terms(account);
+        }
         let config = self.account_config(account);
-        let chain = config.chain;
-        let us = self.config.chains[chain].us;
-        let mut salt = blake3::Hasher::new_derive_key("m2m settlement channel salt v1");
-        salt.update(self.chains[chain].name.as_bytes()).update(&us.0);
-        salt.update(&self.accounts[account].row.opened.to_be_bytes());
-        salt.update(config.name.as_bytes());
-        let terms = Terms {
-            first: us,
-            second: config.peer,
-            token: config.token,
-            window_s: config.window_s,
-            salt: *salt.finalize().as_bytes(),
-        };
         let row = ChannelRow {
             account: config.name.clone(),
             terms: Some(terms.clone()),
             ours: 0,
             seen: None,
+            seen_at: 0,
             want_deposit: want.saturating_add(config.deposit),
             given: None,
             acked: 0,
@@ -109,13 +137,31 @@ impl Settlement {
             agreed: None,
             over: false,
         };
-        let id = self.channel_id(chain, &terms);
         self.accounts[account].row.opened += 1;
         self.change_account(account);
         self.accounts[account].channels.insert(id);
         let before = self.channels.insert(id, Channel::new(row, account));
         assert!(before.is_none(), "a salt is used once");
         self.change(Table::Channels, id);
+    }
+
+    /// What the next channel of an account is made of.
+    fn next_terms(&self, account: usize) -> (Terms, ChannelId) {
+        let config = self.account_config(account);
+        let us = self.config.chains[config.chain].us;
+        let mut salt = blake3::Hasher::new_derive_key("m2m settlement channel salt v1");
+        salt.update(self.chains[config.chain].name.as_bytes()).update(&us.0);
+        salt.update(&self.accounts[account].row.opened.to_be_bytes());
+        salt.update(config.name.as_bytes());
+        let terms = Terms {
+            first: us,
+            second: config.peer,
+            token: config.token,
+            window_s: config.window_s,
+            salt: *salt.finalize().as_bytes(),
+        };
+        let id = self.channel_id(config.chain, &terms);
+        (terms, id)
     }
 
     /// A claim that we asked to be signed.
@@ -299,7 +345,13 @@ impl Settlement {
     /// being opened.
     fn paying_channel(&self, account: usize) -> Option<ChannelId> {
         let ids = self.accounts[account].channels.iter().copied();
-        ids.filter(|id| self.channels[id].takes_claims())
+        // Its close must not lock our deposit for longer than we would.
+        let window_s_max = self.account_config(account).window_s;
+        let is_short = |id: &ChannelId| {
+            let seen = self.channels[id].row.seen.as_ref();
+            seen.is_none_or(|seen| seen.window_s <= window_s_max)
+        };
+        ids.filter(|id| self.channels[id].takes_claims() && is_short(id))
             .max_by_key(|id| (self.channels[id].our_deposit(), self.channels[id].given(), *id))
     }
 }

@@ -9,7 +9,7 @@
 
 use crate::chain::{ChannelId, ChannelState, Key, Party, SignedClaim};
 use crate::event::{Effect, Notice, Now};
-use crate::limits::CANDIDATES_MAX;
+use crate::limits::{CANDIDATES_MAX, CREDITS_UNDER_WAY_MAX};
 use crate::rows::{Order, Table};
 use crate::settlement::{Channel, Settlement};
 use crate::wire::{Message, Place, Reason};
@@ -268,7 +268,10 @@ impl Settlement {
         let credited = state.channels.iter().map(|id| self.channels[id].row.credited);
         let total = state.row.got_past + credited.sum::<u128>();
         let Some(total) = scales.to_account(total) else { return };
-        while self.accounts[account].row.credited != total {
+        let name = self.account_config(account).name.clone();
+        let mut under_way = self.orders.values().filter(|it| it.row.account == name).count();
+        while self.accounts[account].row.credited != total && under_way < CREDITS_UNDER_WAY_MAX {
+            under_way += 1;
             let before = self.accounts[account].row.credited;
             let step = total.abs_diff(before).min(u64::MAX.into());
             let amount = u64::try_from(step).expect("it is at most that");
@@ -276,7 +279,6 @@ impl Settlement {
             let after = if rises { before + step } else { before - step };
             self.accounts[account].row.credited = after;
             let key = self.credit_key(account, after);
-            let name = self.account_config(account).name.clone();
             let (order, verb) = if rises {
                 (Order::Credit { key, amount }, "credited")
             } else {
@@ -284,7 +286,7 @@ impl Settlement {
             };
             self.order(account, order);
             let text = format!("{amount} units are {verb} under the key {key}");
-            self.does(Effect::Tell(Notice::Moved { account: name, text }));
+            self.does(Effect::Tell(Notice::Moved { account: name.clone(), text }));
             self.change_account(account);
         }
     }

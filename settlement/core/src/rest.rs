@@ -1,7 +1,7 @@
 //! How long to rest after a failure: twice as long each time, with jitter, and never for ever.
 
 use crate::event::Now;
-use crate::limits::{REST_MS_MAX, REST_MS_MIN};
+use crate::limits::{REST_MS_MAX, REST_MS_MIN, URGENT_REST_MS_MAX};
 
 /// A seeded source of jitter (SplitMix64): what is tried again by many does not come all at once, and a
 /// simulation comes out the same.
@@ -38,6 +38,15 @@ impl Rest {
         let longest = REST_MS_MIN.saturating_mul(1 << self.failures.min(20)).min(REST_MS_MAX);
         self.failures = self.failures.saturating_add(1);
         self.until = Now(now.0 + longest / 2 + jitter.below(longest / 2 + 1));
+    }
+
+    /// As [`Self::fail`], for what cannot wait for minutes.
+    pub(crate) fn fail_urgent(&mut self, now: Now, jitter: &mut Jitter) {
+        self.fail(now, jitter);
+        self.until = Now(self
+            .until
+            .0
+            .min(now.0 + URGENT_REST_MS_MAX - jitter.below(URGENT_REST_MS_MAX / 4)));
     }
 
     /// How often it has failed in a row.

@@ -107,6 +107,8 @@ impl Staged {
 /// What is kept of an account.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct AccountRow {
+    /// In what all of this is counted: chain and contract, token, peer and scales.
+    pub(crate) basis: String,
     /// Units of the account: of all keys that are kept no longer.
     pub(crate) sum_past: u128,
     /// Units of the token: what the peer has of us in channels that are over.
@@ -157,6 +159,8 @@ pub(crate) struct ChannelRow {
     pub(crate) ours: usize,
     /// As it was seen final last.
     pub(crate) seen: Option<OnChain>,
+    /// At which height that was: what an older block shows is not believed.
+    pub(crate) seen_at: u64,
     /// What our deposit is to be, in all.
     pub(crate) want_deposit: u128,
     /// The highest claim that we have signed.
@@ -193,6 +197,8 @@ pub(crate) struct Agreed {
     pub(crate) theirs: Option<Bytes>,
     /// We asked for it, and send it to the chain.
     pub(crate) asked: bool,
+    /// Until when it may be prolonged at most, by the chain's clock.
+    pub(crate) bound_s: u64,
     /// Until when one of these totals that we have signed may be executed: seconds, by the chain's clock.
     pub(crate) hold_until_s: u64,
 }
@@ -268,6 +274,8 @@ pub(crate) struct TransactionRow {
     pub(crate) jobs: Vec<Job>,
     /// All that bid for its nonce, the latest last.
     pub(crate) attempts: Vec<Signed>,
+    /// From this attempt on they do nothing but take the nonce, as the call would fail.
+    pub(crate) void_from: Option<usize>,
 }
 
 /// What transactions have cost. Money in the chain's smallest unit.

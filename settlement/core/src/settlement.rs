@@ -16,11 +16,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::chain::{ChannelId, Key, OnChain, Question, Sight, Terms, Token};
+use crate::chain::{ChannelId, Key, OnChain, Party, Question, Sight, Terms, Token};
 use crate::config::{AccountConfig, Config};
 use crate::counters::Counters;
 use crate::event::{Effect, Event, Notice, Now, OrderError, Wish};
-use crate::limits::KEY_KEPT_MS;
+use crate::limits::{FORGET_MS, KEY_KEPT_MS};
 use crate::rest::{Jitter, Rest};
 use crate::rows::{
     AccountRow, ChannelRow, Costs, Ending, Job, KeyRow, KeyState, Order, OrderRow, Staged, Table,
@@ -35,6 +35,7 @@ pub type ChannelIdOf = Box<dyn Fn(usize, &Terms) -> ChannelId + Send>;
 pub struct Settlement {
     pub(crate) config: Config,
     channel_id_of: ChannelIdOf,
+    by_name: BTreeMap<String, usize>,
     pub(crate) accounts: Vec<Account>,
     pub(crate) keys: BTreeMap<Key, KeyRow>,
     pub(crate) channels: BTreeMap<ChannelId, Channel>,
@@ -47,6 +48,7 @@ pub struct Settlement {
     next_order: u64,
     pub(crate) next_transaction: u64,
     pub(crate) next_number: u64,
+    forget_at: Now,
     touched: BTreeSet<usize>,
     changed: BTreeSet<(Table, String)>,
     pub(crate) effects: Vec<Effect>,
@@ -69,6 +71,10 @@ pub(crate) struct Account {
     pub(crate) candidates: VecDeque<(ChannelId, Option<crate::wire::Reason>)>,
     /// What it freezes is no amount of the token; told once.
     pub(crate) overflows: bool,
+    /// It has as many channels as it may; told once.
+    pub(crate) is_full: bool,
+    /// The chain has paid more for us than our store knows of; told once, until an operator has looked.
+    pub(crate) is_behind: bool,
 }
 
 /// What was said to a peer.
@@ -195,9 +201,12 @@ impl Settlement {
             chains.push(Chain { name, ..Chain::default() });
         }
         let accounts = config.accounts.iter().map(|_| Account::default()).collect();
+        let names = config.accounts.iter().enumerate();
+        let by_name = names.map(|(at, account)| (account.name.clone(), at)).collect();
         let mut settlement = Self {
             config,
             channel_id_of,
+            by_name,
             accounts,
             keys: BTreeMap::new(),
             channels: BTreeMap::new(),
@@ -210,6 +219,7 @@ impl Settlement {
             next_order: 0,
             next_transaction: 0,
             next_number: 0,
+            forget_at: Now(0),
             touched: BTreeSet::new(),
             changed: BTreeSet::new(),
             effects: Vec::new(),
@@ -219,8 +229,40 @@ impl Settlement {
             settlement.restore_row(row).map_err(|text| RestoreError { table, name, text })?;
         }
         settlement.restore_sums()?;
+        settlement.check_basis()?;
         settlement.touch_all();
         Ok(settlement)
+    }
+
+    /// What was counted in one token, at one scale, with one peer is not counted on in another.
+    fn check_basis(&mut self) -> Result<(), RestoreError> {
+        for at in 0..self.accounts.len() {
+            let config = &self.config.accounts[at];
+            let chain = &self.chains[config.chain].name;
+            let basis = format!(
+                "{chain}, token {}, peer {}, {:?}",
+                Party(config.token.0).address(),
+                config.peer.address(),
+                config.scales
+            );
+            let row = &mut self.accounts[at].row;
+            if row.basis.is_empty() {
+                row.basis = basis;
+                self.change_account(at);
+            } else if row.basis != basis {
+                let text = format!(
+                    "it was begun on {}, and the configuration says {basis}: put it back, or settle \
+                     under another name",
+                    row.basis
+                );
+                return Err(RestoreError {
+                    table: Table::Accounts,
+                    name: config.name.clone(),
+                    text,
+                });
+            }
+        }
+        Ok(())
     }
 
     fn restore_row(&mut self, row: Write) -> Result<(), String> {
@@ -296,7 +338,7 @@ impl Settlement {
             let of_account = self.keys.iter().filter(|(_, row)| row.account == *name);
             let mut keys: Vec<_> =
                 of_account.filter(|(_, row)| row.state != KeyState::Cancelled).collect();
-            keys.sort_by_key(|(_, row)| row.sum);
+            keys.sort_by_key(|(_, row)| (row.sum, core::cmp::Reverse(row.amount)));
             let mut sum = self.accounts[at].row.sum_past;
             let mut open = VecDeque::new();
             for (key, row) in keys {
@@ -391,7 +433,7 @@ impl Settlement {
     /// The account of a name, if it settles.
     #[must_use]
     pub fn account(&self, name: &str) -> Option<usize> {
-        self.config.accounts.iter().position(|account| account.name == name)
+        self.by_name.get(name).copied()
     }
 
     /// In which chain of the configuration an account settles.
@@ -522,6 +564,10 @@ impl Settlement {
 
     /// Keys whose end the switch has recorded long ago.
     fn forget_old_keys(&mut self, now: Now) {
+        if now < self.forget_at && self.forget_at.0 - now.0 <= FORGET_MS {
+            return;
+        }
+        self.forget_at = Now(now.0 + FORGET_MS);
         let is_old = |row: &KeyRow| {
             row.state != KeyState::Open && now.0.saturating_sub(row.at_ms) > KEY_KEPT_MS
         };
@@ -567,8 +613,13 @@ impl Settlement {
 
     fn take_ordered(&mut self, now: Now, number: u64, result: Result<(), OrderError>) {
         let Some(order) = self.orders.get_mut(&number) else { return };
+        let account = order.row.account.clone();
         let Err(OrderError { text, again }) = result else {
             self.orders.remove(&number);
+            // Credits may wait for room.
+            if let Some(account) = self.account(&account) {
+                self.touch(account);
+            }
             return self.change(Table::Orders, number);
         };
         order.told = false;
@@ -635,6 +686,20 @@ impl Settlement {
                 let Some(account) = self.account(&account) else { return };
                 self.accounts[account].row.paused = None;
                 self.change_account(account);
+                self.touch(account);
+                // A pause that the switch has not heard of would undo the operator's limits later.
+                let name = self.config.accounts[account].name.clone();
+                let is_pause = |row: &OrderRow| row.account == name && row.order == Order::Pause;
+                let pauses: Vec<u64> = self
+                    .orders
+                    .iter()
+                    .filter(|(_, it)| is_pause(&it.row))
+                    .map(|(at, _)| *at)
+                    .collect();
+                for number in pauses {
+                    self.orders.remove(&number);
+                    self.change(Table::Orders, number);
+                }
             }
         }
     }

@@ -21,11 +21,17 @@ impl Settlement {
         let look_ms = self.config.chains[chain].look_ms;
         let state = &mut self.chains[chain];
         state.looking = false;
+        let before = state.sight.as_ref().map_or(0, |before| before.last_final.number);
+        let sight = sight.and_then(|seen| match seen.1.last_final.number < before {
+            // A node that is behind shows what was; one whose chain has lost final blocks catches up first.
+            true => Err(LookError::Nonsense("its final block is older than the one before".into())),
+            false => Ok(seen),
+        });
         let (question, sight) = match sight {
             Ok(seen) => *seen,
             Err(error) => {
                 self.counters.looks_failed += 1;
-                state.look_rest.fail(now, &mut self.jitter);
+                state.look_rest.fail_urgent(now, &mut self.jitter);
                 let text = error.to_string();
                 if state.look_error.replace(text.clone()).as_ref() != Some(&text) {
                     let text = format!("{}: {text}", self.chains[chain].name);
@@ -43,17 +49,20 @@ impl Settlement {
         state.looked_at = Some(now);
         state.tokens = sight.tokens.iter().copied().collect();
         for (id, seen) in &sight.channels {
-            self.take_channel(chain, *id, seen);
+            self.take_channel(chain, *id, sight.last_final.number, seen);
         }
         self.take_transactions(now, chain, &question, &sight);
         self.chains[chain].sight =
             Some(Sight { channels: Vec::new(), transactions: Vec::new(), ..sight });
     }
 
-    fn take_channel(&mut self, chain: usize, id: ChannelId, seen: &ChannelSight) {
+    fn take_channel(&mut self, chain: usize, id: ChannelId, final_at: u64, seen: &ChannelSight) {
         let Some(channel) = self.channels.get_mut(&id).filter(|channel| !channel.row.over) else {
-            return self.take_candidate(chain, id, seen);
+            return self.take_candidate(chain, id, final_at, seen);
         };
+        if final_at < channel.row.seen_at {
+            return;
+        }
         let account = channel.account;
         if self.config.accounts[account].chain != chain {
             return;
@@ -75,6 +84,7 @@ impl Settlement {
         let changed = channel.row.seen != seen.last_final;
         if changed {
             channel.row.seen.clone_from(&seen.last_final);
+            channel.row.seen_at = final_at;
         }
         if let (None, Some(closes_at_s)) = (before, after) {
             self.does(Effect::Tell(Notice::Closing { channel: id, closes_at_s }));
@@ -113,16 +123,18 @@ impl Settlement {
     }
 
     /// A channel that a peer's claim has named.
-    fn take_candidate(&mut self, chain: usize, id: ChannelId, seen: &ChannelSight) {
+    fn take_candidate(&mut self, chain: usize, id: ChannelId, final_at: u64, seen: &ChannelSight) {
         let Some(on_chain) = &seen.last_final else { return };
         for account in 0..self.accounts.len() {
             let candidates = &self.accounts[account].candidates;
             let is_named = candidates.iter().any(|(candidate, _)| *candidate == id);
-            if !is_named || self.config.accounts[account].chain != chain {
+            // One that was adopted, by this account or by another, is nobody else's.
+            let is_free = !self.channels.contains_key(&id);
+            if !is_named || !is_free || self.config.accounts[account].chain != chain {
                 continue;
             }
             match self.judge_candidate(account, on_chain) {
-                Ok(ours) => self.adopt(account, id, ours, seen),
+                Ok(ours) => self.adopt(account, id, ours, final_at, seen),
                 Err(reason) => {
                     let candidates = self.accounts[account].candidates.iter_mut();
                     for (_, why) in candidates.filter(|(candidate, _)| *candidate == id) {
@@ -134,13 +146,21 @@ impl Settlement {
     }
 
     /// A channel that a peer has opened is one of its account.
-    fn adopt(&mut self, account: usize, id: ChannelId, ours: usize, seen: &ChannelSight) {
+    fn adopt(
+        &mut self,
+        account: usize,
+        id: ChannelId,
+        ours: usize,
+        final_at: u64,
+        seen: &ChannelSight,
+    ) {
         self.accounts[account].candidates.retain(|(candidate, _)| *candidate != id);
         let row = ChannelRow {
             account: self.config.accounts[account].name.clone(),
             terms: None,
             ours,
             seen: seen.last_final.clone(),
+            seen_at: final_at,
             want_deposit: 0,
             given: None,
             acked: 0,

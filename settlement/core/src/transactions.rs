@@ -11,7 +11,7 @@
 
 use crate::chain::{Call, Draft, Fee, Question, SendError, Sight, SignError, Signed};
 use crate::event::{Effect, Notice, Now};
-use crate::limits::{ATTEMPTS_MAX, TRANSACTIONS_MAX};
+use crate::limits::{ATTEMPTS_MAX, TRANSACTIONS_MAX, TRANSACTIONS_RESERVED};
 use crate::rest::Rest;
 use crate::rows::{Job, Table, TransactionRow};
 use crate::settlement::{Drafting, Settlement, Transaction};
@@ -84,6 +84,7 @@ impl Settlement {
             Err(SendError::NonceUsed) => None,
             Err(SendError::FeeTooLow) => {
                 it.too_low = true;
+                it.sign_rest.fail_urgent(now, &mut self.jitter);
                 None
             }
             Err(error @ (SendError::Refused(_) | SendError::Unreachable(_))) => Some(error),
@@ -91,7 +92,7 @@ impl Settlement {
         match failed {
             None => it.send_rest = Rest::default(),
             Some(error) => {
-                it.send_rest.fail(now, &mut self.jitter);
+                it.send_rest.fail_urgent(now, &mut self.jitter);
                 it.send_at = now;
                 let text = format!("a transaction waits to be sent: {error}");
                 if it.send_rest.failures() % 8 == 1 {
@@ -120,9 +121,10 @@ impl Settlement {
         });
         let Some((number, it)) = found else { return };
         let last = it.row.attempts.last().expect("a transaction has signed bytes").fee;
-        let fee = higher(last, urgent(&it.row.jobs, offered));
+        let fee = higher(last, urgent(&it.row.jobs, offered)).capped(config.fee_most);
         let number = *number;
-        if fee.most > config.fee_most {
+        // Nodes take no replacement that offers less than a tenth more; some ask for an eighth.
+        if fee.most <= last.most.saturating_add(last.most / 8) {
             let it = self.transactions.get_mut(&number).expect("it was just found");
             it.sign_rest.fail(now, &mut self.jitter);
             if it.sign_rest.failures() == 1 {
@@ -135,7 +137,13 @@ impl Settlement {
             }
             return;
         }
-        let content = Draft { call: it.row.call.clone(), nonce: next, fee };
+        let call = if it.row.void_from.is_some() { Call::Nothing } else { it.row.call.clone() };
+        let is_last = it.row.attempts.len() + 1 == ATTEMPTS_MAX;
+        let content = Draft { call, nonce: next, fee };
+        if is_last {
+            let text = format!("the last of {ATTEMPTS_MAX} bids for nonce {next} is made");
+            self.alarm(None, text);
+        }
         self.draft(chain, Drafting::Again { transaction: number, content });
     }
 
@@ -144,7 +152,8 @@ impl Settlement {
         if under_way >= TRANSACTIONS_MAX {
             return;
         }
-        let next = self.next_batch(now, chain);
+        let is_reserved = under_way + TRANSACTIONS_RESERVED >= TRANSACTIONS_MAX;
+        let next = self.next_batch(now, chain).filter(|(jobs, _)| !is_reserved || is_urgent(jobs));
         let filler = || self.has_gap(now, chain).then_some((Vec::new(), Call::Nothing));
         let Some((jobs, call)) = next.or_else(filler) else { return };
         let sight = self.chains[chain].sight.as_ref().expect("plan_chain() has looked");
@@ -206,10 +215,16 @@ impl Settlement {
                 self.keep_again(now, transaction, &content, signed);
             }
             (Drafting::New { jobs, .. }, Err(error)) => self.rest_jobs(now, chain, &jobs, &error),
-            (Drafting::Again { transaction, .. }, Err(_)) => {
-                // Mostly because the one before it has just done its work.
-                if let Some(it) = self.transactions.get_mut(&transaction) {
-                    it.sign_rest.fail(now, &mut self.jitter);
+            (Drafting::Again { transaction, .. }, Err(error)) => {
+                let Some(it) = self.transactions.get_mut(&transaction) else { return };
+                it.sign_rest.fail_urgent(now, &mut self.jitter);
+                // What it was to do cannot be done any more, and its nonce holds up all above it: the next bid
+                // only takes the nonce. Whichever is final, its jobs are judged anew.
+                let is_void =
+                    matches!(error, SignError::WouldFail(_)) && it.row.void_from.is_none();
+                if is_void && it.sign_rest.failures() > 1 {
+                    it.row.void_from = Some(it.row.attempts.len());
+                    self.change(Table::Transactions, transaction);
                 }
             }
         }
@@ -229,6 +244,7 @@ impl Settlement {
             call: content.call,
             jobs,
             attempts: vec![signed],
+            void_from: None,
         };
         self.counters.transactions_signed += 1;
         self.transactions.insert(number, Transaction::new(row, chain));
@@ -237,11 +253,14 @@ impl Settlement {
 
     fn keep_again(&mut self, now: Now, number: u64, content: &Draft, signed: Signed) {
         let Some(it) = self.transactions.get_mut(&number) else { return };
+        let is_void = it.row.void_from.is_some();
+        assert!(content.nonce == it.row.nonce, "a transaction has one nonce");
         assert!(
-            it.row.call == content.call && it.row.nonce == content.nonce,
-            "a nonce has one call"
+            if is_void { content.call == Call::Nothing } else { content.call == it.row.call },
+            "a nonce has one call, and then none"
         );
         it.row.attempts.push(signed);
+        it.sign_rest = Rest::default();
         (it.signed_at, it.send_at, it.too_low) = (Some(now), now, false);
         self.counters.transactions_signed += 1;
         self.counters.transactions_replaced += 1;
@@ -251,9 +270,7 @@ impl Settlement {
     fn rest_jobs(&mut self, now: Now, chain: usize, jobs: &[Job], error: &SignError) {
         let mut failures = 0;
         for job in jobs {
-            let rest = self.chains[chain].job_rests.entry(*job).or_default();
-            rest.fail(now, &mut self.jitter);
-            failures = failures.max(rest.failures());
+            failures = failures.max(self.rest_job(now, chain, *job));
         }
         let text = format!("{jobs:?} waits: {error}");
         match (failures, error) {
@@ -261,6 +278,17 @@ impl Settlement {
             (1, _) => self.warn(None, text),
             _ => {}
         }
+    }
+
+    /// How often it has failed in a row.
+    fn rest_job(&mut self, now: Now, chain: usize, job: Job) -> u32 {
+        let rest = self.chains[chain].job_rests.entry(job).or_default();
+        if is_urgent(&[job]) {
+            rest.fail_urgent(now, &mut self.jitter);
+        } else {
+            rest.fail(now, &mut self.jitter);
+        }
+        rest.failures()
     }
 
     /// What of our transactions is in a block, and what is final.
@@ -288,8 +316,11 @@ impl Settlement {
             }
             let asked = attempts.iter().all(|it| question.transactions.contains(&it.hash));
             match found {
-                Some((_, included)) if included.is_final => {
+                Some((hash, included)) if included.is_final => {
                     let included = *included;
+                    let at = attempts.iter().position(|attempt| attempt.hash == *hash);
+                    // One that only took the nonce has done nothing.
+                    let is_void = it.row.void_from.is_some_and(|from| at >= Some(from));
                     let costs = &mut self.chains[chain].costs;
                     costs.gas += included.gas;
                     costs.money += included.cost;
@@ -301,7 +332,7 @@ impl Settlement {
                     } else {
                         costs.failed += 1;
                     }
-                    self.end_transaction(now, number, included.succeeded);
+                    self.end_transaction(now, number, included.succeeded && !is_void);
                 }
                 Some(_) => {}
                 // Another one is final at this nonce: none of these can be, ever.
@@ -330,8 +361,7 @@ impl Settlement {
             if succeeded {
                 self.done(*job);
             } else {
-                let rest = self.chains[it.chain].job_rests.entry(*job).or_default();
-                rest.fail(now, &mut self.jitter);
+                self.rest_job(now, it.chain, *job);
             }
         }
         self.does(Effect::Tell(Notice::Final { chain: it.chain, jobs, succeeded }));
@@ -362,10 +392,14 @@ fn higher(last: Fee, offered: Fee) -> Fee {
     Fee { most: more(last.most, offered.most), tip: more(last.tip, offered.tip) }
 }
 
-/// What has a time by which it must be in a block offers twice as much.
+/// Something of it has a time by which it must be in a block.
+fn is_urgent(jobs: &[Job]) -> bool {
+    jobs.iter().any(|job| matches!(job, Job::Answer(_) | Job::CloseTogether(_)))
+}
+
+/// What is urgent offers twice as much.
 fn urgent(jobs: &[Job], fee: Fee) -> Fee {
-    let is_urgent = jobs.iter().any(|job| matches!(job, Job::Answer(_) | Job::CloseTogether(_)));
-    if !is_urgent {
+    if !is_urgent(jobs) {
         return fee;
     }
     Fee { most: fee.most.saturating_mul(2), tip: fee.tip.saturating_mul(2) }

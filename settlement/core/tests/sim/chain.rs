@@ -119,6 +119,11 @@ impl Chain {
         channels.filter(|channel| channel.state != ChannelState::Settled).count()
     }
 
+    /// Every channel, as the latest block has it.
+    pub(crate) fn channels(&self) -> impl Iterator<Item = (ChannelId, &OnChain)> {
+        self.latest().state.channels.iter().map(|(id, channel)| (*id, channel))
+    }
+
     pub(crate) fn nonce(&self, party: Party) -> u64 {
         self.latest().state.nonces.get(&party).copied().unwrap_or(0)
     }
@@ -189,16 +194,20 @@ impl Chain {
         self.pool.clear();
     }
 
+    /// `lag`: the node is so many blocks behind.
     pub(crate) fn look(
         &self,
         us: Party,
         question: &Question,
         lie: u64,
+        lag: usize,
     ) -> Result<Sight, LookError> {
         if self.hangs {
             return Err(LookError::Unreachable("no answer in time".into()));
         }
-        let (latest, last_final) = (self.latest(), self.last_final());
+        let latest = &self.blocks
+            [(self.blocks.len() - 1).saturating_sub(lag).max(self.final_at.saturating_sub(lag))];
+        let last_final = &self.blocks[self.final_at.saturating_sub(lag)];
         let nonce = |block: &Block| block.state.nonces.get(&us).copied().unwrap_or(0);
         let channels = question.channels.iter().map(|id| {
             let mut at_latest = latest.state.channels.get(id).cloned();

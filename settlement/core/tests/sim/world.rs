@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
-use m2_settlement::chain::{Call, Key, LookError, Party as Id, SendError, Token};
+use m2_settlement::chain::{
+    Agreement, Bytes, Call, ChannelId, ChannelState, Claim, Fee, Key, LookError, OnChain,
+    Party as Id, SendError, SignError, SignedClaim, Terms, Token,
+};
 use m2_settlement::config::{AccountConfig, ChainConfig, Config};
 use m2_settlement::event::{Effect, Event, Notice, Now, OrderError, Wish};
 use m2_settlement::rows::{Ending, Order, Table};
@@ -23,6 +26,10 @@ pub(crate) struct Plan {
     /// not judged.
     deep: bool,
     ending: Ending,
+    /// Somebody else has the key of the first party, too, and does with it whatever it can: what others have of
+    /// it, and it of them, must be right on the chain.
+    cheats: bool,
+    fee_most: u128,
 }
 
 impl Plan {
@@ -34,6 +41,8 @@ impl Plan {
             steps: rng.u64(200..2_500),
             deep: seed % 8 == 6,
             ending: if rng.bool() { Ending::Together } else { Ending::Alone },
+            cheats: seed % 5 == 4 && seed % 8 != 6,
+            fee_most: if rng.bool() { 100_000 } else { 2_500 },
         }
     }
 }
@@ -137,6 +146,9 @@ pub(crate) struct World {
     waiting: BTreeMap<(usize, u64), Waiting>,
     next_token: u64,
     nonces: BTreeMap<(usize, u64), Call>,
+    /// What a cheat has asked for, and what of it others have signed.
+    asked: BTreeMap<u64, Agreement>,
+    signed: Vec<(Agreement, Bytes)>,
     hung_at: Now,
     faults: bool,
     scales: Scales,
@@ -180,11 +192,11 @@ impl World {
                 token: TOKEN,
                 scales,
                 peer: id(*peer),
-                window_s: 20_000,
-                window_s_min: 10_000,
+                window_s: if plan.cheats { 1_500 } else { 20_000 },
+                window_s_min: 1_000,
                 deposit: 1 << (peer * 7 + 3),
                 redeem_min: 1 << (party * 9),
-                redeem_margin_s: 600,
+                redeem_margin_s: 300,
             };
             let us = id(party);
             let config = Config {
@@ -195,7 +207,7 @@ impl World {
                     batch_ms: 5_000,
                     send_again_ms: 5_000,
                     replace_ms: 10_000,
-                    fee_most: 100_000,
+                    fee_most: plan.fee_most,
                 }],
                 accounts: peers.iter().map(account).collect(),
             };
@@ -217,6 +229,8 @@ impl World {
             waiting: BTreeMap::new(),
             next_token: 0,
             nonces: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            signed: Vec::new(),
             hung_at: Now(0),
             faults: true,
             scales,
@@ -228,17 +242,75 @@ impl World {
         for _ in 0..self.plan.steps {
             self.now.0 += self.rng.u64(0..400);
             self.act();
+            if self.plan.cheats && self.rng.u32(..20) == 0 {
+                self.cheat();
+            }
+            self.judge_credits(false);
         }
         self.faults = false;
         self.chain.hangs = false;
         self.chain.lies = false;
         self.chain.base_fee = 100;
+        if self.plan.cheats {
+            self.end_with_the_cheat();
+            return self.count();
+        }
         self.until("every frozen amount is settled and credited", Self::is_paid);
         self.judge_credits(true);
         if !self.plan.deep {
             self.end_channels();
         }
         self.count()
+    }
+
+    /// Whoever is cheated ends its channels, and has on the chain what it was credited; and the cheat no more than
+    /// was frozen for it.
+    fn end_with_the_cheat(&mut self) {
+        self.until("what others owe the cheat is paid", |world| {
+            world.parties[1..].iter().all(|it| it.books[&name(0)].frozen.is_empty())
+        });
+        // Again and again, as claims name channels that were not known.
+        for step in 0..3_000 {
+            for victim in (1..self.parties.len()).filter(|_| step % 500 == 0) {
+                let (account, ending) = (name(0), Ending::Alone);
+                self.feed(victim, Event::Operator(Wish::Close { account, ending }));
+            }
+            self.calm_step();
+        }
+        let is_theirs = |channel: &OnChain| {
+            channel.parties.contains(&id(0)) && channel.state != ChannelState::Settled
+        };
+        let knows = |world: &Self, victim: usize| {
+            let view = world.parties[victim].settlement.view(world.now);
+            let channels = view.channels.into_iter().filter(|it| it.account == name(0));
+            channels.filter(|it| it.state != "over").map(|it| it.channel).collect::<Vec<_>>()
+        };
+        // A channel that the cheat has opened and nobody was paid in is nobody's business.
+        self.until("the channels of the cheat are over", |world| {
+            let known: Vec<String> =
+                (1..world.parties.len()).flat_map(|it| knows(world, it)).collect();
+            !world.chain.channels().any(|(id, it)| is_theirs(it) && known.contains(&id.to_string()))
+        });
+        for _ in 0..50 {
+            self.calm_step();
+        }
+        for victim in 1..self.parties.len() {
+            let of_both =
+                |it: &&OnChain| it.parties.contains(&id(0)) && it.parties.contains(&id(victim));
+            let paid_by = |payer: usize| -> u128 {
+                let channels = self.chain.channels().map(|(_, it)| it).filter(of_both);
+                channels.map(|it| it.sides[usize::from(it.parties[1] == id(payer))].redeemed).sum()
+            };
+            let books = &self.parties[victim].books[&name(0)];
+            let got = self.scales.to_account(paid_by(0)).unwrap();
+            let credited = books.credited_in_all();
+            assert!(
+                credited <= i128::try_from(got).unwrap(),
+                "p{victim} has credited {credited}, and the chain has paid it {got}"
+            );
+            let due = self.scales.to_token(books.frozen_in_all()).unwrap();
+            assert!(paid_by(victim) <= due, "p{victim} has paid {} of {due}", paid_by(victim));
+        }
     }
 
     fn end_channels(&mut self) {
@@ -345,6 +417,13 @@ impl World {
                 self.set_switch(party, true);
             }
             self.feed(party, Event::Tick);
+            // Somebody has looked at what was taken back.
+            for account in self.parties[party].books.keys().cloned().collect::<Vec<_>>() {
+                if self.parties[party].books[&account].paused {
+                    self.parties[party].books.get_mut(&account).unwrap().paused = false;
+                    self.feed(party, Event::Operator(Wish::Resume { account }));
+                }
+            }
         }
         for _ in 0..self.pending.len() {
             self.go_on();
@@ -496,8 +575,7 @@ impl World {
             return;
         }
         let channel = channels[self.rng.usize(..channels.len())];
-        let (nonce, fee) =
-            (self.chain.nonce(from), m2_settlement::chain::Fee { most: 1 << 40, tip: 1 });
+        let (nonce, fee) = (self.chain.nonce(from), Fee { most: 1 << 40, tip: 1 });
         let transaction = Transaction { from, nonce, call: Call::Close { channel }, fee };
         if self.chain.take(transaction).is_ok() {
             self.tally.closed_by_others += 1;
@@ -509,8 +587,8 @@ impl World {
         let peer = self.peer(party);
         let token = self.token();
         let channels = self.chain.channels_of(self.parties[party].id);
-        let channel = channels.first().copied().unwrap_or(m2_settlement::chain::ChannelId([1; 32]));
-        let claim = m2_settlement::chain::Claim { channel, total: 1 << self.rng.u32(1..120) };
+        let channel = channels.first().copied().unwrap_or(ChannelId([1; 32]));
+        let claim = Claim { channel, total: 1 << self.rng.u32(1..120) };
         let mut place = place();
         let mut signer = id(peer);
         match self.rng.u32(..6) {
@@ -518,23 +596,108 @@ impl World {
             1 => place.chain = "sim:2".into(),
             2 => place.contract = vec![6; 20],
             3 => {
-                let claim = m2_settlement::chain::Claim { total: 0, ..claim };
+                let claim = Claim { total: 0, ..claim };
                 let signature = chain::sign(signer, &claim);
-                let signed = m2_settlement::chain::SignedClaim { claim, signature };
+                let signed = SignedClaim { claim, signature };
                 return self.say_bad(party, peer, token, Message::Claim { place, signed });
             }
             4 => {
                 // More than anybody has.
-                let claim = m2_settlement::chain::Claim { total: u128::MAX, ..claim };
+                let claim = Claim { total: u128::MAX, ..claim };
                 let signature = chain::sign(signer, &claim);
-                let signed = m2_settlement::chain::SignedClaim { claim, signature };
+                let signed = SignedClaim { claim, signature };
                 return self.say_bad(party, peer, token, Message::Claim { place, signed });
             }
             _ => signer = id(party),
         }
         let signature = chain::sign(signer, &claim);
-        let signed = m2_settlement::chain::SignedClaim { claim, signature };
+        let signed = SignedClaim { claim, signature };
         self.say_bad(party, peer, token, Message::Claim { place, signed });
+    }
+
+    /// Whatever can be done with the key of the first party.
+    fn cheat(&mut self) {
+        let victim = self.rng.usize(1..self.parties.len());
+        let both = [id(0), id(victim)];
+        let channels: Vec<(ChannelId, OnChain)> = self
+            .chain
+            .channels()
+            .filter(|(_, it)| both.iter().all(|party| it.parties.contains(party)))
+            .map(|(id, it)| (id, it.clone()))
+            .collect();
+        let fee = Fee { most: 1 << 40, tip: 1 };
+        let nonce = self.chain.nonce(id(0));
+        let send = |chain: &mut Chain, call: Call| {
+            let _ = chain.take(Transaction { from: id(0), nonce, call, fee });
+        };
+        if channels.is_empty() || self.rng.u32(..30) == 0 {
+            // A window that is too short.
+            let salt = [self.rng.u8(..); 32];
+            let window_s = [600, 999, 1_500][self.rng.usize(..3)];
+            let terms = Terms { first: id(0), second: id(victim), token: TOKEN, window_s, salt };
+            return send(&mut self.chain, Call::Open { terms, deposit: 1 << self.rng.u32(1..30) });
+        }
+        let (channel, on_chain) = channels[self.rng.usize(..channels.len())].clone();
+        let ours = usize::from(on_chain.parties[1] == id(0));
+        let deposit = on_chain.sides[ours].deposit;
+        match self.rng.u32(..12) {
+            0..6 => {
+                // Also more than there is: a node that lies about its latest block shows more.
+                let most = if self.rng.u32(..4) == 0 { 1 << 20 } else { deposit / 2 + 5 };
+                let total = on_chain.sides[ours].redeemed + self.rng.u128(..=most);
+                let claim = Claim { channel, total };
+                let signed = SignedClaim { claim, signature: chain::sign(id(0), &claim) };
+                if self.rng.u32(..4) == 0 {
+                    return send(&mut self.chain, Call::Redeem { claims: vec![signed] });
+                }
+                let token = self.token();
+                self.say_bad(victim, 0, token, Message::Claim { place: place(), signed });
+            }
+            6 => send(&mut self.chain, Call::Close { channel }),
+            7 => {
+                let total = deposit + self.rng.u128(..1 << 20);
+                send(&mut self.chain, Call::Deposit { channel, total });
+            }
+            8..11 => self.ask_for_a_wrong_end(victim, channel, &on_chain),
+            _ => {
+                let Some((agreement, theirs)) = self.signed.pop() else { return };
+                let ours = chain::sign(id(0), &agreement);
+                let is_first = self
+                    .chain
+                    .channels()
+                    .any(|(id, it)| id == agreement.channel && it.parties[0] == self::id(0));
+                let [first_signature, second_signature] =
+                    if is_first { [ours, theirs] } else { [theirs, ours] };
+                let call = Call::CloseTogether { agreement, first_signature, second_signature };
+                send(&mut self.chain, call);
+            }
+        }
+    }
+
+    /// An end by which somebody would have more than is its own, or less; or one that is right, again and again.
+    fn ask_for_a_wrong_end(&mut self, victim: usize, channel: ChannelId, on_chain: &OnChain) {
+        let view = self.parties[victim].settlement.view(self.now);
+        let known = view.channels.into_iter().find(|it| it.channel == channel.to_string());
+        let mut paid = on_chain.sides.map(|side| side.redeemed);
+        if let Some(known) = known {
+            let ours = usize::from(on_chain.parties[1] == id(0));
+            paid[ours] = paid[ours].max(known.held.parse().unwrap());
+            paid[1 - ours] = paid[1 - ours].max(known.given.parse().unwrap());
+        }
+        let at = self.rng.usize(..2);
+        match self.rng.u32(..3) {
+            0 => paid[at] = self.rng.u128(..=on_chain.sides[at].deposit),
+            1 => paid[at] = paid[at].saturating_sub(1),
+            _ => {}
+        }
+        let valid_until_s = self.now.0 / 1_000 + self.rng.u64(0..4_000);
+        let [first_paid, second_paid] = paid;
+        let agreement = Agreement { channel, first_paid, second_paid, valid_until_s };
+        let token = self.token();
+        self.asked.insert(token, agreement);
+        let signature = chain::sign(id(0), &agreement);
+        let message = Message::Close { place: place(), agreement, signature };
+        self.say_bad(victim, 0, token, message);
     }
 
     fn say_bad(&mut self, party: usize, peer: usize, token: u64, message: Message) {
@@ -579,7 +742,14 @@ impl World {
                 return;
             }
             Effect::Answer { token, message, .. } => {
-                let Some(waiting) = self.waiting.remove(&(party, token)) else { return };
+                let Some(waiting) = self.waiting.remove(&(party, token)) else {
+                    if let (Some(agreement), Message::Agreed { signature }) =
+                        (self.asked.remove(&token), message)
+                    {
+                        self.signed.push((agreement, signature));
+                    }
+                    return;
+                };
                 if waiting.of_life == life {
                     self.reply(party, &waiting, Ok(message));
                 }
@@ -587,11 +757,13 @@ impl World {
             }
             Effect::Look { chain: 0, question } => {
                 let lie = self.rng.u64(..);
+                let lags = self.faults && self.rng.u32(..20) == 0;
+                let lag = if lags { self.rng.usize(1..6) } else { 0 };
                 let odd = self.faults && self.rng.u32(..50) == 0;
                 let sight = if odd {
                     Err(LookError::Nonsense("no block has this number".into()))
                 } else {
-                    self.chain.look(us, &question, lie)
+                    self.chain.look(us, &question, lie, lag)
                 };
                 Event::Seen { chain: 0, sight: sight.map(|sight| Box::new((question, sight))) }
             }
@@ -607,15 +779,24 @@ impl World {
                 Event::Sent { transaction, attempt, result }
             }
             Effect::SignClaim { claim, .. } => {
-                Event::ClaimSigned { claim, signature: Ok(chain::sign(us, &claim)) }
+                let signature = self.signs().map(|()| chain::sign(us, &claim));
+                Event::ClaimSigned { claim, signature }
             }
             Effect::SignAgreement { agreement, .. } => {
-                Event::AgreementSigned { agreement, signature: Ok(chain::sign(us, &agreement)) }
+                let signature = self.signs().map(|()| chain::sign(us, &agreement));
+                Event::AgreementSigned { agreement, signature }
             }
             Effect::Tell(notice) => return self.hear(notice),
             Effect::Look { chain, .. } => unreachable!("there is no chain {chain}"),
         };
         self.pending.push(Pending::Hear { party, life, event });
+    }
+
+    fn signs(&mut self) -> Result<(), SignError> {
+        match self.faults && self.rng.u32(..20) == 0 {
+            true => Err(SignError::Signer("the signer is gone".into())),
+            false => Ok(()),
+        }
     }
 
     fn set_switch_down(&mut self, party: usize) {
@@ -625,9 +806,12 @@ impl World {
     fn hear(&mut self, notice: Notice) {
         if let Notice::Alarm { text, .. } = notice {
             self.tally.lost += u64::from(text.contains("another transaction has nonce"));
-            assert!(self.plan.deep || !text.contains("lost to us"), "{text}");
             assert!(!text.contains("stands for"), "{text}");
-            assert!(!text.contains("not in our store"), "{text}");
+            // With a second key's hands in the game a store does not know everything.
+            let is_fair = !self.plan.deep && !self.plan.cheats;
+            for words in ["lost to us", "not in our store", "than our store knows"] {
+                assert!(!is_fair || !text.contains(words), "{text}");
+            }
         }
     }
 
@@ -691,7 +875,11 @@ impl World {
                 let first =
                     self.nonces.entry((party, sent.nonce)).or_insert_with(|| sent.call.clone());
                 // A reorganisation below what is final gives a nonce back that was used up.
-                assert!(self.plan.deep || *first == sent.call, "a nonce has two calls");
+                let is_filler = sent.call == Call::Nothing;
+                assert!(
+                    self.plan.deep || is_filler || *first == sent.call,
+                    "a nonce has two calls"
+                );
             }
             Effect::Say { message: Message::Claim { signed, .. }, .. } => {
                 assert!(rows.have(Table::Channels, &signed.signature), "a claim is on no disk");
@@ -718,6 +906,9 @@ impl World {
     /// What is called settled is held by the peer.
     fn judge_order(&self, party: usize, account: &str, order: &Order) {
         let Order::Settled { key } = order else { return };
+        if self.plan.cheats && (party == 0 || account == name(0)) {
+            return;
+        }
         let books = &self.parties[party].books[account];
         let this = books.frozen.get(key).copied().unwrap_or(0);
         let settled = books.settled.values().sum::<u128>() + this;
@@ -746,6 +937,9 @@ impl World {
     }
 
     fn judge_credits(&self, is_end: bool) {
+        if self.plan.cheats {
+            return;
+        }
         for (credited, due) in self.credits() {
             assert!(credited <= due, "{credited} are credited of {due}");
             assert!(!is_end || credited == due, "{credited} are credited of {due}");
@@ -806,6 +1000,6 @@ fn held(row: &str) -> u128 {
 #[derive(serde::Deserialize)]
 struct HeldRow {
     ours: usize,
-    best: Option<m2_settlement::chain::SignedClaim>,
-    seen: Option<m2_settlement::chain::OnChain>,
+    best: Option<SignedClaim>,
+    seen: Option<OnChain>,
 }
