@@ -281,6 +281,8 @@ pub(crate) struct TransactionRow {
 /// What transactions have cost. Money in the chain's smallest unit.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Costs {
+    /// The lowest nonce that none of our transactions has used up for good.
+    pub nonce_floor: u64,
     /// That are final and did what they were to do.
     pub succeeded: u64,
     /// That are final and failed.

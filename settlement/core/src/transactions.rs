@@ -154,29 +154,42 @@ impl Settlement {
         }
         let is_reserved = under_way + TRANSACTIONS_RESERVED >= TRANSACTIONS_MAX;
         let next = self.next_batch(now, chain).filter(|(jobs, _)| !is_reserved || is_urgent(jobs));
-        let filler = || self.has_gap(now, chain).then_some((Vec::new(), Call::Nothing));
-        let Some((jobs, call)) = next.or_else(filler) else { return };
+        let (jobs, call, nonce) = match next {
+            Some((jobs, call)) => (jobs, call, self.free_nonce(chain)),
+            None => match self.gap(now, chain) {
+                Some(nonce) => (Vec::new(), Call::Nothing, nonce),
+                None => return,
+            },
+        };
         let sight = self.chains[chain].sight.as_ref().expect("plan_chain() has looked");
         let fee = urgent(&jobs, sight.fee).capped(self.config.chains[chain].fee_most);
-        let content = Draft { call, nonce: self.free_nonce(chain), fee };
+        let content = Draft { call, nonce, fee };
         self.draft(chain, Drafting::New { jobs, content });
     }
 
-    /// Whether transactions of ours wait for a nonce that nobody takes: one below theirs was in a block, and a
-    /// reorganisation has taken it back for good.
-    fn has_gap(&self, now: Now, chain: usize) -> bool {
-        let free = self.free_nonce(chain);
+    /// A nonce that transactions of ours wait for and that nobody takes: one had it that was in a block, and a
+    /// reorganisation has taken that back for good.
+    fn gap(&self, now: Now, chain: usize) -> Option<u64> {
+        let sight = self.chains[chain].sight.as_ref().expect("plan_chain() has looked");
+        let nonce = self.untaken(chain, sight.nonce_latest.max(sight.nonce_final));
         let replace_ms = self.config.chains[chain].replace_ms;
-        let above =
-            self.transactions.values().filter(|it| it.chain == chain && it.row.nonce > free);
         let waits = |at: Now| now.0.saturating_sub(at.0) >= replace_ms;
-        above.into_iter().any(|it| !it.included && it.signed_at.is_some_and(waits))
+        let mut above =
+            self.transactions.values().filter(|it| it.chain == chain && it.row.nonce > nonce);
+        above.any(|it| !it.included && it.signed_at.is_some_and(waits)).then_some(nonce)
     }
 
-    /// The lowest nonce that no transaction has: one that was left out would hold up all above it.
+    /// The lowest nonce that no transaction has or had: one that was left out would hold up all above it. A node
+    /// that is behind shows nonces that were used up since.
     fn free_nonce(&self, chain: usize) -> u64 {
-        let sight = self.chains[chain].sight.as_ref().expect("plan_chain() has looked");
-        let mut nonce = sight.nonce_latest.max(sight.nonce_final);
+        let state = &self.chains[chain];
+        let sight = state.sight.as_ref().expect("plan_chain() has looked");
+        let shown = sight.nonce_latest.max(sight.nonce_final);
+        self.untaken(chain, shown.max(state.costs.nonce_floor))
+    }
+
+    fn untaken(&self, chain: usize, from: u64) -> u64 {
+        let mut nonce = from;
         let is_taken = |nonce: u64| {
             self.transactions.values().any(|it| it.chain == chain && it.row.nonce == nonce)
         };
@@ -233,7 +246,11 @@ impl Settlement {
     fn keep_new(&mut self, now: Now, chain: usize, jobs: Vec<Job>, content: Draft, signed: Signed) {
         // Whatever happened while it was signed: it has not left us, and may be dropped.
         let wanted = self.wanted_jobs(now, chain);
-        if !jobs.iter().all(|job| wanted.contains(job)) || content.nonce != self.free_nonce(chain) {
+        let nonce = match jobs.is_empty() {
+            true => self.gap(now, chain).unwrap_or_else(|| self.free_nonce(chain)),
+            false => self.free_nonce(chain),
+        };
+        if !jobs.iter().all(|job| wanted.contains(job)) || content.nonce != nonce {
             return;
         }
         let number = self.next_transaction;
@@ -353,6 +370,8 @@ impl Settlement {
 
     fn end_transaction(&mut self, now: Now, number: u64, succeeded: bool) {
         let it = self.transactions.remove(&number).expect("it was just found");
+        let floor = &mut self.chains[it.chain].costs.nonce_floor;
+        *floor = (*floor).max(it.row.nonce.saturating_add(1));
         self.change(Table::Transactions, number);
         let name = self.chains[it.chain].name.clone();
         self.change(Table::Costs, name);
