@@ -250,6 +250,8 @@ pub(crate) const TALK_PATIENCE_NS: u64 = 30_000_000_000;
 /// What a shard keeps for the control thread before messages of peers are refused: as much as the queue
 /// between them has room for.
 pub(crate) const TALK_NEWS_MAX: usize = EVENTS_LEN;
+/// How long the log is not told again of an account whose credit is used up.
+pub(crate) const EXHAUSTION_LOGGED_EVERY: Duration = Duration::from_secs(60);
 /// How often `drain` looks.
 pub(crate) const DRAIN_LOOK: Duration = Duration::from_millis(5);
 /// Lines a second that peers can cause in the log, and as many at once.

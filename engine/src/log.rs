@@ -88,6 +88,7 @@ pub(crate) fn is_evidence(event: &Event) -> bool {
         Event::Down { fulfills_unsent, .. } => *fulfills_unsent > 0,
         Event::Journal(..) | Event::JournalComplaint(_) | Event::Unrecorded(_) => true,
         Event::Up(_)
+        | Event::Notice(Notice::CreditExhausted { .. })
         | Event::Keys(_)
         | Event::TalkMessage { .. }
         | Event::TalkReply { .. }
@@ -153,6 +154,8 @@ fn notice<'a>(name: &impl Fn(m2_core::AccountId) -> &'a str, notice: &Notice) {
             recorded,
             "a FULFILL came after its packet had expired: it changes no ledger"
         ),
+        // See `control/exhausted.rs`.
+        Notice::CreditExhausted { .. } => {}
         Notice::Undelivered { connection, request_id, amount, condition_head } => tracing::warn!(
             account = name(connection.account),
             request_id,

@@ -259,6 +259,46 @@ fn orders_change_the_books_once_and_say_whether_to_tell_them_again() {
 }
 
 #[test]
+fn a_peer_that_does_not_pay_is_stopped_at_its_limit_and_somebody_hears() {
+    let limited = ACCOUNTS.replacen("balance_max = 1000000000", "balance_max = 100", 1);
+    let switch = Switch::start_with(SOCKET, "", &limited);
+    let mut alice = switch.peer("tcp", "alice");
+    let mut bob = switch.peer("tcp", "bob");
+    wait("both have links", || switch.account("bob", "connected") == true);
+    let (mut settle, _) = Settle::connect(&switch);
+    assert_eq!([settle.event(), settle.event()], [up("alice"), up("bob")]);
+    pay(&mut alice, &mut bob, "test.m2m.bob", 90);
+    assert_eq!(switch.counter("settlement", "exhausted"), 0);
+
+    let refuse = |alice: &mut Peer, id: u32| {
+        alice.send_prepare(id, &prepare("test.m2m.bob", 11, 3));
+        let code = alice.frame().reject_code();
+        assert_eq!(code, m2_codec::ilp::ErrorCode::T04_INSUFFICIENT_LIQUIDITY);
+    };
+    let exhausted = json!({
+        "event": "exhausted", "account": "alice", "balance": "90", "held_in": "0", "balance_max": "100"
+    });
+    let mut packets = 0;
+    // It is told anew each second, and not of each packet.
+    for count in 1..=2 {
+        wait("it is told", || {
+            refuse(&mut alice, 1_000 + packets);
+            packets += 1;
+            switch.counter("settlement", "exhausted") == count
+        });
+        assert_eq!(settle.event(), exhausted);
+    }
+    switch.wait_for_log("credit is used up");
+    assert_eq!(switch.log().matches("credit is used up").count(), 1, "one line a minute");
+
+    let credit =
+        json!({ "cmd": "credit", "id": 1, "account": "alice", "key": KEY, "amount": "90" });
+    assert_eq!(settle.ask(&credit), done(1, false));
+    pay(&mut alice, &mut bob, "test.m2m.bob", 100);
+    assert_eq!(switch.account("alice", "balance"), "100");
+}
+
+#[test]
 fn orders_are_worked_on_side_by_side_and_each_is_answered() {
     let switch = start();
     let (mut settle, _) = Settle::connect(&switch);

@@ -7,6 +7,7 @@
 pub mod config;
 mod control;
 pub mod evm;
+mod exhaustion;
 mod limits;
 mod line;
 pub mod process;

@@ -20,6 +20,9 @@ pub(crate) const EVENTS_MAX: usize = 1_024;
 /// Events that are made durable together: as many as a flush of some milliseconds lets come.
 pub(crate) const STEP_EVENTS_MAX: usize = 64;
 
+/// How long there is no second alarm about a peer that has no credit left.
+pub(crate) const EXHAUSTION_TOLD_EVERY_MS: u64 = 60_000;
+
 /// How often time passes where nothing else happens.
 pub(crate) const TICK: Duration = Duration::from_millis(200);
 

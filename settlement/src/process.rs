@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::{Checked, SignerConfig};
 use crate::control::{self, Asked, Request, refusal};
 use crate::evm::Evm;
+use crate::exhaustion::Exhaustion;
 use crate::limits::{EVENTS_MAX, OPERATOR_TIME, SIGNER_TIME, STEP_EVENTS_MAX, TICK};
 use crate::signer::{Key, Signer};
 use crate::store::File;
@@ -136,6 +137,8 @@ struct Process<W> {
     /// Operators that wait for the switch, by the number of the order.
     paying: BTreeMap<u64, oneshot::Sender<Value>>,
     next_payment: u64,
+    /// What is known of peers that have no credit left.
+    exhaustion: Exhaustion,
 }
 
 /// Orders of operators have numbers above all of the core's.
@@ -162,6 +165,7 @@ impl<W: Worker> Process<W> {
             up: BTreeSet::new(),
             paying: BTreeMap::new(),
             next_payment: PAYMENTS_FROM,
+            exhaustion: Exhaustion::default(),
         }
     }
 
@@ -271,7 +275,16 @@ impl<W: Worker> Process<W> {
                     events.push(Event::Ordered { order: id, result: ordered(ok, error, again) });
                 }
             }
-            Said::Hello { .. } | Said::Error { .. } => {}
+            Said::Exhausted { account, balance, held_in, balance_max } => {
+                // One that does not settle here is the switch's to tell of.
+                if self.settlement.account(&account).is_some()
+                    && let Some(text) = self.exhaustion.note(&account, now())
+                {
+                    let (balance, held_in, balance_max) = (balance.0, held_in.0, balance_max.0);
+                    tracing::error!(account, balance, held_in, balance_max, "ALARM: {text}");
+                }
+            }
+            Said::Hello { .. } | Said::Error { .. } | Said::Unknown => {}
         }
     }
 
@@ -310,6 +323,7 @@ impl<W: Worker> Process<W> {
                 let view = serde_json::to_value(self.settlement.view(now()));
                 let mut view = view.expect("views have string keys and no failing parts");
                 view["ok"] = true.into();
+                view["counters"]["exhausted"] = self.exhaustion.count.into();
                 Ok(view)
             }
             Request::Pay { account } => return self.pay(account, answer),
@@ -370,9 +384,12 @@ impl<W: Worker> Process<W> {
 
     // What goes out.
 
-    fn perform(&self, effect: Effect) {
+    fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Order { number, account, order } => {
+                if let Order::Credit { .. } = order {
+                    self.exhaustion.paid(&account, now());
+                }
                 self.say(&order_line(number, &account, &order))
             }
             Effect::Say { account, token, message } => {

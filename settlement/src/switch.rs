@@ -53,8 +53,13 @@ pub(crate) enum Said {
         key: Option<Key>,
         amount: Option<Digits>,
     },
+    /// Packets of an account are refused, as what it owes, with what they may add, is past its limit.
+    Exhausted { account: String, balance: Units, held_in: Units, balance_max: Digits },
     /// A line of ours was none.
     Error { error: String },
+    /// What a newer switch says, and this process need not know.
+    #[serde(other)]
+    Unknown,
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,6 +78,21 @@ impl<'de> Deserialize<'de> for Digits {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         let number = text.parse().ok().filter(|_| digits);
         number.map(Self).ok_or_else(|| serde::de::Error::custom("an amount is a string of digits"))
+    }
+}
+
+/// Units as a string of digits, which may stand below zero.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Units(pub(crate) i128);
+
+impl<'de> Deserialize<'de> for Units {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
+        let digits = text.strip_prefix('-').unwrap_or(&text);
+        let digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|_| digits);
+        let wrong = || serde::de::Error::custom("an amount is a string of digits, `-` before them");
+        number.map(Self).ok_or_else(wrong)
     }
 }
 
@@ -221,10 +241,28 @@ mod tests {
         for wrong in [
             r#"{"event":"frozen","account":"a","key":"00","amount":"1"}"#,
             r#"{"event":"up"}"#,
-            r#"{"event":"else"}"#,
+            r#"{"event":"exhausted","account":"a","balance":"+1","held_in":"0","balance_max":"1"}"#,
+            r#"{"event":"exhausted","account":"a","balance":"1","held_in":"0","balance_max":"-1"}"#,
+            r#"{"account":"a"}"#,
             "[]",
         ] {
             assert!(said(wrong).is_err(), "{wrong}");
+        }
+        let line = format!(
+            r#"{{"event":"exhausted","account":"a","balance":"{}","held_in":"8","balance_max":"9"}}"#,
+            i128::MIN
+        );
+        let Said::Exhausted { account, balance, held_in, balance_max } = said(&line).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!((&*account, balance.0, held_in.0, balance_max.0), ("a", i128::MIN, 8, 9));
+    }
+
+    #[test]
+    fn what_a_newer_switch_says_is_no_error() {
+        for line in [r#"{"event":"else"}"#, r#"{"event":"else","account":7,"more":{"a":[]}}"#] {
+            assert!(matches!(said(line), Ok(Said::Unknown)), "{line}");
         }
     }
 

@@ -142,6 +142,8 @@ pub(crate) struct Account {
     /// It stands on the list of those to be paid.
     pub(crate) is_listed: bool,
     epoch: u32,
+    /// When the log is next told that its credit is used up.
+    pub(crate) exhaustion_told_again_ns: u64,
     pub(crate) counters: AccountCounters,
 }
 
@@ -173,6 +175,7 @@ impl Account {
             is_listed: false,
             child_address,
             epoch: 0,
+            exhaustion_told_again_ns: 0,
             counters: AccountCounters::default(),
             config,
         }

@@ -18,8 +18,9 @@ use m2_codec::ilp::{self, Prepare};
 use crate::account::{Account, Durability};
 use crate::gate::LegIn;
 use crate::ids::{AccountId, ConnectionId, Now, ShardId};
-use crate::limits::BATCH_MAX;
-use crate::message::{Answer, Conversion, Forward, Origin, Outcome};
+use crate::ledger::Words;
+use crate::limits::{BATCH_MAX, EXHAUSTION_TOLD_EVERY_NS, EXHAUSTIONS_TOLD_MAX};
+use crate::message::{Answer, Conversion, Forward, Notice, Origin, Outcome};
 use crate::own;
 use crate::rates::ConversionError;
 use crate::refusal::Refusal;
@@ -130,8 +131,30 @@ impl Switch {
                 self.counters.own_fulfills += 1;
                 egress.answer(connection, request_id, &self.scratch);
             }
-            Err(refusal) => self.refuse(refusal, connection, request_id, egress),
+            Err(refusal) => {
+                if refusal == Refusal::CreditExhausted {
+                    self.note_exhaustion(now, connection.account, parsed);
+                }
+                self.refuse(refusal, connection, request_id, egress);
+            }
         }
+    }
+
+    /// Has somebody hear of an account whose credit is used up, though not of each packet.
+    #[cold]
+    fn note_exhaustion(&mut self, now: Now, account: AccountId, parsed: &Parsed<'_>) {
+        let amount = parsed.prepare.as_ref().map_or(0, Prepare::amount);
+        let of = &mut self.accounts[account.index()];
+        let (balance_max, _) = of.ledger.limits();
+        let is_due = now.mono_ns >= of.exhaustion_told_again_ns;
+        // One that is given no credit has none to use up.
+        if balance_max == 0 || !is_due || self.notices.len() >= EXHAUSTIONS_TOLD_MAX {
+            return;
+        }
+        of.exhaustion_told_again_ns = now.mono_ns.saturating_add(EXHAUSTION_TOLD_EVERY_NS);
+        let Words { balance, prepaid, held_in, .. } = of.ledger.words();
+        let owed = balance - prepaid;
+        self.note(Notice::CreditExhausted { account, amount, owed, held_in, balance_max });
     }
 
     /// The checks that come before routing; requests to ourselves part here.

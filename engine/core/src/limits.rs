@@ -32,6 +32,12 @@ pub const OWN_ANSWERS_PER_S: u32 = 100;
 /// Notices kept for the log between two drains. What does not fit is counted.
 pub const NOTICES_MAX: usize = 1_024;
 
+/// Of these, how many may tell of used up credit: the rest is for evidence of single packets, which is told
+/// once.
+pub const EXHAUSTIONS_TOLD_MAX: usize = NOTICES_MAX / 2;
+/// How long an account's credit that is used up is not told again.
+pub const EXHAUSTION_TOLD_EVERY_NS: u64 = 1_000_000_000;
+
 /// What a record takes in a journal, if it has nothing that needs more.
 pub const RECORD_LEN: u64 = 64;
 

@@ -148,4 +148,18 @@ pub enum Notice {
         /// First 16 bytes of its condition, as in its record.
         condition_head: [u8; 16],
     },
+    /// A PREPARE was refused as its sender has used up its credit. At most once a second for an account, and
+    /// never for one that is given none.
+    CreditExhausted {
+        /// Whose credit.
+        account: AccountId,
+        /// What the PREPARE would have added, in units of the account.
+        amount: u64,
+        /// What the sender owes; below zero, what it is owed or has paid ahead.
+        owed: i128,
+        /// What it may come to owe by PREPAREs that have no answer yet.
+        held_in: i128,
+        /// The most that it may come to owe.
+        balance_max: u64,
+    },
 }

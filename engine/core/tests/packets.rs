@@ -274,6 +274,75 @@ fn notices_that_nobody_takes_are_counted_once_there_is_no_room_for_more() {
     assert_eq!(world.switch.counters().undelivered_fulfills, NOTICES_MAX as u64 + 2);
 }
 
+/// Alice may come to owe `balance_max`, and owes 10.
+fn alice_owes_ten(balance_max: u64) -> World {
+    let mut limits = [limits(); 3];
+    limits[0].balance_max = balance_max;
+    let accounts: Vec<_> = [USD, XRP, USD].into_iter().zip(limits).collect();
+    let mut world = World::with(config(), &accounts);
+    let (bob, id, _) = world.forwarded(ALICE, usual("test.bob", 10));
+    let _ = world.response(bob, id, ResponseBody::Packet(&fulfill(PREIMAGE)));
+    let _ = notices(&mut world.switch);
+    world
+}
+
+fn refused_for_credit(world: &mut World, amount: u64) {
+    let packet = prepare("test.bob", amount, PREIMAGE, world.now.utc_ms + 10_000);
+    let refused = world.refused(ALICE, packet);
+    assert_eq!(refused.message, "exceeded maximum balance.");
+}
+
+#[test]
+fn used_up_credit_is_told_once_a_second_however_many_packets_are_refused() {
+    let mut world = alice_owes_ten(15);
+    let _ = world.forwarded(ALICE, usual("test.bob", 2));
+    assert_eq!(notices(&mut world.switch), [], "there is credit");
+    let told = |amount| Notice::CreditExhausted {
+        account: ALICE,
+        amount,
+        owed: 10,
+        held_in: 2,
+        balance_max: 15,
+    };
+    for amount in 4..100 {
+        refused_for_credit(&mut world, amount);
+    }
+    assert_eq!(notices(&mut world.switch), [told(4)]);
+    world.advance_ms(999);
+    refused_for_credit(&mut world, 5);
+    assert_eq!(notices(&mut world.switch), []);
+    world.advance_ms(1);
+    refused_for_credit(&mut world, 6);
+    refused_for_credit(&mut world, 7);
+    assert_eq!(notices(&mut world.switch), [told(6)]);
+    assert_eq!(world.switch.counters().notices_lost, 0);
+}
+
+#[test]
+fn an_account_without_credit_has_none_to_use_up() {
+    let mut world = alice_owes_ten(10);
+    world.switch.set_limits(world.now, ALICE, 0, 0).unwrap();
+    refused_for_credit(&mut world, 1);
+    assert_eq!(notices(&mut world.switch), []);
+    world.switch.set_limits(world.now, ALICE, 1, 0).unwrap();
+    refused_for_credit(&mut world, 1);
+    assert_eq!(notices(&mut world.switch).len(), 1);
+}
+
+#[test]
+fn used_up_credit_leaves_room_for_evidence() {
+    let mut world = alice_owes_ten(10);
+    for _ in 0..NOTICES_MAX {
+        refused_for_credit(&mut world, 1);
+        world.advance_ms(1_000);
+    }
+    assert_eq!(notices(&mut world.switch).len(), NOTICES_MAX / 2);
+    assert_eq!(world.switch.counters().notices_lost, 0);
+    // What found no room is told as soon as there is some.
+    refused_for_credit(&mut world, 1);
+    assert_eq!(notices(&mut world.switch).len(), 1);
+}
+
 #[test]
 fn requests_of_a_replaced_connection_are_not_taken() {
     let mut world = World::new();

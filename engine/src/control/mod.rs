@@ -6,6 +6,7 @@
 //! It runs on monoio, with io_uring where the kernel permits it and epoll where not.
 
 mod dial;
+mod exhausted;
 mod handshake;
 mod keys;
 mod listen;
@@ -38,6 +39,7 @@ use crate::log::Limiter;
 use crate::shard::Obeyed;
 use crate::shard::message::{Board, Event, Mailbox, NewLink, Question, Snapshot, ToShard};
 use crate::shard::wake::Nudge;
+use exhausted::Exhausted;
 use keys::Claims;
 use money::Refusal;
 use nudged::Nudged;
@@ -97,6 +99,7 @@ struct Shared {
     limiter: RefCell<Limiter>,
     /// For lines that are evidence of money.
     evidence: RefCell<Limiter>,
+    exhausted: RefCell<Exhausted>,
     /// A thread reads the route file.
     loads_routes: Cell<bool>,
     /// How the journal is, in its own words, as it told last.
@@ -168,6 +171,7 @@ pub(crate) fn run(
             counters: RefCell::default(),
             limiter: RefCell::new(Limiter::new("caused by peers", LOG_LINES_PER_S)),
             evidence: RefCell::new(Limiter::new("evidence", LOG_EVIDENCE_LINES_PER_S)),
+            exhausted: RefCell::default(),
             loads_routes: Cell::new(false),
             journal_reason: RefCell::new("the journal is written".into()),
             journal_complaint: RefCell::default(),
@@ -216,6 +220,7 @@ impl Shared {
                         self.take_talk(event);
                         continue;
                     }
+                    Event::Notice(notice) if self.take_exhaustion(&notice) => continue,
                     event => event,
                 };
                 let evidence = crate::log::is_evidence(&event);

@@ -252,6 +252,7 @@ impl World {
                     packets.list(number, Listed::Undelivered);
                 }
                 Notice::LateFulfill { .. } => seen.saw(Event::LateFulfill),
+                Notice::CreditExhausted { .. } => {}
             });
             shard.switch.drain_unrecorded(|it| {
                 let why = match it.why {

@@ -57,6 +57,7 @@ struct Counters {
     orders: u64,
     intents: u64,
     replies_dropped: u64,
+    exhausted: u64,
 }
 
 impl Settlement {
@@ -86,6 +87,7 @@ impl Settlement {
             orders,
             intents,
             replies_dropped,
+            exhausted,
         } = self.counters.get();
         json!({
             "connected": self.client.borrow().is_some(),
@@ -96,7 +98,14 @@ impl Settlement {
             "orders": orders,
             "intents": intents,
             "replies_dropped": replies_dropped,
+            "exhausted": exhausted,
         })
+    }
+
+    /// An account is refused for want of credit.
+    pub(super) fn tell_exhausted(&self, event: &Value) {
+        self.count(|counters| counters.exhausted += 1);
+        self.tell(event);
     }
 
     fn count(&self, change: impl FnOnce(&mut Counters)) {
