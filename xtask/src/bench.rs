@@ -27,7 +27,7 @@ pub(crate) mod targets;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// sockets, one, openloop, three, cpu, slowpeer, journal, peers, instructions, or a binary of the package m2-bench
+    /// sockets, one, openloop, three, cpu, slowpeer, settlement, journal, peers, instructions, or a binary of the package m2-bench
     name: String,
     /// Of a bench through sockets: how many turns, from which the median is taken
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -40,13 +40,14 @@ pub(crate) struct Options {
 /// A bench through sockets.
 type OfSockets = fn(&Workspace, Effort) -> Result<Value>;
 
-const OF_SOCKETS: [(&str, OfSockets); 6] = [
+const OF_SOCKETS: [(&str, OfSockets); 7] = [
     ("sockets", sockets::throughput::run),
     ("one", sockets::one::run),
     ("openloop", sockets::openloop::run),
     ("three", sockets::three::run),
     ("cpu", sockets::cpu::run),
     ("slowpeer", sockets::slowpeer::run),
+    ("settlement", sockets::settlement::run),
 ];
 
 /// Runs a bench and writes its result.

@@ -11,8 +11,8 @@
 //!
 //! Invariant: whatever ends the demo, a signal too, leaves no process and no folder of sockets.
 
-mod chain;
-mod child;
+pub(crate) mod chain;
+pub(crate) mod child;
 mod files;
 pub(crate) mod settlement;
 

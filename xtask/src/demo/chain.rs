@@ -23,13 +23,13 @@ const GAS: &str = "0x989680";
 const WINDOW_S: (u64, u64) = (600, 2_592_000);
 
 /// Keys that everybody knows, of Foundry's first accounts, and the last account, which deploys.
-pub(super) const KEYS: [&str; 3] = [
+pub(crate) const KEYS: [&str; 3] = [
     "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",
     "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d",
     "5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a",
 ];
 /// Whose they are.
-pub(super) const PARTIES: [&str; 3] = [
+pub(crate) const PARTIES: [&str; 3] = [
     "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266",
     "0x70997970c51812dc3a010c7d01b50e0d17dc79c8",
     "0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc",
@@ -37,17 +37,17 @@ pub(super) const PARTIES: [&str; 3] = [
 const DEPLOYER: &str = "0xa0ee7a142d267c1f36714e4a8f75612f20a79720";
 
 /// See the head of the file. The node ends with this.
-pub(super) struct Chain {
-    pub(super) port: u16,
-    pub(super) contract: String,
+pub(crate) struct Chain {
+    pub(crate) port: u16,
+    pub(crate) contract: String,
     /// By number: what is settled in.
-    pub(super) tokens: [String; 2],
+    pub(crate) tokens: [String; 2],
     running: Running,
 }
 
 impl Chain {
     /// A block a second; final is what has four blocks behind it.
-    pub(super) fn start(tools: &Tools, interrupt: &Interrupt) -> Result<Self> {
+    pub(crate) fn start(tools: &Tools, interrupt: &Interrupt) -> Result<Self> {
         let mut anvil = Command::new(tools.anvil());
         anvil
             .args(["--port", "0", "--block-time", "1", "--slots-in-an-epoch", "2"])
@@ -66,8 +66,13 @@ impl Chain {
         Ok(chain)
     }
 
+    /// The node's process.
+    pub(crate) fn id(&self) -> u32 {
+        self.running.id()
+    }
+
     /// Gives a party some of a token.
-    pub(super) fn mint(&self, token: usize, party: usize, amount: u128) -> Result<()> {
+    pub(crate) fn mint(&self, token: usize, party: usize, amount: u128) -> Result<()> {
         // mint(address,uint256)
         let data = format!("0x40c10f19{:0>64}{amount:0>64x}", &PARTIES[party][2..]);
         let from = json!({ "from": DEPLOYER, "to": self.tokens[token], "data": data, "gas": GAS });
@@ -75,13 +80,13 @@ impl Chain {
     }
 
     /// What a party has of a token.
-    pub(super) fn balance(&self, token: usize, party: usize) -> Result<u128> {
+    pub(crate) fn balance(&self, token: usize, party: usize) -> Result<u128> {
         let to = &self.tokens[token];
         self.units(to, &format!("0x70a08231{:0>64}", &PARTIES[party][2..]))
     }
 
     /// What the channels' contract still holds of a token.
-    pub(super) fn locked(&self, token: usize) -> Result<u128> {
+    pub(crate) fn locked(&self, token: usize) -> Result<u128> {
         let to = &self.tokens[token];
         self.units(to, &format!("0x70a08231{:0>64}", &self.contract[2..]))
     }

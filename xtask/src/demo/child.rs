@@ -26,11 +26,11 @@ const END_MAX: Duration = Duration::from_secs(5);
 
 /// Whether a signal has asked this process to end.
 #[derive(Clone)]
-pub(super) struct Interrupt(Arc<AtomicBool>);
+pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
     /// From now on SIGINT, SIGTERM and SIGHUP end nothing by themselves: who waits, looks here.
-    pub(super) fn watch() -> Result<Self> {
+    pub(crate) fn watch() -> Result<Self> {
         let seen = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&seen))
@@ -40,7 +40,7 @@ impl Interrupt {
     }
 
     /// Fails once a signal has come.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         match self.0.load(Ordering::Acquire) {
             true => Err("interrupted by a signal".into()),
             false => Ok(()),

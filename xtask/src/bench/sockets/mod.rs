@@ -26,6 +26,7 @@ use crate::Result;
 pub(super) mod cpu;
 pub(super) mod one;
 pub(super) mod openloop;
+pub(super) mod settlement;
 pub(super) mod slowpeer;
 pub(super) mod three;
 pub(super) mod throughput;

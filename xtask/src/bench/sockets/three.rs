@@ -25,7 +25,7 @@ const CONNECTIONS: u16 = 4;
 const SHARE: u64 = 50;
 
 /// Credit and packets that no run uses up, for every account.
-const LIMITS: &str = "balance_max = 1000000000000000000\npayable_max = 1000000000000000000\n\
+pub(super) const LIMITS: &str = "balance_max = 1000000000000000000\npayable_max = 1000000000000000000\n\
                       packets_per_s = 100000000\namount_per_s = 1000000000000000000\n\
                       in_flight_packets_max = 1000000\nin_flight_value_max = 1000000000000000000\n";
 
@@ -127,7 +127,8 @@ fn neighbours_agree(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn accounts(folder: &Path, name: &str) -> Result<Value> {
+/// The accounts of a switch by its name.
+pub(super) fn accounts(folder: &Path, name: &str) -> Result<Value> {
     let told = journal::ask(&folder.join(name).join("control.sock"), r#"{"cmd":"accounts"}"#);
     let told = told.map_err(|error| format!("the control socket of {name}: {error}"))?;
     let told: Value = serde_json::from_str(&told).map_err(|error| error.to_string())?;
@@ -140,7 +141,8 @@ fn balance(accounts: &Value, name: &str) -> Result<i128> {
     balance.ok_or_else(|| format!("no switch tells what {name} owes"))
 }
 
-fn configure(folder: &Path, text: &str) -> Result<std::path::PathBuf> {
+/// Writes the configuration of a switch into a folder of its own.
+pub(super) fn configure(folder: &Path, text: &str) -> Result<std::path::PathBuf> {
     let file = folder.join("switch.toml");
     fs::create_dir_all(folder)
         .and_then(|()| fs::write(&file, text))
