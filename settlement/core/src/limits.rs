@@ -70,10 +70,16 @@ pub const AGREEMENT_S_MIN: u64 = 60;
 pub const SETTLE_PATIENCE_S: u64 = 600;
 
 /// The first rest after something failed, and the longest: then it is tried again for ever (RFC 38 has an
-/// hour at most).
+/// hour at most). A node that was away for an hour is looked at again soon enough to answer a close.
 pub const REST_MS_MIN: u64 = 500;
 /// See [`REST_MS_MIN`].
-pub const REST_MS_MAX: u64 = 600_000;
+pub const REST_MS_MAX: u64 = 30_000;
+
+/// The shortest window that a channel may have: contracts refuse a shorter one.
+pub const WINDOW_S_SHORTEST: u64 = 600;
+
+// A close is seen, its answer signed, and sent, each after such a rest at worst: most of the window is left for the chain.
+const _: () = assert!(3 * REST_MS_MAX < WINDOW_S_SHORTEST * 1_000 / 6);
 
 /// Orders that the switch is told of at a time: it works at as many side by side.
 pub const ORDERS_UNDER_WAY_MAX: usize = 32;
