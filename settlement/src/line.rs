@@ -26,17 +26,19 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     pub(crate) async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             let end = self.bytes[self.seen..].iter().position(|byte| *byte == b'\n');
+            let end = end.map(|end| self.seen + end);
+            // Also where all of a long line came at once.
+            if end.unwrap_or(self.bytes.len()) > self.len_max {
+                let text = format!("a line has at most {} bytes", self.len_max);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
             if let Some(end) = end {
-                let mut line: Vec<u8> = self.bytes.drain(..=self.seen + end).collect();
+                let mut line: Vec<u8> = self.bytes.drain(..=end).collect();
                 line.pop();
                 self.seen = 0;
                 return Ok(Some(line));
             }
             self.seen = self.bytes.len();
-            if self.seen > self.len_max {
-                let text = format!("a line has at most {} bytes", self.len_max);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-            }
             if self.from.read_buf(&mut self.bytes).await? == 0 {
                 return Ok(None);
             }
@@ -61,9 +63,11 @@ mod tests {
         assert_eq!(lines.next().await.unwrap(), None, "what has no end is no line");
         write.await.unwrap().unwrap();
 
-        let (mut to, from) = tokio::io::duplex(64);
-        tokio::io::AsyncWriteExt::write_all(&mut to, &[b'x'; 40]).await.unwrap();
-        let error = Lines::new(from, 12).next().await.unwrap_err();
-        assert!(error.to_string().contains("at most 12 bytes"), "{error}");
+        for long in [&[b'x'; 40][..], b"a line of 21 bytes ..\n"] {
+            let (mut to, from) = tokio::io::duplex(64);
+            tokio::io::AsyncWriteExt::write_all(&mut to, long).await.unwrap();
+            let error = Lines::new(from, 12).next().await.unwrap_err();
+            assert!(error.to_string().contains("at most 12 bytes"), "{error}");
+        }
     }
 }
