@@ -70,10 +70,14 @@ impl Chain {
         self.alice.channel_id(&self.terms())
     }
 
-    /// `mint(address,uint256)`
     async fn mint(&self, to: &Evm, amount: u128) {
+        self.mint_of(self.token, to, amount).await;
+    }
+
+    /// `mint(address,uint256)`
+    pub(crate) async fn mint_of(&self, token: Address, to: &Evm, amount: u128) {
         let data = format!("0x40c10f19{}{amount:0>64x}", to.party());
-        transact(&self.node, json!({ "from": DEPLOYER, "to": self.token, "data": data })).await;
+        transact(&self.node, json!({ "from": DEPLOYER, "to": token, "data": data })).await;
     }
 
     /// Alice's tokens may be taken, and her channel with Bob is open.
@@ -152,7 +156,7 @@ pub(crate) async fn claim(payer: &Evm, channel: ChannelId, total: u128) -> Signe
     SignedClaim { claim, signature: payer.sign_claim(claim).await.unwrap() }
 }
 
-async fn deploy(node: &Node, bytecode: &str) -> Address {
+pub(crate) async fn deploy(node: &Node, bytecode: &str) -> Address {
     let receipt = transact(node, json!({ "from": DEPLOYER, "data": bytecode })).await;
     receipt["contractAddress"].as_str().unwrap().parse().unwrap()
 }

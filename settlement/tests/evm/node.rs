@@ -50,7 +50,9 @@ impl Node {
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let (child, port) = spawn(&tools.anvil, &arguments, 0);
         drop(rustls::crypto::ring::default_provider().install_default());
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = reqwest::Client::builder().no_proxy();
+        // A connection to a node that has ended since is none.
+        let client = client.pool_max_idle_per_host(0).build().unwrap();
         Self { tools: tools.clone(), arguments, child, port, client }
     }
 
