@@ -82,3 +82,54 @@ async fn all_four_that_are_killed_anywhere_meet_again() {
     let all = [Victim::Settle(0), Victim::Switch(1), Victim::Settle(1), Victim::Switch(0)];
     live(99, &all).await;
 }
+
+#[tokio::test]
+async fn whoever_falls_at_a_line_and_comes_when_more_is_owed_pays_and_credits_once() {
+    let Some(tools) = tools() else { return };
+    let mut scene = Scene::new(&tools, Setup::default()).await;
+    let mut owed = 0;
+    let (payer, payee) = (Victim::Settle(0), Victim::Settle(1));
+    for (kind, victim) in [
+        ("frozen", payer),
+        ("send", payer),
+        ("message", payee),
+        ("credit", payee),
+        ("answer", payee),
+        ("reply", payee),
+        ("reply", payer),
+        ("settled", payer),
+        ("credit", Victim::Switch(1)),
+        ("settled", Victim::Switch(0)),
+    ] {
+        for before in [true, false] {
+            scene.switches.fault_at(kind, before, victim);
+            scene.raises = false;
+            owed += 1_000 * UNIT;
+            scene.switches.owe(0, "bob", 1_000 * UNIT);
+            scene
+                .until("somebody falls", |scene| {
+                    let fallen = scene.switches.fallen();
+                    assert!(fallen.is_none() || fallen == Some(victim));
+                    fallen.is_some()
+                })
+                .await;
+            // What it comes back to is not what it has left.
+            owed += 2_000 * UNIT;
+            scene.switches.owe(0, "bob", 2_000 * UNIT);
+            if kind == "credit" && victim == payee {
+                let given = (owed / UNIT).to_string();
+                scene
+                    .until("the payer has given more", |scene| {
+                        scene.account(0, "bob")["given"] == given
+                    })
+                    .await;
+            }
+            scene.raise(victim);
+            scene.raises = true;
+            println!("fell at {kind}, before: {before}: {victim:?}");
+            scene.until_paid_in_all([owed / UNIT, 0]).await;
+        }
+    }
+    scene.until("both are there again", |scene| scene.are_there()).await;
+    scene.end_together_and_judge([owed / UNIT, 0]).await;
+}

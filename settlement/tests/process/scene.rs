@@ -69,6 +69,8 @@ pub(crate) struct Scene {
     pub(crate) setup: Setup,
     /// Whether waiting makes blocks.
     pub(crate) mines: bool,
+    /// Whether waiting starts again who has fallen by a fault.
+    pub(crate) raises: bool,
 }
 
 /// A folder that ends with the test.
@@ -134,7 +136,15 @@ impl Scene {
         let mut links = vec![(["bob", "alice"], 9)];
         links.extend(setup.more.iter().map(|link| (link.names, 9)));
         let switches = Switches::start(paths, &links);
-        let scene = Self { settles: [None, None], chain, switches, folder, setup, mines: true };
+        let scene = Self {
+            settles: [None, None],
+            chain,
+            switches,
+            folder,
+            setup,
+            mines: true,
+            raises: true,
+        };
         for (side, key) in KEYS.iter().take(2).enumerate() {
             scene.folder.write(&format!("key-{side}"), key, 0o600);
         }
@@ -263,7 +273,9 @@ impl Scene {
     pub(crate) async fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
         let give_up = Instant::now() + GIVE_UP;
         loop {
-            if let Some(victim) = self.switches.fallen() {
+            if self.raises
+                && let Some(victim) = self.switches.fallen()
+            {
                 self.raise(victim);
             }
             if holds(self) {

@@ -59,6 +59,8 @@ pub(crate) enum Victim {
 /// Ends somebody at a line that is said or heard.
 struct Fault {
     lines: usize,
+    /// Of lines that have this in them.
+    with: String,
     /// Before the line counts, or behind it.
     before: bool,
     victim: Victim,
@@ -192,7 +194,13 @@ impl Switches {
 
     /// At that line from now on, said or heard by either switch, somebody ends.
     pub(crate) fn fault(&self, lines: usize, before: bool, victim: Victim) {
-        self.lock().fault = Some(Fault { lines, before, victim });
+        self.lock().fault = Some(Fault { lines, with: String::new(), before, victim });
+    }
+
+    /// At the next line of that kind somebody ends.
+    pub(crate) fn fault_at(&self, kind: &str, before: bool, victim: Victim) {
+        let with = format!(":\"{kind}\"");
+        self.lock().fault = Some(Fault { lines: 1, with, before, victim });
     }
 
     pub(crate) fn no_fault(&self) {
@@ -298,14 +306,17 @@ impl World {
         }
     }
 
-    /// Whether somebody falls at this line, before it counts.
-    fn falls(&mut self, before: bool) -> bool {
-        let Some(fault) = &mut self.fault else { return false };
+    /// Who is to fall at this line falls.
+    fn falls(&mut self, before: bool, line: &str) {
+        let Some(fault) = &mut self.fault else { return };
+        if !line.contains(&fault.with) {
+            return;
+        }
         if before {
             fault.lines = fault.lines.saturating_sub(1);
         }
         if fault.lines > 0 || fault.before != before {
-            return false;
+            return;
         }
         let victim = fault.victim;
         (self.fault, self.fallen) = (None, Some(victim));
@@ -318,19 +329,19 @@ impl World {
             }
             Victim::Switch(side) => self.end_switch(side),
         }
-        true
     }
 
     fn tell(&mut self, side: usize, line: &Value) {
         if self.sides[side].connection.is_none() {
             return;
         }
-        self.falls(true);
+        let line = format!("{line}\n");
+        self.falls(true, &line);
         if let Some((_, socket)) = &mut self.sides[side].connection {
             // A process that is gone hears nothing.
-            drop(socket.write_all(format!("{line}\n").as_bytes()));
+            drop(socket.write_all(line.as_bytes()));
         }
-        self.falls(false);
+        self.falls(false, &line);
     }
 
     fn end_connection(&mut self, side: usize) {
@@ -370,7 +381,9 @@ impl World {
     // What a settlement process says.
 
     fn hear(&mut self, side: usize, line: &str) {
-        if self.falls(true) {
+        self.falls(true, line);
+        if self.sides[side].connection.is_none() {
+            // Who has said it is gone, or who was to hear it.
             return;
         }
         let said: Value = serde_json::from_str(line).unwrap();
@@ -403,7 +416,7 @@ impl World {
                 self.freeze_what_is_due(side, &account);
             }
         }
-        self.falls(false);
+        self.falls(false, line);
     }
 
     fn order(&mut self, side: usize, account: &str, said: &Value) -> Value {
