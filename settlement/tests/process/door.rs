@@ -228,6 +228,13 @@ async fn a_channel_that_ends_takes_nothing_more() {
         .until("the close is seen", |scene| scene.status(1)["channels"][0]["state"] == "closing")
         .await;
     refused(said(&scene, &higher), Reason::Closing);
+    // What is held is on its way before another block takes of what is left.
+    scene
+        .until("what was held is sent", |scene| {
+            scene.status(1)["counters"]["transactions_sent"].as_u64() > Some(0)
+                && scene.status(1)["transactions"][0]["jobs"][0]["Answer"].is_string()
+        })
+        .await;
     scene.mines = true;
     scene
         .until("what was held is redeemed", |scene| {
