@@ -235,6 +235,49 @@ async fn a_deposit_that_vanishes_before_it_is_final_was_never_credited() {
 }
 
 #[tokio::test]
+async fn a_final_deposit_that_is_gone_is_taken_back_told_and_credited_again_once_it_is_back() {
+    let Some(tools) = tools() else { return };
+    let setup = Setup { redeem_min: [0, u128::from(u64::MAX)], ..Setup::default() };
+    let mut scene = Scene::new(&tools, setup).await;
+    scene.switches.owe(0, "bob", 5_000 * UNIT);
+    scene.until_paid_in_all([5_000, 0]).await;
+    scene.until("nothing is under way", |scene| transactions(scene, 0).is_empty()).await;
+    let snapshot = scene.chain.node.ask("evm_snapshot", json!([])).await;
+    let given = 5_000 + 2 * AHEAD;
+    scene.switches.owe(0, "bob", 2 * AHEAD * UNIT);
+    scene.until_paid_in_all([given, 0]).await;
+
+    // No chain that is worth the name does this.
+    scene.mines = false;
+    assert_eq!(scene.chain.node.ask("evm_revert", json!([snapshot])).await, true);
+    let kept = (AHEAD + 5_000) * UNIT;
+    scene
+        .until("what it cannot pay is taken back", |scene| {
+            let book = scene.switches.book(1, "alice");
+            book.credited() == kept && !book.limits.is_empty()
+        })
+        .await;
+    let book = scene.switches.book(1, "alice");
+    assert_eq!(book.limits, [("0".to_owned(), "0".to_owned())]);
+    assert_eq!(book.reversals.len(), 1);
+    let alice = scene.account(1, "alice");
+    assert!(alice["paused"].as_str().unwrap().contains("that was final is gone"), "{alice}");
+    assert!(scene.said(1).contains("ALARM"), "{}", scene.told());
+    assert_eq!(scene.status(1)["counters"]["reversals"], 1);
+
+    // It is deposited again, as it is still wanted; a restart on the way forgets nothing of this.
+    scene.kill(1);
+    scene.start(1);
+    scene.mines = true;
+    scene.until_paid_in_all([given, 0]).await;
+    scene.until("it is there", |scene| scene.are_there()).await;
+    assert!(scene.account(1, "alice")["paused"].is_string());
+    scene.does(1, &json!({ "cmd": "resume", "account": "alice" }));
+    assert_eq!(scene.account(1, "alice")["paused"], Value::Null);
+    scene.end_together_and_judge([given, 0]).await;
+}
+
+#[tokio::test]
 async fn a_transaction_that_waits_while_fees_rise_offers_more_at_its_nonce() {
     let Some(tools) = tools() else { return };
     let mut scene = Scene::new(&tools, Setup::default()).await;
