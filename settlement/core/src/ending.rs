@@ -38,7 +38,7 @@ impl Settlement {
                 && channel.may_agree()
                 && channel.given() == channel.row.acked;
             if wanted && self.check_sight(now, account, channel).is_ok() {
-                self.ask_for_end(now, account, id);
+                self.ask_for_end(account, id);
             }
         }
     }
@@ -55,17 +55,18 @@ impl Settlement {
         row.ending.is_some() && is_ours && is_unseen && !is_drafted && !carried.any(opens)
     }
 
-    /// The chain's clock, as far as ours lets us believe it.
-    fn agreement_clock_s(&self, now: Now, chain: usize) -> u64 {
-        let ours = now.0 / 1_000;
+    /// The chain's clock. A latest block may say anything: not much later than the final one is believed.
+    fn agreement_clock_s(&self, chain: usize) -> u64 {
         let sight = self.chains[chain].sight.as_ref();
-        let latest = sight.map_or(0, |sight| sight.latest.time_s);
-        latest.min(ours.saturating_add(CLOCK_AHEAD_S_MAX)).max(ours)
+        sight.map_or(0, |sight| {
+            let most_s = sight.last_final.time_s.saturating_add(CLOCK_AHEAD_S_MAX);
+            sight.latest.time_s.min(most_s)
+        })
     }
 
-    fn ask_for_end(&mut self, now: Now, account: usize, id: ChannelId) {
+    fn ask_for_end(&mut self, account: usize, id: ChannelId) {
         let chain = self.config.accounts[account].chain;
-        let valid_until_s = self.agreement_clock_s(now, chain) + AGREEMENT_S;
+        let valid_until_s = self.agreement_clock_s(chain).saturating_add(AGREEMENT_S);
         let channel = self.channels.get_mut(&id).expect("channels of an account are kept");
         let [first_paid, second_paid] = channel.paid_by_party();
         let agreement = Agreement { channel: id, first_paid, second_paid, valid_until_s };
@@ -129,9 +130,10 @@ impl Settlement {
             let text = "a claim is being signed, or the channel is not open for good".to_owned();
             return Err((Reason::Busy, text));
         }
-        let chain_s = self.agreement_clock_s(now, chain);
+        let chain_s = self.agreement_clock_s(chain);
         let bound_s = channel.row.agreed.as_ref().map_or(u64::MAX, |agreed| agreed.bound_s);
-        let bounds = chain_s + AGREEMENT_S_MIN..=bound_s.min(chain_s + AGREEMENT_S_MAX);
+        let most_s = bound_s.min(chain_s.saturating_add(AGREEMENT_S_MAX));
+        let bounds = chain_s.saturating_add(AGREEMENT_S_MIN)..=most_s;
         if !bounds.contains(&agreement.valid_until_s) {
             let text = format!("an agreement holds {AGREEMENT_S_MIN} to {AGREEMENT_S_MAX} seconds");
             return Err((Reason::Differs, text));

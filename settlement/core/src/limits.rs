@@ -44,8 +44,9 @@ pub const CREDITS_UNDER_WAY_MAX: usize = 16;
 /// The longest rest of what has a time by which it must be done, and of looks: windows are ten minutes at least.
 pub const URGENT_REST_MS_MAX: u64 = 20_000;
 
-/// How far the chain's clock may be ahead of ours before it is not believed in an agreement.
-pub const CLOCK_AHEAD_S_MAX: u64 = 600;
+/// How much later than the final block the latest one is believed to be, in an agreement: chains are final after
+/// some minutes.
+pub const CLOCK_AHEAD_S_MAX: u64 = 3_600;
 
 /// How often old keys are looked for.
 pub const FORGET_MS: u64 = 600_000;
