@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used)] // every function here is a test's
 
 use m2_settlement::chain::{
-    Bytes, Call, ChannelId, ChannelSight, ChannelState, Claim, Draft, Fee, Head, Included, Key,
-    OnChain, Party, Question, SendError, Side, Sight, SignError, Signed, SignedClaim, Token,
-    TokenSight, TxHash,
+    Agreement, Bytes, Call, ChannelId, ChannelSight, ChannelState, Claim, Draft, Fee, Head,
+    Included, Key, OnChain, Party, Question, SendError, Side, Sight, SignError, Signed,
+    SignedClaim, Token, TokenSight, TxHash,
 };
 use m2_settlement::config::{AccountConfig, ChainConfig, Config};
 use m2_settlement::event::{Effect, Event, Notice, Now, Wish};
@@ -89,6 +89,8 @@ struct Bench {
     answers: Vec<Message>,
     orders: Vec<(u64, Order)>,
     alarms: Vec<String>,
+    claims: Vec<Claim>,
+    agreements: Vec<Agreement>,
 }
 
 impl Bench {
@@ -109,6 +111,8 @@ impl Bench {
             answers: Vec::new(),
             orders: Vec::new(),
             alarms: Vec::new(),
+            claims: Vec::new(),
+            agreements: Vec::new(),
         }
     }
 
@@ -123,6 +127,8 @@ impl Bench {
                 }
                 Effect::Answer { message, .. } => self.answers.push(message),
                 Effect::Order { number, order, .. } => self.orders.push((number, order)),
+                Effect::SignClaim { claim, .. } => self.claims.push(claim),
+                Effect::SignAgreement { agreement, .. } => self.agreements.push(agreement),
                 Effect::Tell(Notice::Alarm { text, .. }) => self.alarms.push(text),
                 _ => {}
             }
@@ -383,6 +389,43 @@ fn a_frozen_amount_is_taken_back_only_while_no_claim_pays_any_of_it() {
     bench.feed(Event::Operator(Wish::Cancel { key }));
     assert!(bench.orders.iter().any(|(_, order)| *order == Order::Cancelled { key }));
     assert!(bench.settlement.may_cancel(key).unwrap_err().contains("has ended"));
+}
+
+#[test]
+fn nothing_is_added_to_a_channel_while_an_agreement_on_its_end_may_be_executed() {
+    let mut bench = Bench::with_channel(100);
+    let mut ours = open(100);
+    ours.sides[1].deposit = 1_000;
+    let look = |bench: &mut Bench| bench.look(Some(ours.clone()), Some(ours.clone()));
+    look(&mut bench);
+    assert_eq!(bench.claim(30), Message::Taken { channel: CHANNEL, total: 30 });
+    let valid_until_s = START_S + 900;
+    let end = |first_paid, valid_until_s| {
+        let agreement = Agreement { channel: CHANNEL, first_paid, second_paid: 0, valid_until_s };
+        let message = Message::Close { place: place(), agreement, signature: Bytes(vec![1]) };
+        let account = "bob".to_owned();
+        Event::Said { account, token: 2, message: Ok(message), signer: Some(PEER) }
+    };
+    bench.feed(end(29, valid_until_s));
+    assert!(is(&bench.answers.pop().unwrap(), Reason::Differs), "less than we hold");
+    bench.feed(end(30, START_S + 1));
+    assert!(is(&bench.answers.pop().unwrap(), Reason::Differs), "it runs out too soon");
+    bench.feed(end(30, START_S + 100_000));
+    assert!(is(&bench.answers.pop().unwrap(), Reason::Differs), "it would hold for too long");
+    bench.feed(end(30, valid_until_s));
+    let agreement = bench.agreements.pop().expect("what is so is signed");
+    bench.feed(Event::AgreementSigned { agreement, signature: Ok(Bytes(vec![2])) });
+    assert_eq!(bench.answers.pop(), Some(Message::Agreed { signature: Bytes(vec![2]) }));
+    assert!(is(&bench.claim(40), Reason::Agreed));
+    bench.feed(Event::Frozen { account: "bob".into(), key: Key([1; 16]), amount: 40 });
+    look(&mut bench);
+    assert_eq!(bench.claims, [], "it is paid elsewhere, or later");
+    (bench.sight.latest.time_s, bench.sight.last_final.time_s) = (valid_until_s + 9, valid_until_s);
+    look(&mut bench);
+    assert!(is(&bench.claim(40), Reason::Agreed), "it may still be in a block that is not final");
+    bench.sight.last_final.time_s = valid_until_s + 1;
+    look(&mut bench);
+    assert_eq!(bench.claim(40), Message::Taken { channel: CHANNEL, total: 40 });
 }
 
 #[test]
