@@ -90,6 +90,12 @@ pub const TARGETS: &[Target] = &[
         seeds: seeds::control_socket,
         len_max: 200,
     },
+    Target {
+        name: "settlement_message",
+        run: target::settlement_message::settlement_message,
+        seeds: seeds::settlement_message,
+        len_max: 400,
+    },
     Target { name: "core", run: target::core::core, seeds: seeds::core, len_max: 96 },
 ];
 

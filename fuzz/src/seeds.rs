@@ -4,6 +4,9 @@ use std::path::Path;
 
 use m2_codec::btp::{self, FrameType};
 use m2_codec::ws::{self, Opcode};
+use m2_settlement::chain::{Agreement, Bytes, ChannelId, Claim, SignedClaim};
+use m2_settlement::limits::{CHAIN_NAME_LEN_MAX, CONTRACT_LEN_MAX, SIGNATURE_LEN_MAX};
+use m2_settlement::wire::{Message, Place, Reason};
 use serde_json::Value;
 
 /// The bytes of every case of the three files, with what the case is about.
@@ -281,6 +284,37 @@ pub fn control_socket(_: &Vectors) -> Vec<Vec<u8>> {
             &long,
         ],
     )
+}
+
+/// For `settlement_message`: each kind, with fields that are empty, usual and as long as they may be.
+pub fn settlement_message(_: &Vectors) -> Vec<Vec<u8>> {
+    let channel = ChannelId([3; 32]);
+    let sizes =
+        [(0, 0, 0), (13, 20, 65), (CHAIN_NAME_LEN_MAX, CONTRACT_LEN_MAX, SIGNATURE_LEN_MAX)];
+    let of_size = |(chain, contract, signature): (usize, usize, usize)| {
+        let place = Place { chain: "e".repeat(chain), contract: vec![7; contract] };
+        let signature = Bytes(vec![9; signature]);
+        let claim = Claim { channel, total: u128::MAX - 1 };
+        let signed = SignedClaim { claim, signature: signature.clone() };
+        let agreement =
+            Agreement { channel, first_paid: 1, second_paid: u128::MAX, valid_until_s: 77 };
+        [
+            Message::Claim { place: place.clone(), signed },
+            Message::Close { place, agreement, signature: signature.clone() },
+            Message::Agreed { signature },
+        ]
+    };
+    let refused = |reason: &Reason| {
+        let (reason, text) = (*reason, "höher".repeat(usize::from(*reason as u8)));
+        Message::Refused { reason, again: reason.again(), text }
+    };
+    let messages = sizes.into_iter().flat_map(of_size).chain(Reason::ALL.iter().map(refused));
+    let mut seeds: Vec<_> = messages.map(|message| message.to_bytes()).collect();
+    seeds.push(Message::Taken { channel, total: 5 }.to_bytes());
+    // Another version, another kind, a text that is none, and one with a line's end.
+    seeds
+        .extend([&[2, 1][..], &[1, 6], &[1, 3, 1, 1, 1, 255], &[1, 3, 1, 1, 1, 10]].map(Vec::from));
+    seeds
 }
 
 /// For `core`: worlds of one and of two shards in which packets are paid, refused and expire.

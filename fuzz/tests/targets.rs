@@ -36,5 +36,6 @@ macro_rules! tests {
 
 tests! {
     oer address timestamp prepare prepare_rewrite fulfill reject ildcp btp_stream websocket_stream
-    websocket_handshake url configuration control_socket core
+    websocket_handshake url configuration control_socket settlement_message
+    core
 }

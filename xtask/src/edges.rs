@@ -8,7 +8,8 @@
 //!                                                               m2-settlement
 //!   m2-published -> m2-core
 //!   m2-journal ---> m2-core                       m2-sim ----> m2-core, m2-codec, m2-journal
-//!   m2ctl --------> m2-journal, m2-core, m2-codec m2-fuzz ----> m2-engine, m2-core, m2-codec
+//!   m2ctl --------> m2-journal, m2-core, m2-codec m2-fuzz ----> m2-engine, m2-core, m2-codec,
+//!                                                             m2-settlement
 //!   m2-settle ----> m2-settlement -> none         m2-accel ---> none
 //! ```
 //!
@@ -49,7 +50,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "m2-settlement",
         ],
     ),
-    ("m2-fuzz", &["m2-codec", "m2-core", "m2-engine"]),
+    ("m2-fuzz", &["m2-codec", "m2-core", "m2-engine", "m2-settlement"]),
     ("m2-sim", &["m2-codec", "m2-core", "m2-journal"]),
     ("m2-settlement", &[]),
     ("m2-settle", &["m2-settlement"]),

@@ -8,6 +8,7 @@ pub mod core;
 pub mod ildcp;
 pub mod oer;
 pub mod packet;
+pub mod settlement_message;
 pub mod timestamp;
 pub mod url;
 pub mod websocket;
