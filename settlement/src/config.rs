@@ -333,7 +333,11 @@ fn chain(folder: &Path, section: &ChainSection) -> Result<ChainWorker, String> {
 fn account(file: &File, section: &AccountSection) -> Result<AccountConfig, String> {
     let token = file.tokens.iter().find(|it| it.name == section.token).ok_or_else(|| {
         let known: Vec<&str> = file.tokens.iter().map(|it| it.name.as_str()).collect();
-        format!("no token \"{}\": listed are {}", section.token, known.join(", "))
+        let listed = match known.is_empty() {
+            true => "add a [[tokens]] for it".to_owned(),
+            false => format!("listed are {}", known.join(", ")),
+        };
+        format!("no token \"{}\": {listed}", section.token)
     })?;
     let chain = file.chains.iter().position(|it| it.name == token.chain).ok_or_else(|| {
         format!("its token is on the chain \"{}\", which is not listed", token.chain)
@@ -505,6 +509,11 @@ mod tests {
         told("key_file = \"key\"", "signer = []", "names no program");
         told("token = \"USD\"", "token = \"EUR\"", "no token \"EUR\": listed are USD");
         told("chain = \"local\"", "chain = \"far\"", "which is not listed");
+        told(
+            "[[accounts]]",
+            "[[accounts]]\nname = \"eve\"\nscale = 9\ntoken = \"USD\"\npeer = \"0x12\"\ndeposit = 1\n[[accounts]]",
+            "\"0x12\" is no address",
+        );
         told("scale = 9", "scale = 200", "more than 38 apart");
         told("deposit = \"3", "deposit = \"-3", "a whole number of units");
         told("scale = 9", "scale = 9\nwindow_s = 5", "window_s = 5 is not from 600");
