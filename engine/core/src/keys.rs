@@ -295,12 +295,17 @@ impl Switch {
     ///
     /// `new_key` gives keys that nobody has had: random ones, as the core knows none.
     pub fn freeze_due(&mut self, now: Now, mut new_key: impl FnMut() -> Key) {
+        let has_room = |switch: &Self| switch.keys.has_room() && switch.records.has_room();
+        // A pass comes many times a millisecond: while nothing can be frozen, nothing is looked at.
+        if !has_room(self) {
+            return;
+        }
         let mut due = core::mem::take(&mut self.due);
         due.retain(|&id| {
             let account = self.own(id);
             let settle = account.config.settle.filter(|_| account.ledger.is_due());
             let stays = settle.is_some_and(|Settle { threshold, to }| {
-                self.freeze(now, id, new_key(), threshold, to).is_err()
+                !has_room(self) || self.freeze(now, id, new_key(), threshold, to).is_err()
             });
             self.own(id).is_listed = stays;
             stays

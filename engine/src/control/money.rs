@@ -64,7 +64,10 @@ pub(super) async fn give(shared: &Shared, name: &str, order: Order) -> Result<Ob
     let unknown = || format!("there is no account `{name}`: `accounts` names them all");
     let account = *shared.names.get(name).ok_or_else(|| Refusal::lasting(unknown()))?;
     let is_unrecorded = shared.config.accounts.iter().any(|it| it.durability == Durability::None);
-    if is_unrecorded && !matches!(order, Order::Limits { .. }) {
+    let is_recorded = shared.joints.words.is_some();
+    // What was frozen before comes to its end, whatever an account has now.
+    let ends = is_recorded && matches!(order, Order::Settled { .. } | Order::Cancelled { .. });
+    if is_unrecorded && !ends && !matches!(order, Order::Limits { .. }) {
         // What a payment rests on would be forgotten, and the payment not.
         let text = "an account has durability = \"none\", and so no payment is recorded";
         return Err(Refusal::lasting(text.into()));

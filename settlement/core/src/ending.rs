@@ -22,11 +22,8 @@ impl Settlement {
     /// Asks peers for an end that operators want.
     pub(crate) fn plan_ending(&mut self, now: Now, account: usize) {
         for id in self.accounts[account].channels.clone() {
-            if self.is_never_opened(id) {
-                let channel = self.channels.get_mut(&id).expect("channels of an account are kept");
-                channel.row.over = true;
-                self.accounts[account].channels.remove(&id);
-                self.change(Table::Channels, id);
+            if self.is_nowhere(id) {
+                self.count_over(account, id);
                 continue;
             }
             self.forget_agreement(now, account, id);
@@ -43,16 +40,33 @@ impl Settlement {
         }
     }
 
-    /// It is to end, and no transaction opens it.
-    fn is_never_opened(&self, id: ChannelId) -> bool {
+    /// It is to end, and is nowhere to end: ours was never opened and nobody was paid in it, or the peer's, in which
+    /// we were not paid, vanished with the finality of its chain. What the peer has not acknowledged of the latter is paid elsewhere then: our
+    /// deposit was in it, and is put into it no more.
+    fn is_nowhere(&self, id: ChannelId) -> bool {
         let channel = &self.channels[&id];
         let row = &channel.row;
         let is_unseen = row.seen.is_none() && channel.latest.is_none() && channel.looked;
-        let opens = |job: &Job| *job == Job::Open(id);
+        let opens = |job: &Job| matches!(job, Job::Open(of) | Job::Deposit(of) if *of == id);
         let mut carried = self.transactions.values().flat_map(|it| &it.row.jobs);
         let is_drafted = self.chains.iter().any(|chain| chain.drafting.is_some());
-        let is_ours = row.terms.is_some() && row.given.is_none() && row.best.is_none();
-        row.ending.is_some() && is_ours && is_unseen && !is_drafted && !carried.any(opens)
+        // A claim that we hold is kept: whoever gave it opens the channel again for it.
+        let is_left = row.best.is_none() && (row.terms.is_none() || row.given.is_none());
+        row.ending.is_some() && is_left && is_unseen && !is_drafted && !carried.any(opens)
+    }
+
+    /// A channel is over: it is counted in the row of its account, once.
+    pub(crate) fn count_over(&mut self, account: usize, id: ChannelId) {
+        let channel = self.channels.get_mut(&id).expect("channels of an account are kept");
+        assert!(!channel.row.over, "a channel is over once");
+        channel.row.over = true;
+        let (paid, got) = (channel.proven(), channel.row.credited);
+        let row = &mut self.accounts[account].row;
+        row.paid_past += paid;
+        row.got_past += got;
+        self.accounts[account].channels.remove(&id);
+        self.change_account(account);
+        self.change(Table::Channels, id);
     }
 
     /// The chain's clock. A latest block may say anything: not much later than the final one is believed.
@@ -210,9 +224,8 @@ impl Settlement {
     /// The peer's signature over an agreement that we have asked for.
     pub(crate) fn take_agreed(&mut self, id: ChannelId, signature: Bytes) -> bool {
         let Some(channel) = self.channels.get_mut(&id) else { return false };
-        let Some(agreed) = channel.row.agreed.as_mut().filter(|agreed| agreed.asked) else {
-            return false;
-        };
+        let asked = channel.row.agreed.as_mut().filter(|agreed| agreed.asked);
+        let Some(agreed) = asked.filter(|agreed| agreed.theirs.is_none()) else { return false };
         agreed.theirs = Some(signature);
         self.change(Table::Channels, id);
         true

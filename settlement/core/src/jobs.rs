@@ -32,10 +32,15 @@ impl Settlement {
             }
         }
         for transaction in self.transactions.values().filter(|it| it.chain == chain) {
-            transaction.row.jobs.iter().for_each(|job| {
+            let is_void = transaction.row.void_from.is_some();
+            let redeems = |job: &Job| matches!(job, Job::Answer(_) | Job::Redeem(_));
+            for job in transaction.row.jobs.iter().filter(|job| !is_void || !redeems(job)) {
                 wanted.remove(job);
-            });
-            if let Call::Redeem { claims } = &transaction.row.call {
+            }
+            // One that may end in doing nothing does not keep its claims from being redeemed: twice is once.
+            if let Call::Redeem { claims } = &transaction.row.call
+                && transaction.row.void_from.is_none()
+            {
                 claims.iter().for_each(|signed| self.leave_out(&signed.claim, &mut wanted));
             }
         }

@@ -35,11 +35,20 @@ pub const TRANSACTIONS_MAX: usize = 16;
 /// 1.25^24 = 211 times the first.
 pub const ATTEMPTS_MAX: usize = 24;
 
-/// How many of them are kept for what has a time by which it must be in a block.
+/// How many of them are kept for what answers a close.
 pub const TRANSACTIONS_RESERVED: usize = 4;
 
 /// Credits of an account that the switch has not recorded yet: more wait until it has.
 pub const CREDITS_UNDER_WAY_MAX: usize = 16;
+
+/// Credits of an account in a row; then what comes is credited together, once in [`CREDIT_MS`]. The switch keeps
+/// 2^20 keys a shard: one peer alone takes two years to use them up.
+pub const CREDITS_MAX: u64 = 1_000;
+/// See [`CREDITS_MAX`].
+pub const CREDIT_MS: u64 = 60_000;
+
+/// How far our next nonce may be beyond the final one: more transactions than that are never under way.
+pub const NONCES_AHEAD_MAX: u64 = 1_000;
 
 /// The longest rest of what has a time by which it must be done, and of looks: windows are ten minutes at least.
 pub const URGENT_REST_MS_MAX: u64 = 20_000;

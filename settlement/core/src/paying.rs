@@ -39,27 +39,32 @@ impl Settlement {
     }
 
     /// The chain has paid the peer by claims that are not in our store: it is not the latest one, and what else it
-    /// lacks nobody knows. The account is paused, and nothing is paid or called settled until an operator has looked.
+    /// lacks nobody knows.
     fn is_behind(&mut self, account: usize) -> bool {
-        let state = &self.accounts[account];
-        let lacks =
-            |id: &&ChannelId| self.channels[*id].our_redeemed() > self.channels[*id].given();
-        let lacking = state.channels.iter().find(lacks).copied();
-        let (is_told, is_paused) = (state.is_behind, state.row.paused.is_some());
-        let Some(id) = lacking else { return false };
-        if !is_told && !is_paused {
-            let text = format!(
-                "the chain has paid the peer more in channel {id} than our store knows of: the store is not \
-                 the latest; find it, or go on by `resume`: what the chain has paid counts then"
-            );
-            let state = &mut self.accounts[account];
-            state.is_behind = true;
-            state.row.paused = Some(text.clone());
-            self.change_account(account);
-            self.order(account, Order::Pause);
-            self.alarm(Some(account), text);
+        let lacks = |id: &&ChannelId| self.channels[*id].lacks_claims();
+        let lacking = self.accounts[account].channels.iter().find(lacks).copied();
+        if let Some(id) = lacking {
+            let what =
+                format!("the chain has paid the peer more in channel {id} than our store knows of");
+            self.fall_behind(account, &what);
         }
-        self.accounts[account].row.paused.is_some()
+        self.accounts[account].row.behind
+    }
+
+    /// The account is paused, and nothing of it is paid or called settled until an operator has looked: what is
+    /// missing could count as paid for something else.
+    pub(crate) fn fall_behind(&mut self, account: usize, what: &str) {
+        let row = &mut self.accounts[account].row;
+        if core::mem::replace(&mut row.behind, true) {
+            return;
+        }
+        let text = format!(
+            "{what}: the store is not the latest; find it, or go on by `resume`: what the peer has counts then"
+        );
+        row.paused = Some(text.clone());
+        self.change_account(account);
+        self.order(account, Order::Pause);
+        self.alarm(Some(account), text);
     }
 
     /// Keys that what the peer surely has pays.
@@ -91,7 +96,8 @@ impl Settlement {
             return;
         }
         if want <= channel.our_deposit() {
-            if channel.sign_rest.is_over(now) {
+            // Not by what an earlier life has seen alone.
+            if channel.looked && channel.sign_rest.is_over(now) {
                 channel.signing = Some(want);
                 let chain = self.config.accounts[account].chain;
                 self.does(Effect::SignClaim { chain, claim: Claim { channel: id, total: want } });
@@ -130,6 +136,7 @@ impl Settlement {
             want_deposit: want.saturating_add(config.deposit),
             given: None,
             acked: 0,
+            accepted: 0,
             best: None,
             credited: 0,
             redeem_now: false,
@@ -280,10 +287,9 @@ impl Settlement {
                 match (again, reason) {
                     (true, _) => self.warn(Some(account), text),
                     // Told at each failure it would bury the rest of the log.
-                    (false, Reason::Lower) if first => self.alarm(
-                        Some(account),
-                        format!("{text}: it holds a claim of ours that is not in our store"),
-                    ),
+                    (false, Reason::Lower) => {
+                        self.fall_behind(account, "the peer holds a higher claim than we give it");
+                    }
                     (false, _) if first => self.alarm(Some(account), text),
                     (false, _) => {}
                 }
@@ -313,11 +319,9 @@ impl Settlement {
             self.change(Table::Channels, id);
         }
         if held > given {
-            let text = format!(
-                "the peer holds a claim of {held} in {id}, and our store has {given}: the store is \
-                 not the latest; nothing is paid twice, but find out what is missing"
-            );
-            self.alarm(Some(account), text);
+            let what =
+                format!("the peer holds a claim of {held} in {id}, and our store has {given}");
+            self.fall_behind(account, &what);
         }
     }
 
@@ -373,7 +377,12 @@ impl Channel {
         side.map_or(0, |side| side.deposit - side.withdrawn.min(side.deposit))
     }
 
-    fn our_redeemed(&self) -> u128 {
+    /// The chain has paid more of ours than we know to have given, or an operator has accepted.
+    pub(crate) fn lacks_claims(&self) -> bool {
+        self.our_redeemed() > self.given().max(self.row.accepted)
+    }
+
+    pub(crate) fn our_redeemed(&self) -> u128 {
         self.row.seen.as_ref().map_or(0, |seen| seen.sides[self.row.ours].redeemed)
     }
 

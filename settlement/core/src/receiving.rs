@@ -9,8 +9,8 @@
 
 use crate::chain::{ChannelId, ChannelState, Key, Party, SignedClaim};
 use crate::event::{Effect, Notice, Now};
-use crate::limits::{CANDIDATES_MAX, CREDITS_UNDER_WAY_MAX};
-use crate::rows::{Order, Table};
+use crate::limits::{CANDIDATES_MAX, CREDIT_MS, CREDITS_MAX, CREDITS_UNDER_WAY_MAX};
+use crate::rows::{Job, Order, Table};
 use crate::settlement::{Channel, Settlement};
 use crate::wire::{Message, Place, Reason};
 
@@ -149,6 +149,10 @@ impl Settlement {
             let text = "the channel is closing, and the claim could not be redeemed in time";
             return Err((Reason::Closing, text.into()));
         }
+        if channel.is_closing() && self.is_carried(id) {
+            let text = "the channel is closing, and a claim of it is being redeemed already";
+            return Err((Reason::Closing, text.into()));
+        }
         self.check_amount(account, total - best)?;
         Ok(Judged::Higher)
     }
@@ -182,7 +186,7 @@ impl Settlement {
         let chain = &self.chains[self.config.accounts[account].chain];
         let window_s = channel.row.seen.as_ref().map_or(0, |seen| u64::from(seen.window_s));
         let is_seen = channel.looked
-            && chain.looked_at.is_some_and(|at| now.0.saturating_sub(at.0) <= window_s * 500);
+            && chain.progressed_at.is_some_and(|at| now.0.saturating_sub(at.0) <= window_s * 500);
         if is_seen {
             return Ok(());
         }
@@ -217,6 +221,12 @@ impl Settlement {
         self.chain_time_s(now, config.chain).saturating_add(config.redeem_margin_s) <= closes_at_s
     }
 
+    /// A transaction that is not final redeems a claim of the channel.
+    fn is_carried(&self, id: ChannelId) -> bool {
+        let redeems = |job: &Job| matches!(job, Job::Answer(of) | Job::Redeem(of) if *of == id);
+        self.transactions.values().flat_map(|it| &it.row.jobs).any(redeems)
+    }
+
     /// The later of the chain's clock and ours.
     pub(crate) fn chain_time_s(&self, now: Now, chain: usize) -> u64 {
         let sight = self.chains[chain].sight.as_ref();
@@ -240,7 +250,7 @@ impl Settlement {
                 self.told_void(account, id, before, credited);
             }
         }
-        self.order_credits(account);
+        self.order_credits(now, account);
     }
 
     fn told_void(&mut self, account: usize, id: ChannelId, before: u128, credited: u128) {
@@ -262,7 +272,7 @@ impl Settlement {
     }
 
     /// Tells the switch what the total of what was credited has come to.
-    fn order_credits(&mut self, account: usize) {
+    fn order_credits(&mut self, now: Now, account: usize) {
         let scales = self.account_config(account).scales;
         let state = &self.accounts[account];
         let credited = state.channels.iter().map(|id| self.channels[id].row.credited);
@@ -271,6 +281,11 @@ impl Settlement {
         let name = self.account_config(account).name.clone();
         let mut under_way = self.orders.values().filter(|it| it.row.account == name).count();
         while self.accounts[account].row.credited != total && under_way < CREDITS_UNDER_WAY_MAX {
+            let rises = total > self.accounts[account].row.credited;
+            if rises && !self.accounts[account].credits.take(now) {
+                // The rest is credited together: the switch keeps each key for good.
+                return;
+            }
             under_way += 1;
             let before = self.accounts[account].row.credited;
             let step = total.abs_diff(before).min(u64::MAX.into());
@@ -305,10 +320,43 @@ impl Settlement {
     }
 }
 
+/// How many credits an account may have at once, and how fast that grows again: a peer that pays a unit at a time
+/// must not use up the keys of a switch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Credits {
+    left: u64,
+    at: Now,
+}
+
+impl Default for Credits {
+    fn default() -> Self {
+        Self { left: CREDITS_MAX, at: Now(0) }
+    }
+}
+
+impl Credits {
+    fn take(&mut self, now: Now) -> bool {
+        if self.left == CREDITS_MAX || now < self.at {
+            self.at = now;
+        }
+        let more = (now.0 - self.at.0) / CREDIT_MS;
+        self.left = self.left.saturating_add(more).min(CREDITS_MAX);
+        self.at.0 += more * CREDIT_MS;
+        let has_some = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        has_some
+    }
+}
+
 impl Channel {
     /// The total of the highest claim that we hold.
     pub(crate) fn best(&self) -> u128 {
         self.row.best.as_ref().map_or(0, |best| best.claim.total)
+    }
+
+    fn is_closing(&self) -> bool {
+        let sights = [&self.latest, &self.row.seen];
+        sights.into_iter().flatten().any(|it| it.state == ChannelState::Closing)
     }
 
     fn theirs(&self) -> usize {

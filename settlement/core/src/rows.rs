@@ -123,6 +123,8 @@ pub(crate) struct AccountRow {
     pub(crate) reversals: u64,
     /// Why it is paused, if it is.
     pub(crate) paused: Option<String>,
+    /// Our store lacks something that was given: nothing is paid until an operator has looked.
+    pub(crate) behind: bool,
 }
 
 /// What has become of a frozen amount.
@@ -167,6 +169,8 @@ pub(crate) struct ChannelRow {
     pub(crate) given: Option<SignedClaim>,
     /// The total that the peer says it holds.
     pub(crate) acked: u128,
+    /// What the chain has paid of ours beyond our store, as an operator has accepted it.
+    pub(crate) accepted: u128,
     /// The highest claim that we hold.
     pub(crate) best: Option<SignedClaim>,
     /// What of it was credited.

@@ -71,10 +71,9 @@ pub(crate) struct Account {
     pub(crate) candidates: VecDeque<(ChannelId, Option<crate::wire::Reason>)>,
     /// What it freezes is no amount of the token; told once.
     pub(crate) overflows: bool,
+    pub(crate) credits: crate::receiving::Credits,
     /// It has as many channels as it may; told once.
     pub(crate) is_full: bool,
-    /// The chain has paid more for us than our store knows of; told once, until an operator has looked.
-    pub(crate) is_behind: bool,
 }
 
 /// What was said to a peer.
@@ -133,6 +132,8 @@ pub(crate) struct Transaction {
     pub(crate) signed_at: Option<Now>,
     /// The chain said that it offers too little.
     pub(crate) too_low: bool,
+    /// After which block the chain said that it would fail.
+    pub(crate) failed_at: Option<u64>,
     pub(crate) sign_rest: Rest,
 }
 
@@ -144,6 +145,8 @@ pub(crate) struct Chain {
     /// What it showed last, its channels and transactions left out.
     pub(crate) sight: Option<Sight>,
     pub(crate) looked_at: Option<Now>,
+    /// When a look has shown a newer block than all before: a node that stands still shows no close.
+    pub(crate) progressed_at: Option<Now>,
     pub(crate) look_error: Option<String>,
     pub(crate) looking: bool,
     pub(crate) look_at: Now,
@@ -234,25 +237,36 @@ impl Settlement {
         Ok(settlement)
     }
 
+    /// Nothing was ever owed or paid: what stands in the configuration may change.
+    fn is_blank(&self, at: usize) -> bool {
+        let (name, row) = (&self.config.accounts[at].name, &self.accounts[at].row);
+        let counts = [row.sum_past, row.paid_past, row.got_past, row.credited, row.opened.into()];
+        counts == [0; 5]
+            && !self.keys.values().any(|it| it.account == *name)
+            && !self.channels.values().any(|it| it.row.account == *name)
+            && !self.orders.values().any(|it| it.row.account == *name)
+    }
+
     /// What was counted in one token, at one scale, with one peer is not counted on in another.
     fn check_basis(&mut self) -> Result<(), RestoreError> {
         for at in 0..self.accounts.len() {
             let config = &self.config.accounts[at];
             let chain = &self.chains[config.chain].name;
             let basis = format!(
-                "{chain}, token {}, peer {}, {:?}",
+                "{chain}, we {}, token {}, peer {}, {:?}",
+                self.config.chains[config.chain].us.address(),
                 Party(config.token.0).address(),
                 config.peer.address(),
                 config.scales
             );
+            let is_blank = self.is_blank(at);
             let row = &mut self.accounts[at].row;
-            if row.basis.is_empty() {
+            if is_blank && row.basis != basis {
                 row.basis = basis;
                 self.change_account(at);
             } else if row.basis != basis {
                 let text = format!(
-                    "it was begun on {}, and the configuration says {basis}: put it back, or settle \
-                     under another name",
+                    "it was begun on {}, and the configuration says {basis}: put it back",
                     row.basis
                 );
                 return Err(RestoreError {
@@ -270,8 +284,17 @@ impl Settlement {
         let value = value.ok_or("it has no value")?;
         match table {
             Table::Accounts => {
-                let account = self.restored_account(&name)?;
-                self.accounts[account].row = parse(&value)?;
+                let row: AccountRow = parse(&value)?;
+                let counts =
+                    [row.sum_past, row.paid_past, row.got_past, row.credited, row.opened.into()];
+                // One that came to nothing may be forgotten; what hangs on it is asked for by its own rows.
+                match self.account(&name) {
+                    None if counts == [0; 5] && !row.behind => {}
+                    _ => {
+                        let account = self.restored_account(&name)?;
+                        self.accounts[account].row = row;
+                    }
+                }
             }
             Table::Keys => {
                 let key = parse(&format!("\"{name}\""))?;
@@ -684,7 +707,14 @@ impl Settlement {
             Wish::Cancel { key } => self.cancel(now, key),
             Wish::Resume { account } => {
                 let Some(account) = self.account(&account) else { return };
-                self.accounts[account].row.paused = None;
+                let row = &mut self.accounts[account].row;
+                (row.paused, row.behind) = (None, false);
+                for id in self.accounts[account].channels.clone() {
+                    let channel =
+                        self.channels.get_mut(&id).expect("channels of an account are kept");
+                    channel.row.accepted = channel.our_redeemed();
+                    self.change(Table::Channels, id);
+                }
                 self.change_account(account);
                 self.touch(account);
                 // A pause that the switch has not heard of would undo the operator's limits later.
@@ -824,6 +854,7 @@ impl Transaction {
             send_rest: Rest::default(),
             signed_at: None,
             too_low: false,
+            failed_at: None,
             sign_rest: Rest::default(),
         }
     }

@@ -5,6 +5,7 @@
 
 use crate::chain::{ChannelId, ChannelSight, ChannelState, LookError, OnChain, Question, Sight};
 use crate::event::{Effect, Notice, Now};
+use crate::limits::NONCES_AHEAD_MAX;
 use crate::rows::{ChannelRow, Table};
 use crate::settlement::{Channel, Settlement};
 use crate::wire::Reason;
@@ -22,10 +23,18 @@ impl Settlement {
         let state = &mut self.chains[chain];
         state.looking = false;
         let before = state.sight.as_ref().map_or(0, |before| before.last_final.number);
-        let sight = sight.and_then(|seen| match seen.1.last_final.number < before {
+        let floor = state.costs.nonce_floor;
+        let sight = sight.and_then(|seen| {
+            let Sight { last_final, nonce_final, nonce_latest, .. } = seen.1;
             // A node that is behind shows what was; one whose chain has lost final blocks catches up first.
-            true => Err(LookError::Nonsense("its final block is older than the one before".into())),
-            false => Ok(seen),
+            if last_final.number < before {
+                let text = "its final block is older than the one before";
+                return Err(LookError::Nonsense(text.into()));
+            }
+            if nonce_latest > nonce_final.max(floor).saturating_add(NONCES_AHEAD_MAX) {
+                return Err(LookError::Nonsense("our nonce is far beyond the final one".into()));
+            }
+            Ok(seen)
         });
         let (question, sight) = match sight {
             Ok(seen) => *seen,
@@ -47,6 +56,9 @@ impl Settlement {
         state.look_rest = crate::rest::Rest::default();
         state.look_error = None;
         state.looked_at = Some(now);
+        if state.sight.as_ref().is_none_or(|before| sight.latest.number > before.latest.number) {
+            state.progressed_at = Some(now);
+        }
         state.tokens = sight.tokens.iter().copied().collect();
         for (id, seen) in &sight.channels {
             self.take_channel(chain, *id, sight.last_final.number, seen);
@@ -103,16 +115,16 @@ impl Settlement {
         if !is_settled {
             return;
         }
-        channel.row.over = true;
-        let (paid, redeemed) = (channel.proven(), channel.their_redeemed());
+        let (redeemed, best) = (channel.their_redeemed(), channel.best());
+        let lacks = channel.lacks_claims();
         channel.row.credited = channel.row.credited.max(redeemed);
-        let (got, best) = (channel.row.credited, channel.best());
-        let row = &mut self.accounts[account].row;
-        row.paid_past += paid;
-        row.got_past += got;
-        self.accounts[account].channels.remove(&id);
-        self.change_account(account);
-        self.change(Table::Channels, id);
+        self.count_over(account, id);
+        if lacks {
+            let what = format!(
+                "channel {id} is over, and the chain has paid more of ours in it than we gave"
+            );
+            self.fall_behind(account, &what);
+        }
         if best > redeemed {
             let text = format!(
                 "channel {id} is over, and of a claim of {best} only {redeemed} was redeemed: the \
@@ -135,6 +147,7 @@ impl Settlement {
             }
             match self.judge_candidate(account, on_chain) {
                 Ok(ours) => self.adopt(account, id, ours, final_at, seen),
+                Err(reason) if reason.again() => {}
                 Err(reason) => {
                     let candidates = self.accounts[account].candidates.iter_mut();
                     for (_, why) in candidates.filter(|(candidate, _)| *candidate == id) {
@@ -164,6 +177,7 @@ impl Settlement {
             want_deposit: 0,
             given: None,
             acked: 0,
+            accepted: 0,
             best: None,
             credited: 0,
             redeem_now: false,

@@ -149,11 +149,18 @@ impl Settlement {
 
     fn plan_new(&mut self, now: Now, chain: usize) {
         let under_way = self.transactions.values().filter(|it| it.chain == chain).count();
-        if under_way >= TRANSACTIONS_MAX {
+        let left = TRANSACTIONS_MAX.saturating_sub(under_way);
+        // What nobody takes comes first where there is no room: nothing else will make any.
+        let gap = self.gap(now, chain).filter(|_| left == 0);
+        if left == 0 && gap.is_none() {
             return;
         }
-        let is_reserved = under_way + TRANSACTIONS_RESERVED >= TRANSACTIONS_MAX;
-        let next = self.next_batch(now, chain).filter(|(jobs, _)| !is_reserved || is_urgent(jobs));
+        let answers = |jobs: &[Job]| jobs.iter().any(|job| matches!(job, Job::Answer(_)));
+        let may = |jobs: &[Job]| left > TRANSACTIONS_RESERVED || answers(jobs);
+        let next = match gap {
+            Some(_) => None,
+            None => self.next_batch(now, chain).filter(|(jobs, _)| may(jobs)),
+        };
         let (jobs, call, nonce) = match next {
             Some((jobs, call)) => (jobs, call, self.free_nonce(chain)),
             None => match self.gap(now, chain) {
@@ -233,9 +240,11 @@ impl Settlement {
                 it.sign_rest.fail_urgent(now, &mut self.jitter);
                 // What it was to do cannot be done any more, and its nonce holds up all above it: the next bid
                 // only takes the nonce. Whichever is final, its jobs are judged anew.
-                let is_void =
-                    matches!(error, SignError::WouldFail(_)) && it.row.void_from.is_none();
-                if is_void && it.sign_rest.failures() > 1 {
+                let fails = matches!(error, SignError::WouldFail(_)) && it.row.void_from.is_none();
+                let at = self.chains[chain].sight.as_ref().map(|sight| sight.latest.number);
+                let failed_at = core::mem::replace(&mut it.failed_at, at.filter(|_| fails));
+                // Twice, after two blocks: the chain was seen between.
+                if fails && failed_at.is_some() && failed_at != at {
                     it.row.void_from = Some(it.row.attempts.len());
                     self.change(Table::Transactions, transaction);
                 }
@@ -339,8 +348,8 @@ impl Settlement {
                     // One that only took the nonce has done nothing.
                     let is_void = it.row.void_from.is_some_and(|from| at >= Some(from));
                     let costs = &mut self.chains[chain].costs;
-                    costs.gas += included.gas;
-                    costs.money += included.cost;
+                    costs.gas = costs.gas.saturating_add(included.gas);
+                    costs.money = costs.money.saturating_add(included.cost);
                     if included.succeeded {
                         costs.succeeded += 1;
                         if let Call::Redeem { claims } = &it.row.call {

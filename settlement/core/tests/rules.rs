@@ -204,20 +204,16 @@ fn closing(deposit: u128, closes_at_s: u64) -> OnChain {
 #[test]
 fn a_higher_claim_of_a_closing_channel_does_not_wait_for_a_lower_one_to_be_final() {
     let mut bench = Bench::with_channel(1_000);
-    let taken = bench.claim(20);
-    assert_eq!(taken, Message::Taken { channel: CHANNEL, total: 20 });
-    // What was being signed when the close was seen is dropped: now it is urgent.
-    let close = || Some(closing(1_000, START_S + 2_000));
-    bench.look(close(), Some(open(1_000)));
-    bench.sign();
-    assert!(bench.sends.is_empty());
+    assert_eq!(bench.claim(20), Message::Taken { channel: CHANNEL, total: 20 });
     let Call::Redeem { claims } = bench.sign().call else { panic!() };
     assert_eq!(claims[0].claim.total, 20);
     bench.sent(Ok(()));
     assert_eq!(bench.claim(900), Message::Taken { channel: CHANNEL, total: 900 });
+    let close = || Some(closing(1_000, START_S + 2_000));
     bench.look(close(), Some(open(1_000)));
     let Call::Redeem { claims } = bench.sign().call else { panic!("it waits") };
     assert_eq!(claims[0].claim.total, 900);
+    assert!(is(&bench.claim(901), Reason::Closing), "each would need a transaction of its own");
 }
 
 #[test]
@@ -426,6 +422,41 @@ fn nothing_is_added_to_a_channel_while_an_agreement_on_its_end_may_be_executed()
     bench.sight.last_final.time_s = valid_until_s + 1;
     look(&mut bench);
     assert_eq!(bench.claim(40), Message::Taken { channel: CHANNEL, total: 40 });
+}
+
+#[test]
+fn amounts_that_are_none_of_either_scale_are_refused_and_told() {
+    let mut bench = Bench::with_channel(u128::MAX);
+    assert!(is(&bench.claim(u128::MAX), Reason::Overflow));
+    assert_eq!(bench.claim(1), Message::Taken { channel: CHANNEL, total: 1 }, "others go on");
+    for key in [1, 2] {
+        let (account, key) = ("bob".to_owned(), Key([key; 16]));
+        bench.feed(Event::Frozen { account, key, amount: u128::MAX });
+    }
+    assert!(bench.alarms.iter().any(|text| text.contains("is no amount")), "{:?}", bench.alarms);
+}
+
+#[test]
+fn a_peer_that_pays_a_unit_at_a_time_is_credited_together_behind_a_thousand_keys() {
+    let mut bench = Bench::with_channel(5_000);
+    let mut sum = 0;
+    let mut keys = 0;
+    for total in 1..=3_000 {
+        assert_eq!(bench.claim(total), Message::Taken { channel: CHANNEL, total });
+        while let Some((number, order)) = bench.orders.pop() {
+            let Order::Credit { amount, .. } = order else { panic!("{order:?}") };
+            (sum, keys) = (sum + amount, keys + 1);
+            bench.feed(Event::Ordered { order: number, result: Ok(()) });
+        }
+    }
+    assert_eq!((sum, keys), (1_000, 1_000));
+    for _ in 0..31 {
+        bench.look(Some(open(5_000)), Some(open(5_000)));
+    }
+    let [(_, Order::Credit { amount, .. })] = bench.orders[..] else {
+        panic!("{:?}", bench.orders)
+    };
+    assert_eq!(sum + amount, 3_000, "a minute later nothing is missing");
 }
 
 #[test]

@@ -405,7 +405,9 @@ impl Pair {
         });
         let is_any_due = (0..ACCOUNTS as usize).any(|account| model.due(account).is_some());
         assert!(!is_any_due || !model.has_record_room(), "one that is due was not frozen");
-        assert_eq!(world.switch.has_due(), is_any_due);
+        // Without room nothing is looked at, and one that is due no more stays listed.
+        let has_due = world.switch.has_due();
+        assert!(has_due == is_any_due || (has_due && !model.has_record_room()));
     }
 
     fn new_key(&mut self) -> Key {

@@ -389,8 +389,11 @@ impl World {
 
     /// Without faults, until something holds.
     fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
-        for _ in 0..60_000 {
+        for step in 0..60_000 {
             self.calm_step();
+            if self.plan.deep && step % 500 == 499 {
+                self.end_what_has_vanished();
+            }
             if holds(self) {
                 return;
             }
@@ -403,6 +406,19 @@ impl World {
             eprintln!("p{at} books: {:?}", party.books);
         }
         panic!("seed {seed}: not even after all faults have stopped: {what} ({:?})", self.plan);
+    }
+
+    /// What operators do behind a chain that broke its finality.
+    fn end_what_has_vanished(&mut self) {
+        for party in 0..self.parties.len() {
+            let view = self.parties[party].settlement.view(self.now);
+            let vanished = view.channels.into_iter().filter(|it| it.state == "unseen");
+            let accounts: std::collections::BTreeSet<String> =
+                vanished.map(|it| it.account).collect();
+            for account in accounts {
+                self.feed(party, Event::Operator(Wish::Close { account, ending: Ending::Alone }));
+            }
+        }
     }
 
     fn calm_step(&mut self) {
