@@ -48,6 +48,11 @@ impl Settlement {
                 format!("the chain has paid the peer more in channel {id} than our store knows of");
             self.fall_behind(account, &what);
         }
+        let state = &mut self.accounts[account];
+        if state.row.behind && state.row.resuming && state.channels.is_empty() {
+            (state.row.behind, state.row.resuming) = (false, false);
+            self.change_account(account);
+        }
         self.accounts[account].row.behind
     }
 
@@ -59,7 +64,8 @@ impl Settlement {
             return;
         }
         let text = format!(
-            "{what}: the store is not the latest; find it, or go on by `resume`: what the peer has counts then"
+            "{what}: the store is not the latest; find it, or go on by `resume`: the channels end then, and what the \
+             peer has on the chain counts"
         );
         row.paused = Some(text.clone());
         self.change_account(account);
@@ -136,7 +142,6 @@ impl Settlement {
             want_deposit: want.saturating_add(config.deposit),
             given: None,
             acked: 0,
-            accepted: 0,
             best: None,
             credited: 0,
             redeem_now: false,
@@ -186,11 +191,13 @@ impl Settlement {
         let account = channel.account;
         self.touch(account);
         let is_covered = self.is_covered(account, &claim);
+        let is_behind = self.accounts[account].row.behind;
         let channel = self.channels.get_mut(&claim.channel).expect("it was just found");
         match signature {
             Ok(signature) => {
                 // Whatever happened while it was signed: it is not given yet, and may be dropped.
-                let fits = channel.takes_claims() && claim.total <= channel.our_deposit();
+                let fits =
+                    !is_behind && channel.takes_claims() && claim.total <= channel.our_deposit();
                 if !fits || !is_covered || claim.total <= channel.given() {
                     return;
                 }
@@ -377,9 +384,9 @@ impl Channel {
         side.map_or(0, |side| side.deposit - side.withdrawn.min(side.deposit))
     }
 
-    /// The chain has paid more of ours than we know to have given, or an operator has accepted.
+    /// The chain has paid more of ours than we know to have given.
     pub(crate) fn lacks_claims(&self) -> bool {
-        self.our_redeemed() > self.given().max(self.row.accepted)
+        self.our_redeemed() > self.given()
     }
 
     pub(crate) fn our_redeemed(&self) -> u128 {

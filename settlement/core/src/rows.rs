@@ -125,6 +125,8 @@ pub(crate) struct AccountRow {
     pub(crate) paused: Option<String>,
     /// Our store lacks something that was given: nothing is paid until an operator has looked.
     pub(crate) behind: bool,
+    /// An operator has: it is paid again once its channels are over.
+    pub(crate) resuming: bool,
 }
 
 /// What has become of a frozen amount.
@@ -169,8 +171,6 @@ pub(crate) struct ChannelRow {
     pub(crate) given: Option<SignedClaim>,
     /// The total that the peer says it holds.
     pub(crate) acked: u128,
-    /// What the chain has paid of ours beyond our store, as an operator has accepted it.
-    pub(crate) accepted: u128,
     /// The highest claim that we hold.
     pub(crate) best: Option<SignedClaim>,
     /// What of it was credited.

@@ -708,12 +708,17 @@ impl Settlement {
             Wish::Resume { account } => {
                 let Some(account) = self.account(&account) else { return };
                 let row = &mut self.accounts[account].row;
-                (row.paused, row.behind) = (None, false);
+                row.paused = None;
+                // What the peer holds of an account whose store lacks something only the chain can tell: its
+                // channels end, and then it is paid again.
+                row.resuming = row.behind;
                 for id in self.accounts[account].channels.clone() {
                     let channel =
                         self.channels.get_mut(&id).expect("channels of an account are kept");
-                    channel.row.accepted = channel.our_redeemed();
-                    self.change(Table::Channels, id);
+                    if self.accounts[account].row.resuming {
+                        channel.row.ending = Some(Ending::Alone);
+                        self.change(Table::Channels, id);
+                    }
                 }
                 self.change_account(account);
                 self.touch(account);
@@ -768,6 +773,11 @@ impl Settlement {
         let account = self.account(&row.account).ok_or("its account is not configured")?;
         if row.state != KeyState::Open {
             return Err(format!("the key {key} has ended: it is {:?}", row.state));
+        }
+        if self.accounts[account].row.behind {
+            return Err(
+                "our store lacks claims that were given: one of them may pay the key".into()
+            );
         }
         if self.accounts[account].open.back() != Some(&key) {
             return Err(format!("later keys of `{}` rest on {key}", row.account));

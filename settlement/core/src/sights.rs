@@ -177,7 +177,6 @@ impl Settlement {
             want_deposit: 0,
             given: None,
             acked: 0,
-            accepted: 0,
             best: None,
             credited: 0,
             redeem_now: false,

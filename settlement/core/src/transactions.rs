@@ -286,6 +286,7 @@ impl Settlement {
             "a nonce has one call, and then none"
         );
         it.row.attempts.push(signed);
+        it.failed_at = None;
         it.sign_rest = Rest::default();
         (it.signed_at, it.send_at, it.too_low) = (Some(now), now, false);
         self.counters.transactions_signed += 1;

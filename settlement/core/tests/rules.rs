@@ -364,9 +364,16 @@ fn a_store_that_lacks_what_the_chain_has_paid_settles_nothing_until_somebody_has
     bench.look(Some(paid.clone()), Some(paid.clone()));
     assert!(!settled(&bench));
     assert!(bench.alarms.iter().any(|text| text.contains("not the latest")), "{:?}", bench.alarms);
+    let error = bench.settlement.may_cancel(Key([1; 16])).unwrap_err();
+    assert!(error.contains("may pay the key"), "{error}");
+    // An operator goes on: the channel ends, and what the chain has paid then counts.
     bench.feed(Event::Operator(Wish::Resume { account: "bob".into() }));
+    bench.look(Some(paid.clone()), Some(paid.clone()));
+    assert_eq!(bench.sign().call, Call::Close { channel: CHANNEL });
+    assert!(!settled(&bench) && bench.claims.is_empty());
+    paid.state = ChannelState::Settled;
     bench.look(Some(paid.clone()), Some(paid));
-    assert!(settled(&bench), "an operator says that what the chain has paid counts");
+    assert!(settled(&bench), "what the chain has paid counts");
 }
 
 #[test]
