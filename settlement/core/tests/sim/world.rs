@@ -391,7 +391,7 @@ impl World {
     fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
         for step in 0..60_000 {
             self.calm_step();
-            if self.plan.deep && step % 500 == 499 {
+            if self.plan.deep && step % 2_000 == 1_999 {
                 self.end_what_has_vanished();
             }
             if holds(self) {
@@ -413,8 +413,10 @@ impl World {
         for party in 0..self.parties.len() {
             let view = self.parties[party].settlement.view(self.now);
             let vanished = view.channels.into_iter().filter(|it| it.state == "unseen");
+            // Or the peer has ended for good what is open again: what is owed is paid in another channel.
+            let unpaid = view.accounts.into_iter().filter(|it| it.keys_open > 0);
             let accounts: std::collections::BTreeSet<String> =
-                vanished.map(|it| it.account).collect();
+                vanished.map(|it| it.account).chain(unpaid.map(|it| it.account)).collect();
             for account in accounts {
                 self.feed(party, Event::Operator(Wish::Close { account, ending: Ending::Alone }));
             }
