@@ -145,7 +145,9 @@ pub(crate) struct Chain {
     /// What it showed last, its channels and transactions left out.
     pub(crate) sight: Option<Sight>,
     pub(crate) looked_at: Option<Now>,
-    /// When a look has shown a newer block than all before: a node that stands still shows no close.
+    /// The height of the newest block that was shown since a newer one became final.
+    pub(crate) highest: u64,
+    /// When a look has shown a newer block than that: a node that stands still shows no close.
     pub(crate) progressed_at: Option<Now>,
     pub(crate) look_error: Option<String>,
     pub(crate) looking: bool,

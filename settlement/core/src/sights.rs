@@ -56,7 +56,10 @@ impl Settlement {
         state.look_rest = crate::rest::Rest::default();
         state.look_error = None;
         state.looked_at = Some(now);
-        if state.sight.as_ref().is_none_or(|before| sight.latest.number > before.latest.number) {
+        // Two nodes in turn that both stand still show a newer block than the last one for ever. What is final
+        // begins anew, so that a made-up height blinds us no longer than until then.
+        if sight.latest.number > state.highest || sight.last_final.number > before {
+            state.highest = sight.latest.number;
             state.progressed_at = Some(now);
         }
         state.tokens = sight.tokens.iter().copied().collect();

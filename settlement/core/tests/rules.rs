@@ -249,6 +249,22 @@ fn a_claim_that_closes_too_soon_or_was_not_seen_for_long_is_refused() {
 }
 
 #[test]
+fn nodes_that_stand_still_show_no_close_however_often_they_answer() {
+    let mut bench = Bench::with_channel(100);
+    let (latest, last_final) = (bench.sight.latest, bench.sight.last_final);
+    for turn in 0..1_000 {
+        // Two of them, one a block behind the other.
+        bench.sight.latest = Head { number: latest.number + turn % 2, ..latest };
+        bench.sight.last_final = last_final;
+        bench.look(Some(open(100)), Some(open(100)));
+    }
+    assert!(is(&bench.claim(50), Reason::Blind));
+    bench.sight.latest.number = latest.number + 2;
+    bench.look(Some(open(100)), Some(open(100)));
+    assert_eq!(bench.claim(50), Message::Taken { channel: CHANNEL, total: 50 });
+}
+
+#[test]
 fn what_an_older_final_block_shows_takes_nothing_back() {
     let mut bench = Bench::with_channel(100);
     bench.claim(100);
