@@ -353,7 +353,9 @@ impl Settlement {
                     costs.money = costs.money.saturating_add(included.cost);
                     if included.succeeded {
                         costs.succeeded += 1;
-                        if let Call::Redeem { claims } = &it.row.call {
+                        if let Call::Redeem { claims } = &it.row.call
+                            && !is_void
+                        {
                             costs.claims += claims.len() as u64;
                         }
                     } else {
