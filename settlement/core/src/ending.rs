@@ -40,9 +40,9 @@ impl Settlement {
         }
     }
 
-    /// It is to end, and is nowhere to end: ours was never opened and nobody was paid in it, or the peer's, in which
-    /// we were not paid, vanished with the finality of its chain. What the peer has not acknowledged of the latter is paid elsewhere then: our
-    /// deposit was in it, and is put into it no more.
+    /// It is to end, and is nowhere to end: ours was never opened and nobody was paid in it, or the peer's, in
+    /// which we were not paid, vanished with the finality of its chain. What the peer has not acknowledged of
+    /// the latter is paid elsewhere then: our deposit was in it, and is put into it no more.
     fn is_nowhere(&self, id: ChannelId) -> bool {
         let channel = &self.channels[&id];
         let row = &channel.row;
@@ -158,7 +158,6 @@ impl Settlement {
     /// Signs what the peer asks for; the answer comes when it is signed and on disk.
     pub(crate) fn agree(
         &mut self,
-        _now: Now,
         account: usize,
         token: u64,
         agreement: Agreement,

@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use crate::chain::{Call, ChannelId, ChannelState, Claim, OnChain, Token};
 use crate::event::Now;
 use crate::limits::{AGREEMENT_S, AGREEMENT_S_MIN, BATCH_MAX, SETTLE_PATIENCE_S};
-use crate::rows::{Ending, Job};
+use crate::rows::{Agreed, Ending, Job};
 use crate::settlement::{Channel, Settlement};
 
 impl Settlement {
     /// Every job of a chain that no transaction carries.
-    pub(crate) fn wanted_jobs(&self, now: Now, chain: usize) -> BTreeSet<Job> {
+    pub(crate) fn wanted_jobs(&self, chain: usize) -> BTreeSet<Job> {
         let mut wanted = BTreeSet::new();
         for account in
             (0..self.accounts.len()).filter(|at| self.config.accounts[*at].chain == chain)
@@ -22,7 +22,7 @@ impl Settlement {
             for id in &self.accounts[account].channels {
                 let channel = &self.channels[id];
                 if channel.looked {
-                    self.put_jobs(now, chain, *id, channel, &mut wanted);
+                    self.put_jobs(chain, *id, channel, &mut wanted);
                 }
             }
             let token = self.config.accounts[account].token;
@@ -73,14 +73,7 @@ impl Settlement {
         !channel.is_settled() && closing.any(|it| chain_s <= it.closes_at_s)
     }
 
-    fn put_jobs(
-        &self,
-        now: Now,
-        chain: usize,
-        id: ChannelId,
-        channel: &Channel,
-        wanted: &mut BTreeSet<Job>,
-    ) {
+    fn put_jobs(&self, chain: usize, id: ChannelId, channel: &Channel, wanted: &mut BTreeSet<Job>) {
         let latest_s = self.chains[chain].sight.as_ref().map_or(0, |sight| sight.latest.time_s);
         let row = &channel.row;
         let (Some(seen), Some(latest)) = (&row.seen, &channel.latest) else {
@@ -99,23 +92,20 @@ impl Settlement {
             let rise = row.want_deposit - deposit;
             wanted.insert(self.with_allowance(channel, rise, Job::Deposit(id)));
         }
-        self.put_redeeming(now, chain, id, channel, latest, wanted);
+        self.put_redeeming(chain, id, channel, latest, wanted);
         if is(ChannelState::Open) && row.ending == Some(Ending::Alone) {
             wanted.insert(Job::Close(id));
         }
         // Whoever asked sends it. If it does not, we do before the agreement runs out: else a peer could hold
         // the channel for ever by asking again and again.
-        let is_ripe = |until_s: u64| {
+        let sends = |it: &&Agreed| {
+            let until_s = it.agreement.valid_until_s;
+            let is_late = until_s.saturating_sub(latest_s) <= AGREEMENT_S / 2;
             latest_s.saturating_add(AGREEMENT_S_MIN) <= until_s
-                && (row.ending.is_some() || until_s.saturating_sub(latest_s) <= AGREEMENT_S / 2)
+                && (it.asked || row.ending.is_some() || is_late)
         };
-        let agreed = row.agreed.as_ref().filter(|it| it.theirs.is_some());
-        if agreed.is_some_and(|it| it.asked || is_ripe(it.agreement.valid_until_s))
-            && agreed.is_some_and(|it| {
-                latest_s.saturating_add(AGREEMENT_S_MIN) <= it.agreement.valid_until_s
-            })
-            && latest.state != ChannelState::Settled
-        {
+        let agreed = row.agreed.as_ref().filter(|it| it.theirs.is_some()).filter(sends);
+        if agreed.is_some() && latest.state != ChannelState::Settled {
             wanted.insert(Job::CloseTogether(id));
         }
         let patience_s = if row.ending.is_some() { 0 } else { SETTLE_PATIENCE_S };
@@ -126,7 +116,6 @@ impl Settlement {
 
     fn put_redeeming(
         &self,
-        now: Now,
         chain: usize,
         id: ChannelId,
         channel: &Channel,
@@ -149,7 +138,6 @@ impl Settlement {
             return;
         }
         let config = self.account_config(channel.account);
-        let _ = now;
         if gain >= config.redeem_min || row.redeem_now || row.ending == Some(Ending::Alone) {
             wanted.insert(Job::Redeem(id));
         }
@@ -166,7 +154,7 @@ impl Settlement {
     /// The jobs that go into the next transaction of a chain, and what it does. Claims that pay before their
     /// channels end wait for each other.
     pub(crate) fn next_batch(&mut self, now: Now, chain: usize) -> Option<(Vec<Job>, Call)> {
-        let wanted = self.wanted_jobs(now, chain);
+        let wanted = self.wanted_jobs(chain);
         let state = &mut self.chains[chain];
         state.job_rests.retain(|job, _| wanted.contains(job));
         let rests = &state.job_rests;

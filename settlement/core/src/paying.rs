@@ -134,20 +134,9 @@ impl Settlement {
         }
         let config = self.account_config(account);
         let row = ChannelRow {
-            account: config.name.clone(),
-            terms: Some(terms.clone()),
-            ours: 0,
-            seen: None,
-            seen_at: 0,
+            terms: Some(terms),
             want_deposit: want.saturating_add(config.deposit),
-            given: None,
-            acked: 0,
-            best: None,
-            credited: 0,
-            redeem_now: false,
-            ending: None,
-            agreed: None,
-            over: false,
+            ..ChannelRow::new(config.name.clone(), 0)
         };
         self.accounts[account].row.opened += 1;
         self.change_account(account);

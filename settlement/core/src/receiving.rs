@@ -46,7 +46,7 @@ impl Settlement {
             Ok(Message::Close { place, agreement, signature }) => {
                 let checked = self.check_place(account, &place);
                 match checked.and_then(|()| self.judge_close(now, account, &agreement, signer)) {
-                    Ok(()) => self.agree(now, account, token, agreement, signature),
+                    Ok(()) => self.agree(account, token, agreement, signature),
                     Err((reason, text)) => self.refuse(account, token, reason, text),
                 }
             }

@@ -184,6 +184,28 @@ pub(crate) struct ChannelRow {
     pub(crate) over: bool,
 }
 
+impl ChannelRow {
+    /// Nothing of it was seen, given or taken.
+    pub(crate) fn new(account: String, ours: usize) -> Self {
+        Self {
+            account,
+            terms: None,
+            ours,
+            seen: None,
+            seen_at: 0,
+            want_deposit: 0,
+            given: None,
+            acked: 0,
+            best: None,
+            credited: 0,
+            redeem_now: false,
+            ending: None,
+            agreed: None,
+            over: false,
+        }
+    }
+}
+
 /// How an operator wants a channel to end.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Ending {

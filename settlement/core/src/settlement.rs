@@ -801,12 +801,6 @@ impl Settlement {
         &self.counters
     }
 
-    /// Whether a message waits for an answer of the peer under this token.
-    #[must_use]
-    pub fn waits_for(&self, account: usize, token: u64) -> bool {
-        self.accounts[account].saying.is_some_and(|(waiting, _)| waiting == token)
-    }
-
     /// The agreement that a peer was asked for, whose signature its answer brings.
     #[must_use]
     pub fn asked_agreement(&self, account: usize) -> Option<crate::chain::Agreement> {

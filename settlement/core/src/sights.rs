@@ -171,22 +171,10 @@ impl Settlement {
         seen: &ChannelSight,
     ) {
         self.accounts[account].candidates.retain(|(candidate, _)| *candidate != id);
-        let row = ChannelRow {
-            account: self.config.accounts[account].name.clone(),
-            terms: None,
-            ours,
-            seen: seen.last_final.clone(),
-            seen_at: final_at,
-            want_deposit: 0,
-            given: None,
-            acked: 0,
-            best: None,
-            credited: 0,
-            redeem_now: false,
-            ending: None,
-            agreed: None,
-            over: false,
-        };
+        let name = self.config.accounts[account].name.clone();
+        let seen_at = final_at;
+        let row =
+            ChannelRow { seen: seen.last_final.clone(), seen_at, ..ChannelRow::new(name, ours) };
         let mut channel = Channel::new(row, account);
         channel.latest.clone_from(&seen.latest);
         channel.looked = true;

@@ -254,7 +254,7 @@ impl Settlement {
 
     fn keep_new(&mut self, now: Now, chain: usize, jobs: Vec<Job>, content: Draft, signed: Signed) {
         // Whatever happened while it was signed: it has not left us, and may be dropped.
-        let wanted = self.wanted_jobs(now, chain);
+        let wanted = self.wanted_jobs(chain);
         let nonce = match jobs.is_empty() {
             true => self.gap(now, chain).unwrap_or_else(|| self.free_nonce(chain)),
             false => self.free_nonce(chain),
