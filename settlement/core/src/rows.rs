@@ -129,6 +129,14 @@ pub(crate) struct AccountRow {
     pub(crate) resuming: bool,
 }
 
+impl AccountRow {
+    /// Nothing was ever paid, credited or opened.
+    pub(crate) fn is_blank(&self) -> bool {
+        let Self { sum_past, paid_past, got_past, credited, opened, behind, .. } = *self;
+        [sum_past, paid_past, got_past, credited, opened.into()] == [0; 5] && !behind
+    }
+}
+
 /// What has become of a frozen amount.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) enum KeyState {

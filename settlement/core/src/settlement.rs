@@ -14,19 +14,23 @@
 //! most what its claims say and, of a channel that is not over, what its final deposit can pay; an amount
 //! is credited under one key; a nonce has one call.
 
+mod operators;
+mod restore;
+mod switch;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::chain::{ChannelId, Key, OnChain, Party, Question, Sight, Terms, Token};
+use crate::chain::{ChannelId, Key, OnChain, Question, Sight, Terms, Token};
 use crate::config::{AccountConfig, Config};
 use crate::counters::Counters;
-use crate::event::{Effect, Event, Notice, Now, OrderError, Wish};
-use crate::limits::{FORGET_MS, KEY_KEPT_MS};
+use crate::event::{Effect, Event, Notice, Now};
 use crate::rest::{Jitter, Rest};
 use crate::rows::{
-    AccountRow, ChannelRow, Costs, Ending, Job, KeyRow, KeyState, Order, OrderRow, Staged, Table,
-    TransactionRow, Write,
+    AccountRow, ChannelRow, Costs, Job, KeyRow, OrderRow, Staged, Table, TransactionRow, Write,
 };
 use crate::wire::Message;
+
+pub use restore::RestoreError;
 
 /// The id of the channel that terms make on a chain.
 pub type ChannelIdOf = Box<dyn Fn(usize, &Terms) -> ChannelId + Send>;
@@ -167,225 +171,7 @@ pub(crate) enum Drafting {
     Again { transaction: u64, content: crate::chain::Draft },
 }
 
-/// A row that is not what it has to be.
-#[derive(Debug, Eq, PartialEq)]
-pub struct RestoreError {
-    /// Where.
-    pub table: Table,
-    /// Its name.
-    pub name: String,
-    /// What is wrong.
-    pub text: String,
-}
-
-impl core::fmt::Display for RestoreError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Self { table, name, text } = self;
-        write!(f, "the row {name} of {} cannot be used: {text}", table.word())
-    }
-}
-
-impl core::error::Error for RestoreError {}
-
 impl Settlement {
-    /// A settlement as its rows have it, at the start of a process. `seed` is for jitter alone.
-    ///
-    /// # Errors
-    ///
-    /// When a row is not one of ours, or speaks of an account or a chain that is not configured: a debt must
-    /// not be forgotten because a line of a file was removed.
-    pub fn restore(
-        config: Config,
-        channel_id_of: ChannelIdOf,
-        seed: u64,
-        rows: impl IntoIterator<Item = Write>,
-    ) -> Result<Self, RestoreError> {
-        let mut chains = Vec::new();
-        for chain in &config.chains {
-            let name = chain_name(&chain.place);
-            chains.push(Chain { name, ..Chain::default() });
-        }
-        let accounts = config.accounts.iter().map(|_| Account::default()).collect();
-        let names = config.accounts.iter().enumerate();
-        let by_name = names.map(|(at, account)| (account.name.clone(), at)).collect();
-        let mut settlement = Self {
-            config,
-            channel_id_of,
-            by_name,
-            accounts,
-            keys: BTreeMap::new(),
-            channels: BTreeMap::new(),
-            orders: BTreeMap::new(),
-            transactions: BTreeMap::new(),
-            chains,
-            counters: Counters::default(),
-            jitter: Jitter(seed),
-            switch_up: false,
-            next_order: 0,
-            next_transaction: 0,
-            next_number: 0,
-            forget_at: Now(0),
-            touched: BTreeSet::new(),
-            changed: BTreeSet::new(),
-            effects: Vec::new(),
-        };
-        for row in rows {
-            let (table, name) = (row.table, row.name.clone());
-            settlement.restore_row(row).map_err(|text| RestoreError { table, name, text })?;
-        }
-        settlement.restore_sums()?;
-        settlement.check_basis()?;
-        settlement.touch_all();
-        Ok(settlement)
-    }
-
-    /// Nothing was ever owed or paid: what stands in the configuration may change.
-    fn is_blank(&self, at: usize) -> bool {
-        let (name, row) = (&self.config.accounts[at].name, &self.accounts[at].row);
-        let counts = [row.sum_past, row.paid_past, row.got_past, row.credited, row.opened.into()];
-        counts == [0; 5]
-            && !self.keys.values().any(|it| it.account == *name)
-            && !self.channels.values().any(|it| it.row.account == *name)
-            && !self.orders.values().any(|it| it.row.account == *name)
-    }
-
-    /// What was counted in one token, at one scale, with one peer is not counted on in another.
-    fn check_basis(&mut self) -> Result<(), RestoreError> {
-        for at in 0..self.accounts.len() {
-            let config = &self.config.accounts[at];
-            let chain = &self.chains[config.chain].name;
-            let basis = format!(
-                "{chain}, we {}, token {}, peer {}, {:?}",
-                self.config.chains[config.chain].us.address(),
-                Party(config.token.0).address(),
-                config.peer.address(),
-                config.scales
-            );
-            let is_blank = self.is_blank(at);
-            let row = &mut self.accounts[at].row;
-            if is_blank && row.basis != basis {
-                row.basis = basis;
-                self.change_account(at);
-            } else if row.basis != basis {
-                let text = format!(
-                    "it was begun on {}, and the configuration says {basis}: put it back",
-                    row.basis
-                );
-                return Err(RestoreError {
-                    table: Table::Accounts,
-                    name: config.name.clone(),
-                    text,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn restore_row(&mut self, row: Write) -> Result<(), String> {
-        let Write { table, name, value } = row;
-        let value = value.ok_or("it has no value")?;
-        match table {
-            Table::Accounts => {
-                let row: AccountRow = parse(&value)?;
-                let counts =
-                    [row.sum_past, row.paid_past, row.got_past, row.credited, row.opened.into()];
-                // One that came to nothing may be forgotten; what hangs on it is asked for by its own rows.
-                match self.account(&name) {
-                    None if counts == [0; 5] && !row.behind => {}
-                    _ => {
-                        let account = self.restored_account(&name)?;
-                        self.accounts[account].row = row;
-                    }
-                }
-            }
-            Table::Keys => {
-                let key = parse(&format!("\"{name}\""))?;
-                let row: KeyRow = parse(&value)?;
-                self.restored_account(&row.account)?;
-                self.keys.insert(key, row);
-            }
-            Table::Channels => {
-                let id = parse(&format!("\"{name}\""))?;
-                let row: ChannelRow = parse(&value)?;
-                if row.ours > 1 {
-                    return Err("a channel has two parties".into());
-                }
-                let account = self.restored_account(&row.account)?;
-                if !row.over {
-                    self.accounts[account].channels.insert(id);
-                }
-                self.channels.insert(id, Channel::new(row, account));
-            }
-            Table::Orders => {
-                let number: u64 = parse(&name)?;
-                self.next_order = self.next_order.max(number + 1);
-                let row: OrderRow = parse(&value)?;
-                let told = OrderTold { row, told: false, rest: Rest::default() };
-                self.orders.insert(number, told);
-            }
-            Table::Transactions => {
-                let number: u64 = parse(&name)?;
-                self.next_transaction = self.next_transaction.max(number + 1);
-                let row: TransactionRow = parse(&value)?;
-                if row.attempts.is_empty() {
-                    return Err("a transaction has signed bytes".into());
-                }
-                let chain = self.restored_chain(&row.chain)?;
-                self.transactions.insert(number, Transaction::new(row, chain));
-            }
-            Table::Costs => {
-                let chain = self.restored_chain(&name)?;
-                self.chains[chain].costs = parse(&value)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn restored_account(&self, name: &str) -> Result<usize, String> {
-        self.account(name).ok_or_else(|| {
-            format!(
-                "the account `{name}` is not configured: put it back into the configuration, as \
-                 something of it may be owed"
-            )
-        })
-    }
-
-    fn restored_chain(&self, name: &str) -> Result<usize, String> {
-        self.chains.iter().position(|chain| chain.name == name).ok_or_else(|| {
-            format!("the chain {name} is not configured: put it back into the configuration")
-        })
-    }
-
-    /// Sums of keys, which are kept with each key as well.
-    fn restore_sums(&mut self) -> Result<(), RestoreError> {
-        for at in 0..self.accounts.len() {
-            let name = &self.config.accounts[at].name;
-            let of_account = self.keys.iter().filter(|(_, row)| row.account == *name);
-            let mut keys: Vec<_> =
-                of_account.filter(|(_, row)| row.state != KeyState::Cancelled).collect();
-            keys.sort_by_key(|(_, row)| (row.sum, core::cmp::Reverse(row.amount)));
-            let mut sum = self.accounts[at].row.sum_past;
-            let mut open = VecDeque::new();
-            for (key, row) in keys {
-                sum =
-                    sum.checked_add(row.amount).filter(|sum| *sum == row.sum).ok_or_else(|| {
-                        let text =
-                            "its sum is not that of the keys before it: the store is damaged";
-                        RestoreError {
-                            table: Table::Keys,
-                            name: key.to_string(),
-                            text: text.into(),
-                        }
-                    })?;
-                if row.state == KeyState::Open {
-                    open.push_back(*key);
-                }
-            }
-            (self.accounts[at].sum, self.accounts[at].open) = (sum, open);
-        }
-        Ok(())
-    }
-
     /// What an event comes to.
     pub fn step(&mut self, now: Now, event: Event) -> Staged {
         match event {
@@ -534,151 +320,6 @@ impl Settlement {
         }
     }
 
-    // The switch.
-
-    fn take_frozen(&mut self, now: Now, name: &str, key: Key, amount: u128) {
-        let Some(account) = self.account(name) else {
-            self.counters.frozen_unserved += 1;
-            let text = format!(
-                "the switch has frozen {amount} units of `{name}`, which does not settle: add it to \
-                 the configuration, or remove its settle_threshold"
-            );
-            return self.alarm(None, text);
-        };
-        self.touch(account);
-        if let Some(known) = self.keys.get(&key) {
-            let (same, state) = (known.account == name && known.amount == amount, known.state);
-            return match state {
-                _ if !same => {
-                    let known = format!("{} units of `{}`", known.amount, known.account);
-                    let text = format!(
-                        "the switch says that the key {key} stands for {amount} units; it was told \
-                         of before as {known}: nothing is paid for it again"
-                    );
-                    self.alarm(Some(account), text);
-                }
-                KeyState::Open => {}
-                KeyState::Settled => self.order_once(account, Order::Settled { key }),
-                KeyState::Cancelled => self.order_once(account, Order::Cancelled { key }),
-            };
-        }
-        let Some(sum) = self.accounts[account].sum.checked_add(amount) else {
-            let text = format!("the sum of what was frozen is no amount with the key {key}");
-            return self.alarm(Some(account), text);
-        };
-        let row = KeyRow { account: name.into(), amount, sum, state: KeyState::Open, at_ms: now.0 };
-        self.keys.insert(key, row);
-        self.accounts[account].sum = sum;
-        self.accounts[account].open.push_back(key);
-        self.change(Table::Keys, key);
-    }
-
-    /// A key comes to its end.
-    pub(crate) fn end_key(&mut self, now: Now, account: usize, key: Key, state: KeyState) {
-        let row = self.keys.get_mut(&key).expect("open keys are kept");
-        assert!(row.state == KeyState::Open, "a key ends once");
-        (row.state, row.at_ms) = (state, now.0);
-        let order = match state {
-            KeyState::Settled => Order::Settled { key },
-            KeyState::Cancelled => Order::Cancelled { key },
-            KeyState::Open => unreachable!("that is no end"),
-        };
-        self.change(Table::Keys, key);
-        self.order(account, order);
-    }
-
-    /// Keys whose end the switch has recorded long ago.
-    fn forget_old_keys(&mut self, now: Now) {
-        if now < self.forget_at && self.forget_at.0 - now.0 <= FORGET_MS {
-            return;
-        }
-        self.forget_at = Now(now.0 + FORGET_MS);
-        let is_old = |row: &KeyRow| {
-            row.state != KeyState::Open && now.0.saturating_sub(row.at_ms) > KEY_KEPT_MS
-        };
-        let old: Vec<Key> =
-            self.keys.iter().filter(|(_, row)| is_old(row)).map(|(key, _)| *key).collect();
-        if old.is_empty() {
-            return;
-        }
-        let told: BTreeSet<Key> =
-            self.orders.values().filter_map(|order| end_of(&order.row.order)).collect();
-        // In their order, so that the sum of those that are kept goes on from those that are not.
-        let mut old: Vec<Key> = old.into_iter().filter(|key| !told.contains(key)).collect();
-        old.sort_by_key(|key| self.keys[key].sum);
-        for key in old {
-            let row = &self.keys[&key];
-            let account = self.account(&row.account).expect("keys are of accounts that there are");
-            if row.state == KeyState::Settled {
-                let past = self.accounts[account].row.sum_past + row.amount;
-                if past != row.sum {
-                    continue;
-                }
-                self.accounts[account].row.sum_past = past;
-                self.change_account(account);
-            }
-            self.keys.remove(&key);
-            self.change(Table::Keys, key);
-        }
-    }
-
-    pub(crate) fn order(&mut self, account: usize, order: Order) {
-        let number = self.next_order;
-        self.next_order += 1;
-        let row = OrderRow { account: self.config.accounts[account].name.clone(), order };
-        self.orders.insert(number, OrderTold { row, told: false, rest: Rest::default() });
-        self.change(Table::Orders, number);
-    }
-
-    fn order_once(&mut self, account: usize, order: Order) {
-        if !self.orders.values().any(|it| it.row.order == order) {
-            self.order(account, order);
-        }
-    }
-
-    fn take_ordered(&mut self, now: Now, number: u64, result: Result<(), OrderError>) {
-        let Some(order) = self.orders.get_mut(&number) else { return };
-        let account = order.row.account.clone();
-        let Err(OrderError { text, again }) = result else {
-            self.orders.remove(&number);
-            // Credits may wait for room.
-            if let Some(account) = self.account(&account) {
-                self.touch(account);
-            }
-            return self.change(Table::Orders, number);
-        };
-        order.told = false;
-        order.rest.fail(now, &mut self.jitter);
-        let (failures, row) = (order.rest.failures(), order.row.clone());
-        if !again && failures == 1 {
-            let text = format!("the switch does not take {:?}: {text}", row.order);
-            let account = self.account(&row.account);
-            self.alarm(account, text);
-        }
-    }
-
-    /// Tells the switch what it has not answered.
-    fn plan_orders(&mut self, now: Now) {
-        if !self.switch_up {
-            return;
-        }
-        let mut under_way = self.orders.values().filter(|order| order.told).count();
-        for (number, order) in &mut self.orders {
-            if under_way >= crate::limits::ORDERS_UNDER_WAY_MAX {
-                return;
-            }
-            if !order.told && order.rest.is_over(now) {
-                order.told = true;
-                under_way += 1;
-                self.effects.push(Effect::Order {
-                    number: *number,
-                    account: order.row.account.clone(),
-                    order: order.row.order.clone(),
-                });
-            }
-        }
-    }
-
     fn take_peer(&mut self, name: &str, is_up: bool) {
         let Some(account) = self.account(name) else { return };
         self.touch(account);
@@ -688,109 +329,6 @@ impl Settlement {
             let channel = self.channels.get_mut(id).expect("channels of an account are kept");
             (channel.told, channel.say_rest) = (false, Rest::default());
         }
-    }
-
-    // Operators.
-
-    fn take_wish(&mut self, now: Now, wish: Wish) {
-        match wish {
-            Wish::Redeem { account } => self.each_channel(&account, |row| {
-                row.redeem_now = true;
-                true
-            }),
-            Wish::Close { account, ending } => self.each_channel(&account, |row| {
-                // An agreement that fails may be followed by a close alone, never the other way round.
-                let changes = row.ending.is_none() || ending == Ending::Alone;
-                if changes {
-                    row.ending = Some(ending);
-                }
-                changes
-            }),
-            Wish::Cancel { key } => self.cancel(now, key),
-            Wish::Resume { account } => {
-                let Some(account) = self.account(&account) else { return };
-                let row = &mut self.accounts[account].row;
-                row.paused = None;
-                // What the peer holds of an account whose store lacks something only the chain can tell: its
-                // channels end, and then it is paid again.
-                row.resuming = row.behind;
-                for id in self.accounts[account].channels.clone() {
-                    let channel =
-                        self.channels.get_mut(&id).expect("channels of an account are kept");
-                    if self.accounts[account].row.resuming {
-                        channel.row.ending = Some(Ending::Alone);
-                        self.change(Table::Channels, id);
-                    }
-                }
-                self.change_account(account);
-                self.touch(account);
-                // A pause that the switch has not heard of would undo the operator's limits later.
-                let name = self.config.accounts[account].name.clone();
-                let is_pause = |row: &OrderRow| row.account == name && row.order == Order::Pause;
-                let pauses: Vec<u64> = self
-                    .orders
-                    .iter()
-                    .filter(|(_, it)| is_pause(&it.row))
-                    .map(|(at, _)| *at)
-                    .collect();
-                for number in pauses {
-                    self.orders.remove(&number);
-                    self.change(Table::Orders, number);
-                }
-            }
-        }
-    }
-
-    fn each_channel(&mut self, name: &str, mut change: impl FnMut(&mut ChannelRow) -> bool) {
-        let Some(account) = self.account(name) else { return };
-        self.touch(account);
-        for id in self.accounts[account].channels.clone() {
-            let channel = self.channels.get_mut(&id).expect("channels of an account are kept");
-            if change(&mut channel.row) {
-                self.change(Table::Channels, id);
-            }
-        }
-    }
-
-    /// Takes back the last key of an account if no claim, signed or being signed, pays any of it.
-    fn cancel(&mut self, now: Now, key: Key) {
-        if let Err(text) = self.may_cancel(key) {
-            return self.warn(None, text);
-        }
-        let row = &self.keys[&key];
-        let (amount, account) = (row.amount, self.account(&row.account).expect("it was found"));
-        self.accounts[account].open.pop_back();
-        self.accounts[account].sum -= amount;
-        self.end_key(now, account, key, KeyState::Cancelled);
-        self.touch(account);
-    }
-
-    /// Whether a key can be taken back.
-    ///
-    /// # Errors
-    ///
-    /// Why not.
-    pub fn may_cancel(&self, key: Key) -> Result<(), String> {
-        let row = self.keys.get(&key).ok_or_else(|| format!("no key {key} is known"))?;
-        let account = self.account(&row.account).ok_or("its account is not configured")?;
-        if row.state != KeyState::Open {
-            return Err(format!("the key {key} has ended: it is {:?}", row.state));
-        }
-        if self.accounts[account].row.behind {
-            return Err(
-                "our store lacks claims that were given: one of them may pay the key".into()
-            );
-        }
-        if self.accounts[account].open.back() != Some(&key) {
-            return Err(format!("later keys of `{}` rest on {key}", row.account));
-        }
-        let before = row.sum - row.amount;
-        let scales = self.account_config(account).scales;
-        let covered = scales.to_token(before).is_none_or(|most| self.given_in_all(account) > most);
-        if covered {
-            return Err(format!("a claim that was signed pays some of the key {key}"));
-        }
-        Ok(())
     }
 
     // What others ask.
@@ -866,21 +404,9 @@ impl Transaction {
     }
 }
 
-/// The key of a frozen amount that an order ends.
-fn end_of(order: &Order) -> Option<Key> {
-    match order {
-        Order::Settled { key } | Order::Cancelled { key } => Some(*key),
-        Order::Credit { .. } | Order::Reverse { .. } | Order::Pause => None,
-    }
-}
-
 /// A chain and a contract by one name.
 pub(crate) fn chain_name(place: &crate::wire::Place) -> String {
     format!("{}/{}", place.chain, crate::chain::to_hex(&place.contract))
-}
-
-fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|error| format!("it is not what we write: {error}"))
 }
 
 /// A name that we have written.
