@@ -10,9 +10,11 @@
 
 mod chain;
 mod party;
+mod plan;
 mod world;
 
-use world::{Plan, World};
+use plan::{Plan, Tally};
+use world::World;
 
 /// Seeds of the suite. More: `M2_SIM_SEEDS=10000 cargo test --release -p m2-settlement --test sim`.
 const SEEDS: u64 = 240;
@@ -22,7 +24,7 @@ fn no_order_of_events_loses_or_pays_a_unit_twice() {
     let seeds = std::env::var("M2_SIM_SEEDS").ok().and_then(|text| text.parse().ok());
     let first = std::env::var("M2_SIM_SEED").ok().and_then(|text| text.parse().ok());
     let (from, count) = first.map_or_else(|| (0, seeds.unwrap_or(SEEDS)), |seed| (seed, 1));
-    let mut total = world::Tally::default();
+    let mut total = Tally::default();
     for seed in from..from + count {
         let tally = std::panic::catch_unwind(|| World::new(seed, Plan::of(seed)).run());
         let tally = tally.unwrap_or_else(|_| {
