@@ -393,6 +393,23 @@ fn a_store_that_lacks_what_the_chain_has_paid_settles_nothing_until_somebody_has
 }
 
 #[test]
+fn a_channel_that_was_over_before_an_old_store_looked_pays_nothing_new() {
+    let mut bench = Bench::with_channel(100);
+    let mut over = open(100);
+    over.state = ChannelState::Settled;
+    over.sides[1] = Side { deposit: 50, redeemed: 50, withdrawn: 0 };
+    bench.look(Some(over.clone()), Some(over.clone()));
+    bench.feed(Event::Frozen { account: "bob".into(), key: Key([1; 16]), amount: 40 });
+    bench.look(Some(over.clone()), Some(over));
+    let settled =
+        |bench: &Bench| bench.orders.iter().any(|(_, it)| matches!(it, Order::Settled { .. }));
+    assert!(!settled(&bench));
+    assert!(bench.alarms.iter().any(|text| text.contains("not the latest")), "{:?}", bench.alarms);
+    bench.feed(Event::Operator(Wish::Resume { account: "bob".into() }));
+    assert!(settled(&bench), "no channel is left to end: what the chain has paid counts");
+}
+
+#[test]
 fn a_frozen_amount_is_taken_back_only_while_no_claim_pays_any_of_it() {
     let mut bench = Bench::with_channel(100);
     let mut ours = open(100);
